@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all a stranger needs; both install what they need into .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+PIP := $(RUN)/python -m pip --disable-pip-version-check
+
+.PHONY: install install-dev demo test lint e2e bench lock clean
+
+install: $(VENV)/.runtime
+install-dev: $(VENV)/.dev
+
+$(RUN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(RUN)/python lock/runtime.txt pyproject.toml
+	$(PIP) install --quiet --require-hashes -r lock/runtime.txt
+	$(PIP) install --quiet --no-build-isolation --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime lock/dev.txt
+	$(PIP) install --quiet --require-hashes -r lock/dev.txt
+	touch $@
+
+demo: install
+	$(RUN)/quarterdeck demo
+
+test: install-dev
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not cluster"
+
+lint: install-dev
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+e2e: install-dev
+	$(RUN)/python -m pytest -m cluster
+
+bench: install
+	@$(RUN)/python tests/bench/run.py
+
+lock:
+	uv pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 --no-header -q -o lock/runtime.txt
+	uv pip compile pyproject.toml --group dev --group build --universal --generate-hashes --python-version 3.11 --no-header -q -c lock/runtime.txt -o lock/dev.txt
+
+clean:
+	rm -rf $(VENV)

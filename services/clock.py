@@ -1,0 +1,62 @@
+"""The two clocks of the house.
+
+*Wall* time stamps, ages, leases, network timeouts and retries. *Pace* is what a rollout measures: step durations, pauses,
+trigger windows, scrape intervals. Pace seconds are wall seconds times ``speed``, counted from an ``epoch`` (Unix seconds)
+that every process of one sandbox shares; outside the sandbox speed is 1.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time comes from. Tests drive one by hand."""
+
+    speed: float
+
+    def now(self) -> datetime:
+        """Wall time, UTC."""
+
+    def unix(self) -> float:
+        """Wall time in Unix seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for durations within this process."""
+
+    def pace(self) -> float:
+        """Pace seconds; the same in every process of one sandbox, never going back within one process."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep wall seconds."""
+
+    async def pace_sleep(self, seconds: float) -> None:
+        """Sleep pace seconds."""
+
+
+class SystemClock:
+    """The real clock. Pace is anchored once and then follows the monotonic clock, so a stepped wall clock can't bend it."""
+
+    def __init__(self, speed: float = 1.0, epoch: float = 0.0) -> None:
+        self.speed = speed
+        self._anchor = (time.time() - epoch) * speed
+        self._started = time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def unix(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def pace(self) -> float:
+        return self._anchor + (time.monotonic() - self._started) * self.speed
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def pace_sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.speed)

@@ -1,0 +1,97 @@
+"""What can go wrong, in the operator's words.
+
+::
+
+    QuarterdeckError
+     ├ Rejected          bad input or configuration: nothing was attempted            exit 2
+     ├ GateUnmet         a gate is not passed                                         exit 3
+     ├ NeedsAttention    a person has to look: the state is not what it should be     exit 5
+     ├ HeldByAnother     another operator drives this service                         exit 6
+     ├ ObserverMode      a change was asked for in read-only mode                     exit 2
+     └ Unavailable       a cluster or system could not be reached or did not answer   exit 1
+        ├ Forbidden      it answered 401 or 403
+        ├ Conflict       the object changed meanwhile (409, or a failed ``test`` of a JSON patch)
+        ├ NotFound       404
+        └ Throttled      429; ``retry_after`` in seconds
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; a pipeline acts on them."""
+
+    DONE = 0
+    FAILED = 1
+    REJECTED = 2
+    GATE_UNMET = 3
+    ROLLED_BACK = 4
+    NEEDS_ATTENTION = 5
+    HELD_BY_ANOTHER = 6
+    INTERRUPTED = 7
+
+
+class QuarterdeckError(Exception):
+    """What failed (``title``), on what and why (``detail``), and the one next action (``hint``)."""
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, title: str, detail: str = "", hint: str = "") -> None:
+        super().__init__(title)
+        self.title = title
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (f"{self.title}.", self.detail, self.hint) if part).replace("..", ".")
+
+
+class Rejected(QuarterdeckError):
+    """Input that breaks a rule: the field, the value (already redacted), the rule and what would be accepted (R2.7)."""
+
+    exit_code = ExitCode.REJECTED
+
+    def __init__(self, field: str, value: str, rule: str, accepted: str) -> None:
+        super().__init__(f"{field}: {rule}", f"Got {value!r}.", f"Accepted: {accepted}.")
+        self.field = field
+        self.value = value
+        self.rule = rule
+        self.accepted = accepted
+
+
+class GateUnmet(QuarterdeckError):
+    exit_code = ExitCode.GATE_UNMET
+
+
+class NeedsAttention(QuarterdeckError):
+    exit_code = ExitCode.NEEDS_ATTENTION
+
+
+class HeldByAnother(QuarterdeckError):
+    exit_code = ExitCode.HELD_BY_ANOTHER
+
+
+class ObserverMode(QuarterdeckError):
+    exit_code = ExitCode.REJECTED
+
+
+class Unavailable(QuarterdeckError):
+    pass
+
+
+class Forbidden(Unavailable):
+    pass
+
+
+class Conflict(Unavailable):
+    pass
+
+
+class NotFound(Unavailable):
+    pass
+
+
+class Throttled(Unavailable):
+    def __init__(self, title: str, detail: str = "", hint: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(title, detail, hint)
+        self.retry_after = retry_after

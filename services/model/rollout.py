@@ -1,0 +1,205 @@
+"""A rollout as it is kept in its checkpoint: everything another console needs to show it, resume it or roll it back."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from services.model.gates import GateResult
+from services.model.objects import Json, ObjectRef
+from services.model.release import Release
+from services.model.steps import Plan
+
+
+class Phase(StrEnum):
+    """Where a rollout stands. The last four are final."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    ROLLING_BACK = "rolling_back"
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled_back"
+    NEEDS_ATTENTION = "needs_attention"
+    REFUSED = "refused"
+
+    @property
+    def final(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.REFUSED)
+
+
+class StepOutcome(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    ABORTED = "aborted"
+
+
+class StepState(msgspec.Struct, frozen=True, kw_only=True):
+    """``started`` is wall time; ``seconds`` and ``elapsed`` are pace."""
+
+    outcome: StepOutcome = StepOutcome.PENDING
+    started: datetime | None = None
+    seconds: float = 0.0
+    expected_seconds: float = 0.0
+    """What it is expected to take now (an extended analysis takes longer than planned)."""
+    note: str = ""
+
+
+class TriggerName(StrEnum):
+    ERROR_RATE = "error-rate"
+    LATENCY_P99 = "latency-p99"
+    HEALTH = "health"
+    CRASH_LOOP = "crash-loop"
+    PROGRESS_DEADLINE = "progress-deadline"
+    CPU = "cpu"
+    MEMORY = "memory"
+
+
+class TriggerReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One trigger at one look: ``value`` against ``limit`` in ``unit``; ``value`` is ``None`` while unknown.
+
+    ``fired`` is the guarded decision (judge, section 8), not merely value > limit; ``detail`` says what is missing.
+    """
+
+    name: TriggerName
+    value: float | None
+    limit: float
+    unit: str
+    fired: bool = False
+    detail: str = ""
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a rollout ended as it did. ``kind``: trigger, gate, input, operator or error."""
+
+    kind: str
+    name: str
+    value: Json = None
+    limit: Json = None
+    detail: str = ""
+
+
+class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One value this rollout replaced: what was there, and what it wrote. ``None`` means absent."""
+
+    object: ObjectRef
+    path: str
+    old: Json
+    new: Json
+    step: int
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version served over the trailing window: counts, not rates. Latencies in seconds; shares 0–1."""
+
+    pods: int = 0
+    ready: int = 0
+    requests: float = 0.0
+    errors: float = 0.0
+    p50: float | None = None
+    p99: float | None = None
+    cpu: float | None = None
+    memory: float | None = None
+    restarts: int = 0
+
+    @property
+    def error_rate(self) -> float | None:
+        return self.errors / self.requests if self.requests else None
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One scrape: pace second, the new version (canary) beside the old one (stable)."""
+
+    at: float
+    canary: Arm
+    stable: Arm
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """The running version before anything changed. ``requests`` 0 means nothing was served: nothing can be compared."""
+
+    seconds: float
+    requests: float
+    error_rate: float | None
+    p99: float | None
+
+
+class Driver(msgspec.Struct, frozen=True, kw_only=True):
+    """Who drives: the person, the machine, a token that only the living process holds."""
+
+    operator: str
+    host: str
+    home: str
+    """An opaque id of the home directory: consoles of the same home can restart this driver at once."""
+    token: str
+    since: datetime
+
+    @property
+    def identity(self) -> str:
+        """The Lease's holderIdentity."""
+        return f"{self.operator}@{self.host}#{self.token}"
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """The checkpoint. ``now`` is the pace second of its writing; ``step`` the step under way."""
+
+    v: int = 1
+    id: str
+    release: Release
+    plan: Plan
+    gates: tuple[GateResult, ...] = ()
+    operator: str
+    approvers: tuple[str, ...] = ()
+    created: datetime
+    phase: Phase = Phase.RUNNING
+    step: int = 0
+    steps: tuple[StepState, ...] = ()
+    undo: tuple[UndoRecord, ...] = ()
+    epoch: int = 0
+    driver: Driver | None = None
+    baseline: Baseline | None = None
+    exposed_at: float | None = None
+    """Pace second of the first share of requests on the new version: the first five minutes count from here."""
+    weight: int = 0
+    actual_weight: int | None = None
+    samples: tuple[Sample, ...] = ()
+    triggers: tuple[TriggerReading, ...] = ()
+    reason: Reason | None = None
+    also: tuple[Reason, ...] = ()
+    next: str = ""
+    """What the machine will do next, in words."""
+    next_at: float | None = None
+    """Pace second at which it will, where that is known."""
+    now: float = 0.0
+    written: datetime | None = None
+    started: float = 0.0
+    finished: float | None = None
+    rollback_started: float | None = None
+    breach_at: float | None = None
+    left: tuple[str, ...] = ()
+    """Commands to do by hand what could not be restored."""
+    journal_first: int | None = None
+    journal_last: int | None = None
+    pause_reason: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished rollout leaves in its cluster: the evidence of the ``rollback-tested`` gate."""
+
+    rollout: str
+    service: str
+    version: str
+    previous_version: str
+    environment: str
+    tier: str
+    strategy: str
+    outcome: str
+    """``succeeded``, ``rolled_back`` or ``needs_attention``."""
+    restored: bool
+    operator: str
+    finished: datetime
+    journal_id: str
+    journal_seq: int
+    journal_hash: str

@@ -1,0 +1,150 @@
+"""The typed steps of a plan. A step is data: what it does is written in ``services/rollout``, what undoes it is recorded
+when it is applied."""
+
+from enum import StrEnum
+
+import msgspec
+
+from services.model.objects import Change, ObjectRef
+
+
+class Undo(StrEnum):
+    """How a step is taken back."""
+
+    NONE = "none"
+    RESTORE_VALUES = "restore the values it replaced"
+    SCALE_TO_ZERO = "scale to zero"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=lambda name: name):
+    """What all steps have: a name, what they change, the same as a command line, and how long it should take (pace s)."""
+
+    name: str
+    expected_seconds: float = 0.0
+    changes: tuple[Change, ...] = ()
+    command: str = ""
+
+    @property
+    def undo(self) -> Undo:
+        return Undo.NONE
+
+
+class MeasureBaseline(Step, frozen=True, kw_only=True):
+    """Measure the running version for ``seconds`` (pace) before anything changes."""
+
+    seconds: float
+
+
+class PatchImage(Step, frozen=True, kw_only=True):
+    """Give the containers of a workload's pod template their new image, as listed in ``changes``."""
+
+    workload: ObjectRef
+    promotes: bool = False
+    """From here on the stable workload changes: a rollback restores capacity first, then traffic."""
+
+    @property
+    def undo(self) -> Undo:
+        return Undo.RESTORE_VALUES
+
+
+class EnsureWorkload(Step, frozen=True, kw_only=True):
+    """Make ``workload`` a clone of ``source``: its pod template with ``images`` (container → image) and ``labels`` on
+    template and selector, ``replicas`` pods. Created at zero replicas where absent, then scaled."""
+
+    workload: ObjectRef
+    source: ObjectRef
+    images: dict[str, str]
+    labels: dict[str, str]
+    replicas: int
+
+    @property
+    def undo(self) -> Undo:
+        return Undo.SCALE_TO_ZERO
+
+
+class Scale(Step, frozen=True, kw_only=True):
+    """Set the replicas of a workload. ``at_least`` never scales down what an autoscaler has raised."""
+
+    workload: ObjectRef
+    replicas: int
+    at_least: bool = False
+
+    @property
+    def undo(self) -> Undo:
+        return Undo.RESTORE_VALUES
+
+
+class WaitReady(Step, frozen=True, kw_only=True):
+    """Wait until every wanted pod of the workload runs its current template and is ready; ``timeout`` in pace seconds."""
+
+    workload: ObjectRef
+    timeout: float
+
+
+class SetTraffic(Step, frozen=True, kw_only=True):
+    """Give the canary ``weight`` percent of the requests and stable the rest, through the route of ``router``."""
+
+    router: str
+    route: ObjectRef
+    weight: int
+
+    @property
+    def undo(self) -> Undo:
+        return Undo.RESTORE_VALUES
+
+
+class Analyse(Step, frozen=True, kw_only=True):
+    """Watch the new version for ``seconds`` (pace); passes when no trigger fired and it served ``min_requests``."""
+
+    seconds: float
+    min_requests: int
+
+
+class Pause(Step, frozen=True, kw_only=True):
+    """Wait ``seconds`` (pace), or until a person promotes where it is ``None``."""
+
+    seconds: float | None
+
+
+class SmokeCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP check: ``GET path`` of the service must answer ``status`` (and contain ``contains``) within ``timeout`` wall s."""
+
+    name: str
+    path: str
+    status: int = 200
+    contains: str = ""
+    timeout: float = 5.0
+
+
+class SmokeTest(Step, frozen=True, kw_only=True):
+    """Run the service's smoke tests, all of them."""
+
+    checks: tuple[SmokeCheck, ...]
+
+
+AnyStep = MeasureBaseline | PatchImage | EnsureWorkload | Scale | WaitReady | SetTraffic | Analyse | Pause | SmokeTest
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A release compiled into steps. ``digest`` identifies what will be changed to what (see ``services/strategies``)."""
+
+    steps: tuple[AnyStep, ...]
+    objects: tuple[ObjectRef, ...]
+    """Every object the plan may change, absent ones included: all of them are claimed before the first step."""
+    stable: ObjectRef
+    canary: ObjectRef | None
+    route: ObjectRef | None
+    previous_version: str
+    new_images: dict[str, str]
+    digest: str
+    rollback_seconds: float
+    """Predicted pace seconds from the rollback key to the restored service."""
+    notes: tuple[str, ...] = ()
+
+
+def object_changes(step: Step) -> dict[ObjectRef, list[Change]]:
+    """A step's changes by object, in order."""
+    found: dict[ObjectRef, list[Change]] = {}
+    for change in step.changes:
+        found.setdefault(change.object, []).append(change)
+    return found
