@@ -1,0 +1,70 @@
+"""The base of every widget that is a drawing of one frozen value: equal value, no repaint; new height, new layout."""
+
+from typing import ClassVar, Generic, TypeVar
+
+from textual.geometry import Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from widgets import glyphs, ink
+from widgets.ink import Lines
+
+Value = TypeVar("Value")
+
+
+class Drawn(Widget, Generic[Value]):
+    """Draws ``value`` through :meth:`draw`. Subclasses give ``draw`` and a ``show`` with plain arguments."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(ink.TONE_CLASSES)
+
+    DEFAULT_CSS = """
+    Drawn {
+        height: auto;
+        width: 1fr;
+    }
+    """ + ink.tone_css("Drawn")
+
+    def __init__(self, value: Value, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._value = value
+        self._drawn: tuple[Value, int, int | None, glyphs.Glyphs, Lines] | None = None
+
+    @property
+    def value(self) -> Value:
+        """What is drawn now."""
+        return self._value
+
+    def draw(self, value: Value, width: int, height: int | None) -> Lines:
+        """The lines of ``value``. ``height`` is the room there is, ``None`` while the layout asks for the natural height."""
+        raise NotImplementedError
+
+    def replace(self, value: Value) -> None:
+        """Draw ``value`` from now on."""
+        if value == self._value:
+            return
+        self._value = value
+        if not self.is_attached:
+            return
+        layout = self.styles.is_auto_height and len(self._lines(self.size.width, None)) != self.content_size.height
+        self.refresh(layout=layout)
+
+    def _lines(self, width: int, height: int | None) -> Lines:
+        known = self._drawn
+        signs = glyphs.current()
+        if known is not None and known[0] is self._value and known[1:3] == (width, height) and known[3] is signs:
+            return known[4]
+        lines = self.draw(self._value, width, height)
+        self._drawn = (self._value, width, height, signs, lines)
+        return lines
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return max((ink.cells(line) for line in self._lines(container.width, None)), default=0)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._lines(width, None))
+
+    def render_line(self, y: int) -> Strip:
+        width = self.content_size.width
+        height = None if self.styles.is_auto_height else self.content_size.height
+        lines = self._lines(width, height)
+        return ink.strip(self, lines[y] if y < len(lines) else (), width)

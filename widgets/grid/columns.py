@@ -1,0 +1,69 @@
+"""Columns of a grid: what they ask for, and who gets how many cells on a terminal of a given width."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from widgets.text import Align
+
+GAP = 2
+"""Blank cells between two columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``width`` is what it needs at least; ``flex`` its part of the room left over (0: none). Where there is too little room the
+    columns with the highest ``priority`` go first; 0 is never dropped."""
+
+    id: str
+    title: str
+    width: int = 8
+    flex: int = 0
+    align: Align = "left"
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A column that is shown: its index among the cells of a row, and its cells."""
+
+    index: int
+    column: Column
+    width: int
+
+
+def place(columns: Sequence[Column], room: int) -> tuple[Placed, ...]:
+    """The columns that fit into ``room`` cells, left to right, with the widths they get; together never wider than ``room``."""
+    kept = list(enumerate(columns))
+    while len(kept) > 1 and _needed(kept) > room:
+        worst = max(kept, key=lambda item: (item[1].priority, item[0]))
+        if worst[1].priority == 0:
+            break
+        kept.remove(worst)
+    widths = {index: column.width for index, column in kept}
+    spare = room - _needed(kept)
+    flexible = [(index, column.flex) for index, column in kept if column.flex]
+    for position, (index, flex) in enumerate(flexible):
+        if spare > 0:
+            part = spare * flex // sum(weight for _, weight in flexible[position:])
+            widths[index] += part
+            spare -= part
+    # columns that may not be dropped share what is missing, from the right
+    for index, _ in reversed(kept):
+        if spare >= 0:
+            break
+        taken = min(-spare, widths[index] - min(widths[index], 3))
+        widths[index] -= taken
+        spare += taken
+    shown: list[Placed] = []
+    used = 0
+    for index, column in kept:
+        width = min(widths[index], room - used)
+        if width <= 0:
+            break
+        shown.append(Placed(index, column, width))
+        used += width + GAP
+    return tuple(shown)
+
+
+def _needed(kept: Sequence[tuple[int, Column]]) -> int:
+    return sum(column.width for _, column in kept) + GAP * max(0, len(kept) - 1)

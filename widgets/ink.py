@@ -1,0 +1,116 @@
+"""Coloured lines as plain values, and their way to the terminal.
+
+A widget's drawing is a tuple of lines, a line a tuple of spans ``(text, tone)``. A tone is what a piece of text means
+(good, bad, muted), never a colour: the theme decides that. Text is made safe here, where every line has to pass.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from widgets import text as safe
+
+
+class Tone(StrEnum):
+    """What a piece of text means. Each has a colour from the theme; the strong ones also a weight that NO_COLOR leaves."""
+
+    TEXT = "text"
+    MUTED = "muted"
+    STRONG = "strong"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    ALARM = "alarm"
+    ACCENT = "accent"
+    CANARY = "canary"
+    STABLE = "stable"
+
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+Lines = tuple[Line, ...]
+
+TONE_CLASSES = frozenset(f"tone--{tone.value}" for tone in Tone)
+
+_RULES = {
+    Tone.TEXT: "color: $foreground;",
+    Tone.MUTED: "color: $text-muted;",
+    Tone.STRONG: "color: $foreground; text-style: bold;",
+    Tone.GOOD: "color: $text-success;",
+    Tone.WARN: "color: $text-warning; text-style: bold;",
+    Tone.BAD: "color: $text-error; text-style: bold;",
+    Tone.ALARM: "color: $text-error; text-style: bold reverse;",
+    Tone.ACCENT: "color: $text-accent; text-style: bold;",
+    Tone.CANARY: "color: $text-accent;",
+    Tone.STABLE: "color: $text-primary;",
+}
+
+
+def tone_css(widget: str) -> str:
+    """The rules that give the tones their colours inside ``widget`` (a CSS type name)."""
+    return "\n".join(f"{widget} > .tone--{tone.value} {{ {rule} }}" for tone, rule in _RULES.items())
+
+
+def plain(line: Line) -> str:
+    """The words of a line without their tones."""
+    return "".join(text for text, _ in line)
+
+
+def cells(line: Line) -> int:
+    """Cells that a line takes."""
+    return sum(safe.width(text) for text, _ in line)
+
+
+def fit(line: Line, width: int) -> Line:
+    """``line``, safe and at most ``width`` cells wide, cut with an ellipsis."""
+    if cells(line) <= width:
+        return tuple((safe.sanitize(text), tone) for text, tone in line)
+    kept: list[Span] = []
+    left = width
+    for position, (text, tone) in enumerate(line):
+        needed = safe.width(text)
+        rest = cells(line[position + 1 :])
+        if needed < left or (needed == left and not rest):
+            kept.append((safe.sanitize(text), tone))
+            left -= needed
+            continue
+        # a span that just fits still has to give up a cell to show that something follows it
+        kept.append((safe.cut(text + " " * (needed == left), left), tone))
+        break
+    return tuple(kept)
+
+
+def fill(line: Line, width: int, align: safe.Align = "left") -> Line:
+    """``line`` exactly ``width`` cells wide."""
+    short = fit(line, width)
+    blanks = (" " * (width - cells(short)), Tone.TEXT.value)
+    return (*short, blanks) if align == "left" else (blanks, *short)
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """``left`` at the left edge and ``right`` at the right one; where they don't fit, the left one is cut."""
+    short = fit(right, width)
+    room = max(0, width - cells(short) - 1)
+    return (*fill(left, room), (" " * (width - room - cells(short)), Tone.TEXT.value), *short)
+
+
+def joined(parts: Iterable[Line], separator: Span) -> Line:
+    """The parts that are not empty, with ``separator`` between them."""
+    found: list[Span] = []
+    for part in parts:
+        if part:
+            found += [separator, *part] if found else part
+    return tuple(found)
+
+
+def strip(widget: Widget, line: Line, width: int, over: Style | None = None) -> Strip:
+    """``line`` as the strip that ``widget`` draws, padded to ``width``; ``over`` is laid over every style (a cursor)."""
+    segments = []
+    for text, tone in fill(line, width):
+        style = widget.get_component_rich_style(f"tone--{tone}", partial=over is not None)
+        segments.append(Segment(text, over + style if over is not None else style))
+    return Strip(segments, width)
