@@ -1,0 +1,88 @@
+"""What the screens draw: one frozen picture of everything, made by the session at most a few times a second."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from services.model.fleet import EnvironmentView, FleetView, ServiceView
+from services.model.rollout import Phase, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutCard:
+    """A rollout beside what its Lease says. ``watched`` is ``None`` where no cluster has answered yet."""
+
+    rollout: Rollout
+    environment: str
+    watched: bool | None
+    driver: str
+    own: bool
+    """Driven from this home: it can be restarted at once, and takes intents."""
+    window_left: float = 0.0
+    """Wall seconds in which one key still rolls back a finished rollout."""
+
+    @property
+    def live(self) -> bool:
+        return not self.rollout.phase.final
+
+    @property
+    def orphaned(self) -> bool:
+        return self.watched is False and self.rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
+
+    @property
+    def key(self) -> str:
+        return self.rollout.id
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that changed a cluster, as the command log shows it."""
+
+    at: datetime
+    command: str
+    status: str
+    milliseconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    fleet: FleetView = field(default_factory=FleetView)
+    rollouts: tuple[RolloutCard, ...] = ()
+    entries: tuple[dict[str, Any], ...] = ()
+    """The newest journal entries, newest last."""
+    journal_ok: bool = True
+    journal_detail: str = ""
+    operator: str = ""
+    read_only: bool = False
+    now: datetime | None = None
+    pace: float = 0.0
+    speed: float = 1.0
+    connecting: bool = True
+    failure: str = ""
+    """Why the session could not start at all, if so."""
+
+    def rollout(self, key: str | None) -> RolloutCard | None:
+        return next((card for card in self.rollouts if card.key == key), None)
+
+    def service(self, environment: str, name: str) -> ServiceView | None:
+        for view in self.fleet.environments:
+            if view.name == environment:
+                return next((service for service in view.services if service.name == name), None)
+        return None
+
+    def environment(self, name: str) -> EnvironmentView | None:
+        return next((view for view in self.fleet.environments if view.name == name), None)
+
+    def rollouts_of(self, environment: str, service: str) -> tuple[RolloutCard, ...]:
+        return tuple(
+            card for card in self.rollouts if card.environment == environment and card.rollout.release.service == service
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the operator has selected, bound to what it is, never to its place on the screen."""
+
+    environment: str = ""
+    service: str = ""
+    rollout: str = ""
