@@ -1,0 +1,220 @@
+"""The sections of the configuration. Every number has a range and a unit; every default is the safe one."""
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import Field, GetPydanticSchema, StringConstraints, field_validator, model_validator
+from pydantic_core import core_schema
+
+from services.model.gates import Person
+from services.model.release import Strategy, Tier
+from services.model.steps import SmokeCheck
+from services.settings.secrets import ACCEPTED, SecretRef
+from services.settings.section import (
+    Line,
+    Name,
+    Port,
+    Section,
+    Url,
+    UrlPath,
+    broken,
+    is_loopback,
+    ranged,
+    template,
+)
+
+
+class Environment(Section):
+    """Where an environment is: a context of the kubeconfig, and the namespaces that belong to it."""
+
+    tier: Tier = Field(default=Tier.PRODUCTION, description="dev, staging, canary or production (absent: as the name)")
+    aliases: tuple[Name, ...] = Field(default=(), description="other names for -e, e.g. [prod]")
+    context: Annotated[Line, StringConstraints(max_length=253)] = Field(description="the name of a kubeconfig context")
+    namespaces: tuple[Name, ...] = Field(min_length=1, description="namespaces of that cluster, at least one")
+
+    @field_validator("aliases", "namespaces")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise broken("names something twice", "each name once")
+        return names
+
+
+class _PersonEntry(Section):
+    name: Line = Field(description="the name of a person")
+    login: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$")] = Field(
+        description="the person's login on this machine"
+    )
+    ticket_account: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+        default="", description="the account in the ticket system (Jira Cloud: accountId; Data Center: user name)"
+    )
+
+
+class _SmokeCheckEntry(Section):
+    name: Line = Field(description="a name for people")
+    path: UrlPath = Field(description="a path that begins with '/'")
+    status: int = ranged(100, 599, "(an HTTP status)", default=200)
+    contains: Annotated[str, StringConstraints(max_length=1000)] = ""
+    timeout: float = ranged(0.1, 60, "seconds", default=5.0)
+
+
+def _becomes(entry: type[Section], kind: type[msgspec.Struct]) -> Any:
+    """A value that is read as ``entry`` and then is a ``kind`` of the vocabulary."""
+    return GetPydanticSchema(
+        lambda _source, handler: core_schema.no_info_after_validator_function(
+            lambda read: kind(**dict(read)),
+            handler.generate_schema(entry),
+            serialization=core_schema.plain_serializer_function_ser_schema(msgspec.to_builtins),
+        )
+    )
+
+
+PersonField = Annotated[Person, _becomes(_PersonEntry, Person)]
+SmokeCheckField = Annotated[SmokeCheck, _becomes(_SmokeCheckEntry, SmokeCheck)]
+
+
+class Tickets(Section):
+    """The system that holds change tickets. ``timeout`` is the total per question, retries included, in wall seconds."""
+
+    kind: Literal["jira"] = Field(default="jira", description="jira")
+    flavour: Literal["cloud", "data-center"] = Field(description="cloud or data-center")
+    url: Url = Field(description="the address of the site, e.g. https://example.atlassian.net")
+    user: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f:]*$")] = Field(
+        default="", description="Jira Cloud: the e-mail address the API token belongs to"
+    )
+    token: SecretRef = Field(description=ACCEPTED)
+    approved_statuses: tuple[Line, ...] = Field(default=("Approved",), min_length=1, description="statuses that mean approved")
+    timeout: float = ranged(0.1, 60, "seconds", default=5.0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Tickets":
+        if self.flavour == "cloud" and not self.user:
+            raise broken("Jira Cloud needs 'user', the e-mail address its API token belongs to", "user: NAME@EXAMPLE.COM")
+        if self.url.startswith("http:") and not is_loopback(self.url):
+            raise broken("the token would travel in the clear", "an https:// address (http:// on loopback only)")
+        return self
+
+
+class Metrics(Section):
+    """How the pods' own metrics are read: through the API server's proxy (``port``), or from ``scrape_url``.
+
+    ``interval`` and ``warm_up`` are pace seconds.
+    """
+
+    scrape_url: str | None = Field(default=None, description="a URL with {namespace} and {pod}; absent: through the API server")
+    port: Port = 8080
+    path: UrlPath = "/metrics"
+    interval: float = ranged(1, 300, "seconds", default=10.0)
+    warm_up: float = ranged(0, 3600, "seconds", default=30.0)
+
+    @field_validator("scrape_url")
+    @classmethod
+    def _template(cls, url: str | None) -> str | None:
+        return url if url is None else template("namespace", "pod")(url)
+
+
+class Probes(Section):
+    """The health endpoint of new pods: ``failures`` answers other than 200 in a row fire the trigger (R5.5)."""
+
+    url: str | None = Field(default=None, description="a URL with {namespace} and {pod}; absent: through the API server")
+    port: Port = 8080
+    path: UrlPath = "/healthz"
+    interval: float = ranged(1, 300, "seconds", default=10.0)
+    failures: int = ranged(1, 100, "probes in a row", default=3)
+
+    @field_validator("url")
+    @classmethod
+    def _template(cls, url: str | None) -> str | None:
+        return url if url is None else template("namespace", "pod")(url)
+
+
+class Smoke(Section):
+    """Where smoke tests are sent: through the API server's service proxy (``port``), or to ``url`` plus the check's path."""
+
+    url: str | None = Field(default=None, description="a URL with {namespace} and {service}; absent: through the API server")
+    port: Port = 80
+
+    @field_validator("url")
+    @classmethod
+    def _template(cls, url: str | None) -> str | None:
+        return url if url is None else template("namespace", "service")(url)
+
+
+class CanaryStep(Section):
+    """``weight`` percent of the requests for ``seconds`` of pace."""
+
+    weight: int = ranged(1, 100, "percent")
+    seconds: float = ranged(1, 86_400, "seconds")
+
+
+_STEPS = (
+    CanaryStep(weight=5, seconds=120),
+    CanaryStep(weight=10, seconds=120),
+    CanaryStep(weight=25, seconds=180),
+    CanaryStep(weight=50, seconds=180),
+)
+
+
+class CanaryPlan(Section):
+    """Times are pace seconds. ``min_requests`` must have been served by the canary in each step before it passes;
+    ``soak_seconds`` is how long the promoted version is watched before the canary is scaled to zero."""
+
+    steps: tuple[CanaryStep, ...] = Field(default=_STEPS, min_length=1, max_length=20, description="1 to 20 of {weight, seconds}")
+    min_requests: int = ranged(0, 1_000_000_000, "requests", default=500)
+    baseline_seconds: float = ranged(0, 3600, "seconds", default=60.0)
+    ready_timeout: float = ranged(1, 7200, "seconds", default=300.0)
+    promote_timeout: float = ranged(1, 7200, "seconds", default=300.0)
+    soak_seconds: float = ranged(0, 86_400, "seconds", default=60.0)
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: tuple[CanaryStep, ...]) -> tuple[CanaryStep, ...]:
+        weights = [step.weight for step in steps]
+        if any(later <= earlier for earlier, later in pairwise(weights)):
+            raise broken("weights must rise from step to step", "e.g. 5, 10, 25, 50")
+        return steps
+
+
+class RollingPlan(Section):
+    """Times are pace seconds. The new version is watched for ``analyse_seconds`` once all of its pods are ready."""
+
+    analyse_seconds: float = ranged(1, 86_400, "seconds", default=300.0)
+    min_requests: int = ranged(0, 1_000_000_000, "requests", default=500)
+    baseline_seconds: float = ranged(0, 3600, "seconds", default=60.0)
+    ready_timeout: float = ranged(1, 7200, "seconds", default=300.0)
+
+
+class Triggers(Section):
+    """Limits of the automatic rollback (R5.5). How many failed probes fire is ``probes.failures``.
+
+    ``error_rate``, ``cpu`` and ``memory`` are shares (of requests; of the container's limit); ``latency_increase`` is the
+    share by which P99 may exceed the baseline. ``error_seconds`` counts pace seconds from the first share of requests.
+    """
+
+    error_rate: float = ranged(0.0001, 1, "(a share of requests)", default=0.05)
+    error_seconds: float = ranged(10, 86_400, "seconds", default=300.0)
+    latency_increase: float = ranged(0.01, 100, "(0.5 is +50 %)", default=0.5)
+    cpu: float = ranged(0.01, 1, "(a share of the limit)", default=0.9)
+    memory: float = ranged(0.01, 1, "(a share of the limit)", default=0.9)
+    on_shared_incident: Literal["rollback", "pause"] = Field(default="rollback", description="rollback or pause")
+
+
+class SandboxClock(Section):
+    """Written by the sandbox alone: simulated time runs ``speed`` times faster, counted from ``epoch`` (Unix seconds)."""
+
+    speed: float = ranged(0.01, 1000, "times", default=1.0)
+    epoch: float = ranged(0, 1e11, "Unix seconds", default=0.0)
+
+
+class DefaultStrategies(Section):
+    """The strategy of a deploy that names none, by tier."""
+
+    dev: Strategy = Field(default=Strategy.ROLLING, description="rolling or canary")
+    staging: Strategy = Field(default=Strategy.ROLLING, description="rolling or canary")
+    canary: Strategy = Field(default=Strategy.CANARY, description="rolling or canary")
+    production: Strategy = Field(default=Strategy.CANARY, description="rolling or canary")
+
+    def __getitem__(self, tier: Tier) -> Strategy:
+        strategy: Strategy = getattr(self, tier.value)
+        return strategy
