@@ -1,0 +1,127 @@
+"""What every strategy asks of a service before it plans, and the steps they share."""
+
+from dataclasses import dataclass
+
+from services.model.errors import Rejected
+from services.model.objects import ObjectRef, value_at
+from services.model.release import Release, Tier
+from services.model.steps import PatchImage, SmokeTest
+from services.settings import Settings
+from services.strategies import commands, estimate
+from services.strategies.draft import Draft
+from services.strategies.images import ImageChange, image_changes, parse
+from services.strategies.state import ServiceState
+from services.traffic import istio
+
+REPLICAS = "/spec/replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The stable workload of a release, checked: it can be changed to the new version."""
+
+    stable: ObjectRef
+    replicas: int
+    images: tuple[ImageChange, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def previous_version(self) -> str:
+        return parse(self.images[0].old).tag
+
+    @property
+    def new_images(self) -> dict[str, str]:
+        return {image.container: image.new for image in self.images}
+
+
+def subject(release: Release, state: ServiceState) -> Subject:
+    """Check what every strategy needs. Raises :class:`Rejected`: version already running, image not replaceable, no pods,
+    paused, all pods replaced at once in production, requests still split by an earlier rollout."""
+    stable = ObjectRef("Deployment", release.target.namespace, str(value_at(state.stable, "/metadata/name")))
+    images = image_changes(state.stable, release.service, release.version)
+    if all(image.old == image.new for image in images):
+        raise Rejected("version", release.version, f"{stable} in {release.target.environment} runs it already", "another version")
+    replicas = value_at(state.stable, REPLICAS)
+    replicas = 1 if replicas is None else int(replicas)
+    if replicas == 0:
+        raise Rejected(
+            "service",
+            release.service,
+            f"{stable} has 0 replicas, so there is nothing to compare with or to come back to",
+            f"a service that runs: {commands.scale(release.target, stable, 1)}",
+        )
+    if value_at(state.stable, "/spec/paused"):
+        raise Rejected(
+            "service",
+            release.service,
+            f"{stable} is paused (spec.paused), so a new image would not roll out",
+            f"a workload that is not paused: {commands.resume(release.target, stable)}",
+        )
+    notes: list[str] = []
+    if value_at(state.stable, "/spec/strategy/type") == "Recreate":
+        if release.target.tier is Tier.PRODUCTION:
+            raise Rejected(
+                "strategy",
+                release.strategy.value,
+                f"{stable} stops all its pods before it starts new ones (spec.strategy.type)",
+                "spec.strategy.type RollingUpdate",
+            )
+        notes.append(f"{stable} stops all its pods before it starts new ones: users will see an outage.")
+    _refuse_leftover_split(release, state)
+    if state.autoscaled:
+        notes.append(f"An autoscaler owns the replica count of {stable}: the count is left to it.")
+    return Subject(stable, replicas, images, tuple(notes))
+
+
+def patch_image(release: Release, about: Subject, draft: Draft, name: str) -> PatchImage:
+    """Give the stable workload the new images."""
+    return PatchImage(
+        name=name,
+        expected_seconds=1.0,
+        changes=tuple(change for image in about.images for change in draft.set(about.stable, image.path, image.new)),
+        command=commands.set_image(release.target, about.stable, about.new_images),
+        workload=about.stable,
+        promotes=True,
+    )
+
+
+def smoke_tests(release: Release, settings: Settings) -> tuple[SmokeTest, ...]:
+    """The service's smoke tests as one step; none where none are defined (a gate asks for them, R3.3)."""
+    checks = settings.checks(release.service)
+    if not checks:
+        return ()
+    return (SmokeTest(name=f"smoke tests ({len(checks)})", expected_seconds=float(len(checks)), checks=checks),)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def stable_rolls(state: ServiceState, about: Subject) -> float:
+    """Expected seconds of a rolling update of stable, there or back."""
+    return estimate.rolling_seconds(state.stable, about.replicas)
+
+
+def _refuse_leftover_split(release: Release, state: ServiceState) -> None:
+    """A split left over from an earlier rollout means that stable is not what all users get."""
+    if state.route is None:
+        return
+    try:
+        split = istio.locate(state.route, release.service)
+    except istio.NotRoutable:
+        return  # nothing of ours is split there; a strategy that needs the split locates it itself and says why not
+    weight = istio.weight_of(state.route, split)
+    if weight:
+        route = ObjectRef("VirtualService", release.target.namespace, str(value_at(state.route, "/metadata/name")))
+        changes = [
+            change
+            for path, value in istio.writes(state.route, split, 0)
+            for change in Draft({route: state.route}).set(route, path, value)
+        ]
+        raise Rejected(
+            "service",
+            release.service,
+            f"{route} still sends {weight} % of its requests to the canary",
+            "a route with stable at 100 %; once stable is known to be good: "
+            + commands.patch(release.target, changes, istio.guards(state.route, split)),
+        )
