@@ -42,11 +42,13 @@ class Drawn(Widget, Generic[Value]):
         """Draw ``value`` from now on."""
         if value == self._value:
             return
+        before = self._drawn
         self._value = value
-        if not self.is_attached:
+        if not self.is_attached or before is None:
             return
-        layout = self.styles.is_auto_height and len(self._lines(self.size.width, None)) != self.content_size.height
-        self.refresh(layout=layout)
+        # values that draw the same lines (a clock between two seconds) cost no repaint
+        if self._lines(before[1], before[2]) != before[4]:
+            self.refresh(layout=len(self._drawn[4] if self._drawn else ()) != len(before[4]))
 
     def _lines(self, width: int, height: int | None) -> Lines:
         known = self._drawn

@@ -85,3 +85,30 @@ def pad(text: str, cells: int, align: Align = "left") -> str:
     short = cut(text, cells)
     blanks = " " * (cells - cell_len(short))
     return short + blanks if align == "left" else blanks + short
+
+
+def wrap(text: str, cells: int) -> list[str]:
+    """``text`` sanitised, on as many lines of at most ``cells`` as it needs; broken at blanks, in a word only where it must."""
+    lines: list[str] = []
+    line = ""
+    for word in sanitize(text).split():
+        while cell_len(word) > cells > 0:
+            head = _head(word, cells)
+            lines += [line, head] if line else [head]
+            line, word = "", word[len(head) :]
+        joined = f"{line} {word}" if line else word
+        if cell_len(joined) > cells:
+            lines.append(line)
+            line = word
+        else:
+            line = joined
+    return [*lines, line] if line or not lines else lines
+
+
+def _head(word: str, cells: int) -> str:
+    used = 0
+    for index, character in enumerate(word):
+        used += cell_len(character)
+        if used > cells:
+            return word[: max(1, index)]
+    return word

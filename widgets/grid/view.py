@@ -285,14 +285,14 @@ class Grid(ScrollView, can_focus=True):
             if placed.index == self._sort:
                 title += signs.descending if self._reverse else signs.ascending
             spans += [*ink.fill(((title, Tone.MUTED),), placed.width, placed.column.align), (" " * GAP, Tone.MUTED)]
-        return tuple(spans)
+        return tuple(spans[:-1])
 
     def _line(self, row: Row, width: int, mark: str) -> Line:
         spans: list[Span] = [(mark, Tone.ACCENT)]
         for placed in self._layout_columns(width):
             line = as_line(row.cells[placed.index]) if placed.index < len(row.cells) else ()
             spans += [*ink.fill(line, placed.width, placed.column.align), (" " * GAP, Tone.TEXT)]
-        return tuple(spans)
+        return tuple(spans[:-1])
 
     def _blank(self, index: int) -> Line:
         if index or self._shown:

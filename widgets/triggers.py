@@ -1,0 +1,76 @@
+"""The automatic rollback triggers: each value against its limit, and how old the look is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.model.rollout import TriggerReading
+from widgets import format as figures
+from widgets import glyphs, ink, text
+from widgets.drawn import Drawn
+from widgets.ink import Line, Lines, Span, Tone
+
+_NAME = 17
+_BAR = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Readings:
+    readings: tuple[TriggerReading, ...]
+    age: float | None
+
+
+def _verdict(reading: TriggerReading) -> tuple[str, str, Tone]:
+    signs = glyphs.current()
+    if reading.fired:
+        return signs.bad, "FIRED", Tone.ALARM
+    if reading.value is None:
+        return signs.unknown, "unknown", Tone.WARN
+    if reading.value > reading.limit:
+        return signs.warning, "over", Tone.WARN
+    return signs.ok, "ok", Tone.GOOD
+
+
+def _bar(reading: TriggerReading, tone: Tone) -> Line:
+    signs = glyphs.current()
+    if reading.value is None:
+        return ((signs.gap * _BAR, Tone.MUTED),)
+    share = reading.value / reading.limit if reading.limit > 0 else float(reading.value > 0)
+    full = max(0, min(_BAR, round(share * _BAR)))
+    return ((signs.bar_full * full, tone), (signs.bar_empty * (_BAR - full), Tone.MUTED))
+
+
+def draw_trigger(reading: TriggerReading, width: int) -> Line:
+    """One trigger: sign, word, name, value, bar up to the limit, limit, and what is missing."""
+    sign, word, tone = _verdict(reading)
+    line: list[Span] = [
+        (f"{sign} {word:<8}", tone),
+        (text.pad(reading.name.value, _NAME), Tone.STRONG if reading.fired else Tone.TEXT),
+        (text.pad(figures.reading(reading.value, reading.unit), 9, "right") + " ", Tone.STRONG),
+    ]
+    if width >= 64:
+        line += [*_bar(reading, tone), (" ", Tone.TEXT)]
+    line.append((f"limit {figures.reading(reading.limit, reading.unit)}", Tone.MUTED))
+    if reading.detail:
+        line.append((f"  {reading.detail}", tone if reading.fired else Tone.MUTED))
+    return ink.fit(tuple(line), width)
+
+
+class Triggers(Drawn[_Readings]):
+    """Shows every trigger on a line, and below them how long ago they were looked at."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(_Readings((), None), id=id, classes=classes)
+
+    def show(self, readings: Sequence[TriggerReading], age: float | None = None) -> None:
+        """Show ``readings``, looked at ``age`` seconds ago."""
+        self.replace(_Readings(tuple(readings), age))
+
+    def draw(self, value: _Readings, width: int, height: int | None) -> Lines:
+        if not value.readings:
+            return ((("no trigger watches yet", Tone.MUTED),),)
+        looked: Line = (
+            ((f"looked at {figures.age(value.age)} ago", Tone.MUTED),)
+            if value.age is not None
+            else (("never looked at", Tone.WARN),)
+        )
+        return (*(draw_trigger(reading, width) for reading in value.readings), looked)
