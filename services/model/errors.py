@@ -8,11 +8,13 @@
      ├ NeedsAttention    a person has to look: the state is not what it should be     exit 5
      ├ HeldByAnother     another operator drives this service                         exit 6
      ├ ObserverMode      a change was asked for in read-only mode                     exit 2
-     └ Unavailable       a cluster or system could not be reached or did not answer   exit 1
-        ├ Forbidden      it answered 401 or 403
-        ├ Conflict       the object changed meanwhile (409, or a failed ``test`` of a JSON patch)
-        ├ NotFound       404
-        └ Throttled      429; ``retry_after`` in seconds
+     ├ Unavailable       a cluster or system could not be reached or did not answer   exit 1
+     │  ├ Forbidden      it answered 401 or 403
+     │  ├ Conflict       the object changed meanwhile (409, or a failed ``test`` of a JSON patch)
+     │  ├ NotFound       404
+     │  ├ Throttled      429; ``retry_after`` in seconds
+     │  └ OutcomeUnknown a write was sent and no answer came: it may have taken effect
+     └ Invalid           the cluster refused a request as malformed or against its rules exit 1
 """
 
 from enum import IntEnum
@@ -95,3 +97,11 @@ class Throttled(Unavailable):
     def __init__(self, title: str, detail: str = "", hint: str = "", retry_after: float = 1.0) -> None:
         super().__init__(title, detail, hint)
         self.retry_after = retry_after
+
+
+class OutcomeUnknown(Unavailable):
+    """A write left and its answer was lost. Look at the object before doing anything else."""
+
+
+class Invalid(QuarterdeckError):
+    """The cluster refused a request as malformed or against its rules (400, 422): asking again will not help."""

@@ -1,0 +1,247 @@
+"""Reading a cluster. What the house holds of a cluster can look and ask, and nothing else (design, section 3).
+
+::
+
+    Clusters      the contexts of a kubeconfig, one cached connection each
+    Connection    get, list, watch, proxied GET, access review, dry run
+"""
+
+import os
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from services.clock import Clock
+from services.cluster.answers import refusal, status_of
+from services.cluster.credentials import IN_CLUSTER, InCluster, Kubeconfig, context_names, kubeconfig_paths
+from services.cluster.lines import Events, events_of
+from services.cluster.objects import RESOURCES, TYPES, Page, path_of
+from services.cluster.transport import DEFAULT_SECONDS, Answer, Request, Transport
+from services.model.errors import ObserverMode, Rejected, Unavailable
+from services.model.objects import Json, ObjectRef
+
+T = TypeVar("T")
+
+PAGE_SIZE = 500
+LIST_SECONDS = 30.0
+"""Time for one page of a list (wall)."""
+QUIET_SECONDS = 90.0
+"""A watch that says nothing for so long is opened again; API servers send a bookmark about every minute."""
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/"
+_CONNECTS = ("/exec", "/attach", "/portforward")
+
+
+class Connection:
+    """Reads of one context's cluster. Every method raises the errors of ``services/model/errors``."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def context(self) -> str:
+        return self._transport.context
+
+    @property
+    def server(self) -> str:
+        """URL of the API server; the context's name until the first request."""
+        return self._transport.server
+
+    async def request(self, request: Request, *, timeout: float = DEFAULT_SECONDS) -> Answer:
+        """Send a request that changes nothing; raises ObserverMode for any other, before anything is sent."""
+        self._check(request)
+        return await self._transport.request(request, timeout)
+
+    async def get(self, ref: ObjectRef, *, timeout: float = DEFAULT_SECONDS) -> dict[str, Json]:
+        """The object as it is now."""
+        answer = await self.request(Request("GET", path_of(ref.kind, ref.namespace, ref.name), f"GET {ref}"), timeout=timeout)
+        return _document(answer, self.server)
+
+    async def pages(
+        self, kind: str, namespace: str, *, labels: str = "", fields: str = "", retry: bool = True, limit: int = PAGE_SIZE
+    ) -> AsyncGenerator[Page]:
+        """The pages of a list, items undecoded. The last page's resource version is where a watch goes on."""
+        params = {"limit": str(limit)}
+        if labels:
+            params["labelSelector"] = labels
+        if fields:
+            params["fieldSelector"] = fields
+        what = f"list {RESOURCES[kind].plural} in {namespace}"
+        while True:
+            request = Request("GET", path_of(kind, namespace), what, params=dict(params), retry=retry, compressed=True)
+            page = _decoded(await self.request(request, timeout=LIST_SECONDS), Page, self.server)
+            yield page
+            if not page.metadata.continue_:
+                return
+            params["continue"] = page.metadata.continue_
+
+    async def list(
+        self, kind: str, namespace: str, *, labels: str = "", fields: str = "", type: type[Any] | None = None
+    ) -> list[Any]:
+        """All objects of a kind in a namespace, as the kind's struct in ``objects.TYPES`` or as ``type`` (``dict``: raw)."""
+        wanted = type if type is not None else TYPES[kind]
+        found: list[Any] = []
+        async with aclosing(self.pages(kind, namespace, labels=labels, fields=fields)) as pages:
+            async for page in pages:
+                for item in page.items or ():
+                    try:
+                        found.append(msgspec.json.decode(item, type=wanted))
+                    except msgspec.DecodeError as error:
+                        raise Unavailable(f"{self.server} listed a {kind} in {namespace} that can't be read: {error}") from error
+        return found
+
+    async def watch(
+        self, kind: str, namespace: str, *, resource_version: str, labels: str = "", quiet_seconds: float = QUIET_SECONDS
+    ) -> AsyncGenerator[Events]:
+        """Batches of events since ``resource_version``, as they arrive, until the server ends the watch (after 4–5 minutes).
+
+        Raises Unavailable where the stream breaks or is garbled; an ERROR event is handed on like any other.
+        """
+        params = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(random.randint(240, 300)),
+        }
+        if labels:
+            params["labelSelector"] = labels
+        request = Request("GET", path_of(kind, namespace), f"watch {RESOURCES[kind].plural} in {namespace}", params=params)
+        self._check(request)
+        async with aclosing(self._transport.stream(request, quiet_seconds)) as chunks:
+            async for events in events_of(chunks, self.server):
+                yield events
+
+    async def proxy(
+        self, namespace: str, kind: str, name: str, port: int | str, path: str, timeout: float = DEFAULT_SECONDS
+    ) -> tuple[int, bytes]:
+        """``GET path`` of a pod or service (``kind`` is ``pods`` or ``services``) through the API server: its status and body.
+
+        Raises where the API server itself refused or could not reach it.
+        """
+        if kind not in ("pods", "services"):
+            raise ValueError(f"only pods and services have a proxy, not {kind}")
+        way, _, query = path.partition("?")
+        url = (
+            f"/api/v1/namespaces/{quote(namespace, safe='')}/{kind}/{quote(f'{name}:{port}', safe=':')}"
+            f"/proxy/{quote(way.lstrip('/'), safe='/%~:@!$&()*+,;=')}"
+        )
+        params = dict(part.partition("=")[::2] for part in query.split("&")) if query else {}
+        what = f"GET {path} of {kind[:-1]}/{name} in {namespace}"
+        answer = await self.request(Request("GET", url, what, params=params, passes=True, retry=False), timeout=timeout)
+        if answer.status >= 400 and status_of(answer.body) is not None:
+            raise refusal(answer.status, answer.body, answer.headers, context=self.context, server=self.server, what=what)
+        return answer.status, answer.body
+
+    async def review(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+        """Whether we may do ``verb`` (get, patch, …) to ``resource`` (plural) of API ``group`` in ``namespace``."""
+        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        what = f"ask whether we may {verb} {resource} in {namespace}"
+        request = Request("POST", f"{_REVIEWS}selfsubjectaccessreviews", what, body=msgspec.json.encode(body))
+        document = _document(await self.request(request), self.server)
+        status = document.get("status")
+        return isinstance(status, dict) and status.get("allowed") is True
+
+    async def dry_run(
+        self, method: str, ref: ObjectRef, body: Json, content_type: str = "application/json", *, timeout: float = DEFAULT_SECONDS
+    ) -> dict[str, Json]:
+        """What a write would make of the object, checked by the server and thrown away. POST creates ``ref``."""
+        path = path_of(ref.kind, ref.namespace, "" if method == "POST" else ref.name)
+        request = Request(
+            method,
+            path,
+            f"dry run of {method} {ref}",
+            params={"dryRun": "All"},
+            body=msgspec.json.encode(body),
+            content_type=content_type,
+        )
+        return _document(await self.request(request, timeout=timeout), self.server)
+
+    async def latency(self) -> float:
+        """Wall seconds of one small request to the API server."""
+        started = time.perf_counter()
+        await self.request(Request("GET", "/version", "GET /version", retry=False))
+        return time.perf_counter() - started
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    def _check(self, request: Request) -> None:
+        allowed = (
+            (request.method == "GET" and not request.path.endswith(_CONNECTS))
+            or (request.method == "POST" and request.path.startswith(_REVIEWS))
+            or (request.method in ("POST", "PUT", "PATCH", "DELETE") and request.params.get("dryRun") == "All")
+        )
+        if not allowed:
+            raise ObserverMode("this connection only reads", f"{request.what} was not sent to {self.context}.")
+
+
+class Clusters:
+    """The contexts of a kubeconfig, and a connection to each that is asked for.
+
+    ``kubeconfig`` is the configured file; ``None`` means KUBECONFIG, ``~/.kube/config``, or the pod's own service account.
+    ``on_secret`` is told every token that is loaded (for the redactor).
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path | None,
+        clock: Clock,
+        *,
+        on_secret: Callable[[str], None] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._kubeconfig = kubeconfig
+        self._clock = clock
+        self._on_secret = on_secret
+        self._environment = os.environ if environment is None else environment
+        self._connections: dict[str, Connection] = {}
+
+    def contexts(self) -> tuple[str, ...]:
+        """Names of the contexts, read anew. Raises Rejected where the kubeconfig can't be read."""
+        paths = kubeconfig_paths(self._kubeconfig, self._environment)
+        if not paths and self._environment.get("KUBERNETES_SERVICE_HOST"):
+            return (IN_CLUSTER,)
+        return context_names(paths)
+
+    async def connect(self, context: str) -> Connection:
+        """The connection to a context. Nothing is sent yet: a cluster that is down shows at the first request.
+
+        Raises Rejected for a context that is not in the kubeconfig.
+        """
+        if context not in self._connections:
+            known = self.contexts()
+            if context not in known:
+                raise Rejected("context", context, "not in the kubeconfig", ", ".join(known) or "none: no kubeconfig was found")
+            paths = kubeconfig_paths(self._kubeconfig, self._environment)
+            source = (
+                Kubeconfig(paths, context, self._clock, self._on_secret) if paths else InCluster(self._clock, self._on_secret)
+            )
+            self._connections[context] = Connection(Transport(context, source, self._clock))
+        return self._connections[context]
+
+    async def close(self) -> None:
+        for connection in self._connections.values():
+            await connection.close()
+        self._connections.clear()
+
+
+def _decoded(answer: Answer, type: type[T], server: str) -> T:
+    try:
+        return msgspec.json.decode(answer.body, type=type)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"{server} sent an answer that can't be read: {error}") from error
+
+
+def _document(answer: Answer, server: str) -> dict[str, Json]:
+    return _decoded(answer, dict[str, Any], server)

@@ -1,0 +1,343 @@
+"""Requests to one API server: credentials, timeouts, retries and errors, with raw bytes in and out.
+
+This can send anything, so it stays in this room: the house reads through ``connection``, the two doors write through
+``writer``.
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from services.clock import Clock
+from services.cluster.answers import refusal
+from services.cluster.credentials import Credentials, CredentialSource
+from services.model.errors import OutcomeUnknown, QuarterdeckError, Throttled, Unavailable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_SECONDS = 3.0
+DEFAULT_SECONDS = 10.0
+MOST_BYTES = 64 * 1024 * 1024
+"""The longest answer that is read."""
+
+_RETRIES = 4
+_RETRY_FIRST, _RETRY_MOST = 0.1, 2.0
+_RELOAD_SECONDS = 5.0
+"""Refused or unloadable credentials are not loaded again sooner than this: a plugin may cost seconds, or a browser window."""
+_KEEP_IDLE_SECONDS = 30.0
+"""Below the idle limits of API servers and balancers, above the inventory's heartbeat: a rollback finds an open connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is known of one request under way."""
+
+    sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. ``what`` names it for people."""
+
+    method: str
+    path: str
+    what: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str = "application/json"
+    retry: bool = True
+    """Ask again where that is harmless: reads after a hiccup, anything after 429 (it was not applied)."""
+    compressed: bool = False
+    passes: bool = False
+    """Hand back refusals as answers instead of raising."""
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET" and "dryRun" not in self.params
+
+
+class Transport:
+    """Requests to the API server of one context. Nothing is loaded or connected before the first request."""
+
+    def __init__(self, context: str, source: CredentialSource, clock: Clock) -> None:
+        self.context = context
+        self._source = source
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._credentials: Credentials | None = None
+        self._stale = False
+        self._loading: asyncio.Task[Credentials] | None = None
+        self._loaded_at = 0.0
+        self._refused_at = -_RELOAD_SECONDS
+        self._failure: Unavailable | None = None
+
+    @property
+    def server(self) -> str:
+        """URL of the API server, or the context's name before it is known."""
+        return self._credentials.server if self._credentials is not None else self.context
+
+    async def request(self, request: Request, seconds: float = DEFAULT_SECONDS) -> Answer:
+        """Send it and read the whole answer within ``seconds`` (wall), retries included.
+
+        Raises the errors of ``services/model/errors``; a write whose answer was lost raises OutcomeUnknown.
+        """
+        flight = _Flight()
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self._current()  # loaded off the loop, and with it the HTTP library
+                return await self._with_retries(request, flight, limit)
+        except TimeoutError as error:
+            raise self._lost(request, flight, f"{self.server} did not answer within {seconds:g} s") from error
+
+    async def stream(self, request: Request, quiet_seconds: float) -> AsyncGenerator[bytes]:
+        """Chunks of an endless answer, until the server ends it. Raises Unavailable when nothing comes for ``quiet_seconds``."""
+        await self._current()
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=quiet_seconds)
+        flight = _Flight()
+        try:
+            async with self._opened(request, flight, timeout) as response:
+                async for chunk in response.content.iter_any():
+                    yield chunk
+        except _Hiccup as hiccup:
+            raise hiccup.error from hiccup.__cause__
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._broken(request, flight, error) from error
+
+    async def close(self) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _with_retries(self, request: Request, flight: _Flight, limit: asyncio.Timeout) -> Answer:
+        attempt = 0
+        while True:
+            try:
+                return await self._once(request, flight)
+            except Throttled as error:
+                pause = error.retry_after + random.uniform(0, 0.1)
+                if not request.retry or attempt == _RETRIES or self._left(limit) < pause:
+                    raise
+            except _Hiccup as hiccup:
+                pause = random.uniform(0, min(_RETRY_MOST, _RETRY_FIRST * 2**attempt))
+                if not request.retry or request.method != "GET" or attempt == _RETRIES or self._left(limit) < pause:
+                    raise hiccup.error from hiccup.__cause__
+            attempt += 1
+            await self._clock.sleep(pause)
+            flight.sent = False
+
+    @staticmethod
+    def _left(limit: asyncio.Timeout) -> float:
+        when = limit.when()
+        return float("inf") if when is None else when - asyncio.get_running_loop().time()
+
+    async def _once(self, request: Request, flight: _Flight) -> Answer:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        async with self._opened(request, flight, timeout) as response:
+            try:
+                return Answer(response.status, response.headers, await self._body(response))
+            except (aiohttp.ClientError, OSError) as error:
+                raise _Hiccup(self._broken(request, flight, error)) from error
+
+    @contextlib.asynccontextmanager
+    async def _opened(
+        self, request: Request, flight: _Flight, timeout: "aiohttp.ClientTimeout"
+    ) -> AsyncIterator["aiohttp.ClientResponse"]:
+        """The response once its status says that it is what was asked for. 401 is answered once with fresh credentials."""
+        import aiohttp
+
+        fresh = False
+        while True:
+            credentials = await self._current()
+            try:
+                response = await self._send(credentials, request, flight, timeout)
+            except aiohttp.ClientConnectorError as error:
+                raise self._unreachable(request, error) from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise _Hiccup(self._broken(request, flight, error)) from error
+            async with response:
+                if response.status == 401 and not request.passes and not fresh and self._may_reload(credentials):
+                    fresh = True
+                    continue
+                if response.status >= 400 and not request.passes:
+                    raise self._refused(request, response, await self._body(response))
+                yield response
+                return
+
+    async def _send(
+        self, credentials: Credentials, request: Request, flight: _Flight, timeout: "aiohttp.ClientTimeout"
+    ) -> "aiohttp.ClientResponse":
+        from yarl import URL
+
+        if self._session is None:
+            self._session = _new_session()
+        headers = dict(credentials.headers)
+        headers["Accept"] = "application/json"
+        headers["User-Agent"] = "quarterdeck"  # what managedFields and the server's own audit log name us
+        if not request.compressed:
+            headers["Accept-Encoding"] = "identity"
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        url = URL(credentials.server + request.path, encoded=True)
+        return await self._session.request(
+            request.method,
+            url.with_query(dict(request.params)) if request.params else url,
+            headers=headers,
+            data=request.body,
+            timeout=timeout,
+            ssl=credentials.tls if credentials.tls is not None else True,
+            server_hostname=credentials.server_hostname,
+            proxy=credentials.proxy,
+            allow_redirects=False,
+            trace_request_ctx=flight,
+        )
+
+    async def _body(self, response: "aiohttp.ClientResponse") -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise Unavailable(f"{self.server} sent an answer longer than {MOST_BYTES // 2**20} MiB")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _current(self) -> Credentials:
+        """Credentials that should work now, loaded at most once at a time whoever waits for them."""
+        credentials = self._credentials
+        if (
+            credentials is not None
+            and not self._stale
+            and (credentials.refresh_after is None or self._clock.unix() < credentials.refresh_after)
+        ):
+            return credentials
+        if self._loading is None:
+            if self._failure is not None and self._clock.monotonic() - self._loaded_at < _RELOAD_SECONDS:
+                raise self._failure
+            self._loading = asyncio.create_task(self._load())
+            self._loading.add_done_callback(_seen)
+        return await asyncio.shield(self._loading)
+
+    async def _load(self) -> Credentials:
+        try:
+            self._credentials = await self._source.load()
+            self._stale = False
+            self._failure = None
+            return self._credentials
+        except Unavailable as error:
+            self._failure = error
+            raise
+        finally:
+            self._loaded_at = self._clock.monotonic()
+            self._loading = None
+
+    def _may_reload(self, refused: Credentials) -> bool:
+        """Whether a 401 is worth another try: somebody has loaded newer credentials, or it is time to load them again."""
+        if self._credentials is not refused:
+            return True
+        if self._clock.monotonic() - self._refused_at < _RELOAD_SECONDS:
+            return False
+        self._refused_at = self._clock.monotonic()
+        self._stale = True
+        return True
+
+    def _refused(self, request: Request, response: "aiohttp.ClientResponse", body: bytes) -> Exception:
+        error = refusal(
+            response.status,
+            body,
+            response.headers,
+            context=self.context,
+            server=self.server,
+            what=request.what,
+            content_type=request.content_type,
+            now=self._clock.unix(),
+        )
+        if response.status < 500:
+            return error
+        if request.writes:
+            return OutcomeUnknown(error.title, error.detail, _LOOK)
+        return _Hiccup(error)
+
+    def _unreachable(self, request: Request, error: "aiohttp.ClientConnectorError") -> Unavailable:
+        cause = error.os_error
+        certificate = getattr(error, "certificate_error", None) or cause
+        if isinstance(certificate, ssl.SSLCertVerificationError):
+            title = f"the certificate of {self.server} is not trusted: {certificate.verify_message or certificate.reason}"
+        elif isinstance(cause, ConnectionRefusedError):
+            title = f"connection refused by {self.server}"
+        elif isinstance(cause, socket.gaierror):
+            title = f"the name of {self.server} can't be resolved: {cause.strerror}"
+        else:
+            title = f"no connection to {self.server}: {cause.strerror or cause}"
+        return Unavailable(title, f"{request.what} was not sent.", "Check the network, and whether the API server runs.")
+
+    def _broken(self, request: Request, flight: _Flight, error: Exception) -> Unavailable:
+        if isinstance(error, TimeoutError):
+            return self._lost(request, flight, f"{self.server} did not answer in time")
+        return self._lost(request, flight, f"{self.server} broke the connection ({str(error) or type(error).__name__})")
+
+    def _lost(self, request: Request, flight: _Flight, title: str) -> Unavailable:
+        if request.writes and flight.sent:
+            return OutcomeUnknown(title, f"{request.what} was sent; whether it took effect is unknown.", _LOOK)
+        detail = f"{request.what} {'was sent' if flight.sent else 'was not sent'}."
+        return Unavailable(title, detail, "Check the network, and whether the API server runs.")
+
+
+_LOOK = "Look at the object before doing anything else."
+
+
+class _Hiccup(Exception):
+    """A failure that may be gone at the next try; carries the error to raise if it is not."""
+
+    def __init__(self, error: QuarterdeckError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _seen(task: "asyncio.Task[Credentials]") -> None:
+    """Everybody who waited may have been cancelled: the failure is kept, not reported by the loop as forgotten."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _new_session() -> "aiohttp.ClientSession":
+    import aiohttp
+
+    async def headers_sent(_session: Any, context: Any, _parameters: Any) -> None:
+        context.trace_request_ctx.sent = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(headers_sent)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_IDLE_SECONDS, socket_factory=_socket)
+    return aiohttp.ClientSession(
+        connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=2**20, max_line_size=2**16
+    )
+
+
+def _socket(address: Any) -> socket.socket:
+    """A socket on which a peer that vanished is noticed within about 25 s, however quiet a watch is."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
