@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.content import Content
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -114,3 +115,8 @@ def strip(widget: Widget, line: Line, width: int, over: Style | None = None) -> 
         style = widget.get_component_rich_style(f"tone--{tone}", partial=over is not None)
         segments.append(Segment(text, over + style if over is not None else style))
     return Strip(segments, width)
+
+
+def title(text: str) -> Content:
+    """``text`` for a border title: safe, and never parsed as markup."""
+    return Content(safe.sanitize(text))

@@ -105,6 +105,17 @@ def wrap(text: str, cells: int) -> list[str]:
     return [*lines, line] if line or not lines else lines
 
 
+def chop(text: str, cells: int) -> list[str]:
+    """``text`` sanitised, on as many lines of at most ``cells`` as it needs, broken anywhere so that no character is lost."""
+    rest = sanitize(text)
+    lines: list[str] = []
+    while cell_len(rest) > cells > 1:
+        head = _head(rest, cells)
+        lines.append(head)
+        rest = rest[len(head) :]
+    return [*lines, rest]
+
+
 def _head(word: str, cells: int) -> str:
     used = 0
     for index, character in enumerate(word):

@@ -4,6 +4,7 @@ The first series is drawn solid and in front, the others dotted: they differ wit
 dots (braille); in ASCII each series has a letter.
 """
 
+import itertools
 from dataclasses import dataclass
 from statistics import median
 
@@ -68,7 +69,7 @@ def _plot(series: Series, width: int, height: int, start: float, end: float, top
     canvas = _Canvas(width, height)
     across, up = width * 2 - 1, height * 4 - 1
     points = [point for point in series.points if start <= point[0] <= end]
-    distances = [later[0] - earlier[0] for earlier, later in zip(points, points[1:], strict=False)]
+    distances = [later[0] - earlier[0] for earlier, later in itertools.pairwise(points)]
     longest = median(distances) * _GAP_FACTOR if distances else 0.0
     before: tuple[float, int, int] | None = None
     for at, value in points:

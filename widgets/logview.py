@@ -1,0 +1,74 @@
+"""The calls that were made and what came back: the newest at the end, never more than a given number kept."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from widgets import format as figures
+from widgets import text
+from widgets.ink import Line, Span, Tone
+from widgets.lined import Lined
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """``time`` as it is shown; ``status`` what was answered (``200``, ``ok``, ``refused``) and ``ms`` after how many
+    milliseconds; ``tone`` of the status."""
+
+    time: str
+    text: str
+    status: str = ""
+    ms: float | None = None
+    tone: str = Tone.TEXT
+
+
+def draw_entry(entry: LogEntry) -> Line:
+    """One entry on one line: time, answer, duration, then the call, which may be cut."""
+    spans: list[Span] = [(f"{text.cut(entry.time, 20)} ", Tone.MUTED)]
+    if entry.status or entry.ms is not None:
+        took = figures.milliseconds(None if entry.ms is None else entry.ms / 1000) if entry.ms is not None else ""
+        spans += [(text.pad(entry.status, 8), entry.tone), (f"{took:>7}  ", Tone.MUTED)]
+    return (*spans, (entry.text, Tone.TEXT))
+
+
+class LogView(Lined):
+    """Shows entries and follows the newest, unless the person has scrolled up to read."""
+
+    def __init__(self, *, capacity: int = 1000, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._entries: deque[LogEntry] = deque(maxlen=capacity)
+        self._drawn: deque[Line] = deque(maxlen=capacity)
+
+    @property
+    def entries(self) -> tuple[LogEntry, ...]:
+        """What is kept, oldest first."""
+        return tuple(self._entries)
+
+    def append(self, *entries: LogEntry) -> None:
+        """Add entries at the end; the oldest are forgotten where there is no more room."""
+        if not entries:
+            return
+        self._entries.extend(entries)
+        self._drawn.extend(draw_entry(entry) for entry in entries)
+        self._redraw()
+
+    def replace(self, entries: Iterable[LogEntry]) -> None:
+        """Show exactly these entries."""
+        new = deque(entries, maxlen=self._entries.maxlen)
+        if new == self._entries:
+            return
+        self._entries = new
+        self._drawn = deque((draw_entry(entry) for entry in new), maxlen=new.maxlen)
+        self._redraw()
+
+    def clear(self) -> None:
+        self.replace(())
+
+    def on_mount(self) -> None:
+        self._redraw()
+
+    def _redraw(self) -> None:
+        follows = self.scroll_offset.y >= self.max_scroll_y
+        self.put(tuple(self._drawn) or ((("no calls yet", Tone.MUTED),),))
+        if follows:
+            self.scroll_end(animate=False)
