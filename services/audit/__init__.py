@@ -1,0 +1,7 @@
+"""The audit journal: what was about to be done and what came of it, on disk before it takes effect (R6)."""
+
+from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt
+from services.audit.journal import Journal
+from services.audit.verify import Problem, Verification, verify
+
+__all__ = ["Event", "Journal", "JournalHealth", "JournalUnavailable", "Problem", "Receipt", "Verification", "verify"]

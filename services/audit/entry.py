@@ -1,0 +1,160 @@
+"""From an event to the entry that is stored: redacted, bounded, always valid JSON."""
+
+import hashlib
+import math
+import os
+import platform
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.audit.event import Event
+from services.audit.line import FORMAT, encode
+from services.audit.ulid import new_ulid
+from services.clock import Clock
+from services.model.objects import Json
+from services.redaction import Redactor
+
+MAX_ENTRY = 64 * 1024
+"""Bytes of an entry's JSON."""
+MAX_STRING = 16 * 1024
+"""Bytes of one string within an entry."""
+MAX_DEPTH = 32
+_MAX_INT = 2**63
+_MAX_ITEMS = 20_000
+_ROOM = 1024
+"""Left for the sequence number and what else is added when the entry gets its place."""
+
+
+class Draft(msgspec.Struct, kw_only=True):
+    """An entry that has everything but its place in the chain."""
+
+    id: str
+    timestamp: str
+    fields: dict[str, Json]
+    late: bool = False
+
+    def body(self, seq: int) -> bytes:
+        entry: dict[str, Json] = {"v": FORMAT, "seq": seq, "id": self.id, "timestamp": self.timestamp, **self.fields}
+        if self.late:
+            entry["late"] = True
+        return encode(entry)
+
+
+def draft(event: Event, *, clock: Clock, redactor: Redactor, program: str) -> Draft:
+    """``event`` as it will be stored. Never raises for anything an event can hold."""
+    now = clock.now()
+    bounded = _Bounds()
+    raw = {name: bounded.plain(getattr(event, name), 0) for name in event.__struct_fields__}
+    values, rules = redactor.value(raw)
+    fields = bounded.cut(values)
+    fields["redacted"] = list(rules)
+    fields["mono"] = round(clock.monotonic(), 6)
+    fields["boot"] = boot_id()
+    fields["prog"] = {"name": program, "version": program_version(), "host": platform.node(), "pid": os.getpid()}
+    if bounded.truncated:
+        fields["truncated"] = bounded.truncated
+    made = Draft(id=new_ulid(clock.unix()), timestamp=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), fields=fields)
+    _shrink(made)
+    return made
+
+
+class _Bounds:
+    """Two passes: first to plain JSON values (before redaction), then strings to their largest size (after it)."""
+
+    def __init__(self) -> None:
+        self.truncated: dict[str, Json] = {}
+        self._items = 0
+
+    def plain(self, value: Any, depth: int) -> Json:
+        self._items += 1
+        if depth > MAX_DEPTH or self._items > _MAX_ITEMS:
+            return "[cut: nested too deep]" if depth > MAX_DEPTH else "[cut: too many values]"
+        if isinstance(value, Enum):
+            return self.plain(value.value, depth)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            # A lone surrogate has no UTF-8 form; it is written as the escape a programmer would write.
+            return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+        if isinstance(value, int):
+            return value if -_MAX_INT <= value < _MAX_INT else _large(value)
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if isinstance(value, Mapping):
+            return {
+                self.plain(key if isinstance(key, str) else str(key), depth): self.plain(part, depth + 1)
+                for key, part in value.items()
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.plain(part, depth + 1) for part in value]
+        if isinstance(value, msgspec.Struct):
+            return {name: self.plain(getattr(value, name), depth + 1) for name in value.__struct_fields__}
+        return self.plain(value.isoformat() if hasattr(value, "isoformat") else repr(value), depth)
+
+    def cut(self, value: Json, path: str = "") -> Any:
+        if isinstance(value, str):
+            return self._cut_string(value, path)
+        if isinstance(value, dict):
+            return {self._cut_string(key, f"{path}/…"): self.cut(part, f"{path}/{key[:64]}") for key, part in value.items()}
+        if isinstance(value, list):
+            return [self.cut(part, f"{path}/{index}") for index, part in enumerate(value)]
+        return value
+
+    def _cut_string(self, value: str, path: str) -> str:
+        if len(value) <= MAX_STRING // 4 or len(raw := value.encode("utf-8")) <= MAX_STRING:
+            return value
+        self.truncated[path[:256]] = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+        return raw[: MAX_STRING - 16].decode("utf-8", "ignore") + "…[truncated]"
+
+
+def _large(value: int) -> str:
+    # Python refuses to print integers of more than 4,300 digits; beyond 64 bits their size is all anybody needs.
+    return str(value) if value.bit_length() < 4096 else f"[cut: integer of {value.bit_length()} bits]"
+
+
+def _shrink(made: Draft) -> None:
+    """Replace the largest values by what they were (bytes, SHA-256) until the entry fits."""
+    size = len(made.body(0))
+    while size > MAX_ENTRY - _ROOM:
+        holder, name = _largest(made.fields)
+        raw = encode(holder[name])
+        holder[name] = {"truncated": {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}}
+        if isinstance(raw, bytes) and holder is made.fields and name not in ("data", "truncated"):
+            holder[name] = f"[truncated: {len(raw)} bytes, sha256 {hashlib.sha256(raw).hexdigest()}]"
+        size = len(made.body(0))
+
+
+def _largest(fields: dict[str, Json]) -> tuple[dict[str, Json], str]:
+    data = fields["data"]
+    found: list[tuple[int, dict[str, Json], str]] = [
+        (len(encode(value)), fields, name) for name, value in fields.items() if name != "data"
+    ]
+    if isinstance(data, dict) and set(data) != {"truncated"}:
+        parts = [(len(encode(value)), data, name) for name, value in data.items()]
+        # Many small parts: none of them is worth cutting alone.
+        found += parts if parts and max(part[0] for part in parts) > 1024 else [(len(encode(data)), fields, "data")]
+    _, holder, name = max(found, key=lambda item: item[0])
+    return holder, name
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """The kernel's id of this boot: monotonic times are comparable within one. Empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1)
+def program_version() -> str:
+    try:
+        return version("quarterdeck")
+    except PackageNotFoundError:
+        return "0"

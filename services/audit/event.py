@@ -1,0 +1,52 @@
+"""What is recorded, and what comes back once it is on disk."""
+
+import msgspec
+
+from services.model.errors import Unavailable
+from services.model.objects import Json
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is about to happen or has happened.
+
+    ``event`` is a stable dotted name (``deployment.started``). ``phase`` is ``intent`` before an act and ``outcome`` after
+    it, or empty where nothing is changed; ``ref`` is then the ``id`` of the intent's receipt. ``duration_seconds`` is pace.
+    ``data`` holds what the event needs beyond the common fields: any JSON value.
+    """
+
+    event: str
+    user: str
+    environment: str = ""
+    service: str = ""
+    version: str = ""
+    command: str = ""
+    change_ticket: str = ""
+    approvers: tuple[str, ...] = ()
+    outcome: str = ""
+    rollback_triggered: bool = False
+    duration_seconds: float | None = None
+    rollout: str = ""
+    phase: str = ""
+    ref: str = ""
+    data: dict[str, Json] = {}
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Proof that an entry is durable: its place in the journal, its id (a ULID), the chain's hash up to it, its time stamp."""
+
+    seq: int
+    id: str
+    hash: str
+    ts: str
+
+
+class JournalHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the journal takes entries; if not, why (``detail``). ``pending`` entries wait in memory for it to come back."""
+
+    ok: bool
+    detail: str = ""
+    pending: int = 0
+
+
+class JournalUnavailable(Unavailable):
+    """The journal can't take the entry: nothing may start. A rollback goes on (see ``Journal.append_within``)."""

@@ -1,0 +1,153 @@
+"""The journal's directory: made private, and refused where the disk's promises are not to be trusted."""
+
+import fcntl
+import os
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.audit.event import JournalUnavailable
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "ceph", "lustre", "gpfs", "gfs2", "ocfs2", "coda", "ncpfs", "9p", "beegfs",
+        "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.davfs", "davfs", "virtiofs",
+    }
+)  # fmt: skip
+"""Locks and syncs of these may be granted without being kept."""
+LOCK_SECONDS = 2.0
+_POLL = 0.001
+
+
+def prepare(directory: Path) -> None:
+    """Make ``directory`` and what belongs in it, or raise :class:`JournalUnavailable`."""
+    try:
+        for part in (directory, directory / "seg", directory / "torn"):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _own(part)
+    except OSError as error:
+        raise unavailable(directory, error) from error
+    if (kind := file_system(directory)) in NETWORK_FILE_SYSTEMS:
+        raise JournalUnavailable(
+            "The journal can't be kept here",
+            f"{directory} is on a network file system ({kind}), where locks and syncs are not to be trusted.",
+            "Give a home on a local disk (--home DIR).",
+        )
+
+
+def _own(path: Path) -> None:
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        raise JournalUnavailable(
+            "The journal belongs to somebody else",
+            f"{path} is owned by uid {found.st_uid}, this is uid {os.geteuid()}.",
+            "Use a home of your own (--home DIR).",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        path.chmod(0o700)
+
+
+def unavailable(what: Path, error: OSError) -> JournalUnavailable:
+    return JournalUnavailable(
+        "The journal can't be written",
+        f"{what}: {error.strerror or error}.",
+        "Nothing was started. Free space or mend the permissions there, then try again; a rollback still works.",
+    )
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that ``path`` is on, as the kernel names it; empty where that can't be told."""
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    for mount in mounts.splitlines():
+        fields = mount.split()
+        if len(fields) > 6 and fields[2] == wanted and "-" in fields:
+            return fields[fields.index("-") + 1]
+    return ""
+
+
+def open_lock(directory: Path) -> int:
+    return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@contextmanager
+def locked(descriptor: int, directory: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the journal's lock; :class:`JournalUnavailable` after two seconds of waiting for another process."""
+    # Polls are counted instead of reading a clock: the lock is between processes, and a test's clock stands still.
+    for attempt in range(int(LOCK_SECONDS / _POLL)):
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(_POLL if attempt else _POLL / 10)
+    else:
+        raise JournalUnavailable(
+            "The journal is held by another process",
+            f"{directory / 'lock'} was not let go within {LOCK_SECONDS:g} s.",
+            "Look for a stopped quarterdeck process of this home, then try again.",
+        )
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def journal_id(directory: Path, *, disk: "Disk") -> str:
+    """The journal's own id, made once. Call it with the lock held."""
+    path = directory / "journal.id"
+    if not path.exists():
+        write_whole(path, f"{uuid.uuid4()}\n".encode("ascii"), disk=disk)
+    return path.read_text(encoding="ascii", errors="replace").strip()
+
+
+class Disk:
+    """Writes and flushes. One object, so that a test can stand in for a failing disk."""
+
+    def write(self, descriptor: int, content: bytes) -> int:
+        return os.write(descriptor, content)
+
+    def sync(self, descriptor: int) -> None:
+        # macOS has no fdatasync; its fsync is the nearest.
+        (getattr(os, "fdatasync", None) or os.fsync)(descriptor)
+
+    def sync_directory(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
+
+
+def write_all(descriptor: int, content: bytes, disk: Disk) -> None:
+    """Write all of ``content``, however little the disk takes at a time."""
+    view = memoryview(content)
+    while view:
+        written = disk.write(descriptor, bytes(view) if len(view) < len(content) else content)
+        view = view[written:]
+
+
+def write_whole(path: Path, content: bytes, *, disk: Disk) -> None:
+    """Put a file in place complete and durable, or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            write_all(descriptor, content, disk)
+            disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    disk.sync_directory(path.parent)

@@ -1,0 +1,101 @@
+"""Reading the journal: newest first from the end of the files, so that the last few entries of a large one cost little."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from services.audit.line import HASH_LENGTH, encode
+from services.model.objects import Json
+
+_BLOCK = 256 * 1024
+
+
+def entries(
+    directory: Path,
+    *,
+    service: str | None = None,
+    environment: str | None = None,
+    event: str | None = None,
+    rollout: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Json]]:
+    """The entries that match, as stored, oldest first; with ``limit`` the newest so many. Lines that are not entries are left
+    to ``verify``."""
+    wanted = {"service": service, "environment": environment, "event": event, "rollout": rollout}
+    exact = {name: value for name, value in wanted.items() if value is not None}
+    # An entry that matches holds the value's JSON form; looking for it first spares decoding the others.
+    needles = [encode(value) for value in exact.values()]
+    found: list[dict[str, Json]] = []
+    for raw in _lines_backwards(directory):
+        if limit is not None and len(found) >= limit:
+            break
+        if any(needle not in raw for needle in needles):
+            continue
+        entry = _entry(raw)
+        if entry is None or any(entry.get(name) != value for name, value in exact.items()):
+            continue
+        if since is not None and _moment(entry) < since.timestamp():
+            continue
+        found.append(entry)
+    found.reverse()
+    return found
+
+
+class Located(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry and where it stands."""
+
+    entry: dict[str, Json]
+    hash: str
+    segment: str
+
+
+def find(directory: Path, seq: int) -> Located | None:
+    """The entry with this sequence number."""
+    for path in reversed(_segments(directory)):
+        if int(path.stem) > seq:
+            continue
+        for raw in path.read_bytes().splitlines():
+            entry = _entry(raw)
+            if entry is not None and entry.get("seq") == seq:
+                return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=path.name)
+    return None
+
+
+def _segments(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("seg/*.jsonl") if path.stem.isdigit())
+
+
+def _lines_backwards(directory: Path) -> Iterator[bytes]:
+    for path in reversed(_segments(directory)):
+        with path.open("rb") as file:
+            position = file.seek(0, os.SEEK_END)
+            held = b""
+            while position > 0:
+                start = max(0, position - _BLOCK)
+                file.seek(start)
+                held = file.read(position - start) + held
+                position = start
+                first, *rest = held.split(b"\n")
+                yield from (raw for raw in reversed(rest) if raw)
+                held = first
+            if held:
+                yield held
+
+
+def _entry(raw: bytes) -> dict[str, Json] | None:
+    try:
+        entry = msgspec.json.decode(raw[HASH_LENGTH + 1 :])
+    except msgspec.DecodeError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _moment(entry: dict[str, Json]) -> float:
+    try:
+        return datetime.fromisoformat(str(entry.get("timestamp"))).timestamp()
+    except ValueError:
+        return 0.0

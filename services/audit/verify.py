@@ -1,0 +1,212 @@
+"""Checks a journal without trusting the program that wrote it.
+
+Deliberately apart: its own reading, its own hashing, nothing but the standard library, and it opens files for reading only.
+The rules are those of ``line.py``. It can't see entries cut cleanly from the very end, nor a journal written anew from the
+start: those show against a copy elsewhere of the last sequence number and hash.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_DOMAIN = b"audit-v1\x00"
+_LINE = re.compile(rb"([0-9a-f]{64})\t(\{.*\})", re.DOTALL)
+_SEGMENT = re.compile(r"[0-9]{12}\.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``kind``: ``torn-tail`` (an interrupted write: no final line feed, or NULs to the end), ``wrong-hash``, ``bad-line`` (not of
+    the form hash, TAB, JSON), ``bad-json``, ``sequence-gap``, ``missing-segment``, ``broken-link`` (a segment does not continue the
+    one before), ``header``, ``unreadable``, ``missing-journal``."""
+
+    kind: str
+    segment: str | None
+    seq: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """``entries`` and ``segments`` that were read; ``first`` and ``last`` sequence numbers (``None`` where there is no entry)."""
+
+    ok: bool
+    entries: int
+    segments: int
+    first: int | None
+    last: int | None
+    problems: tuple[Problem, ...]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Where the walk through the segments stands."""
+
+    previous_hash: str = "0" * 64
+    good_hash: str = "0" * 64
+    """The hash before the first wrong line of the previous segment: what a header after damage goes on from."""
+    next_seq: int = 1
+    entries: int = 0
+    first: int | None = None
+    last: int | None = None
+    previous_name: str | None = None
+    previous_sha256: str | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(directory: Path) -> Verification:
+    """Follow the whole chain in ``directory`` and name every place where it does not hold."""
+    walk = _Walk()
+    contents = _read(directory, walk)
+    journal_id = ""
+    with suppress(OSError):
+        journal_id = (directory / "journal.id").read_text(encoding="utf-8", errors="replace").strip()
+    if not contents and not walk.problems:
+        kind = "missing-segment" if journal_id else "missing-journal"
+        walk.problems.append(Problem(kind, None, None, f"there is no segment in {directory / 'seg'}"))
+    elif contents and not journal_id:
+        walk.problems.append(Problem("header", None, None, "journal.id is missing"))
+    for name, content in contents:
+        _segment(walk, name, content, journal_id, last=name == contents[-1][0])
+    return Verification(not walk.problems, walk.entries, len(contents), walk.first, walk.last, tuple(walk.problems))
+
+
+def _read(directory: Path, walk: _Walk) -> list[tuple[str, bytes]]:
+    """Every segment up to where it ended at one moment, so that a writer at work is not taken for an interrupted one."""
+    lock = -1
+    with suppress(OSError):
+        lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _share(lock)
+        sizes = {}
+        with suppress(OSError):
+            sizes = {path.name: path.stat().st_size for path in (directory / "seg").iterdir() if not path.name.startswith(".")}
+    finally:
+        if lock >= 0:
+            os.close(lock)
+    contents = []
+    for name in sorted(sizes):
+        if not _SEGMENT.fullmatch(name):
+            walk.problems.append(Problem("header", name, None, "the name is not that of a segment"))
+            continue
+        try:
+            with (directory / "seg" / name).open("rb") as file:
+                contents.append((name, file.read(sizes[name])))
+        except OSError as error:
+            walk.problems.append(Problem("unreadable", name, None, error.strerror or str(error)))
+    return contents
+
+
+def _share(lock: int) -> None:
+    for _ in range(1000 if lock >= 0 else 0):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _segment(walk: _Walk, name: str, content: bytes, journal_id: str, *, last: bool) -> None:
+    whole, _, rest = content.rpartition(b"\n")
+    lines = whole.split(b"\n") if whole else []
+    _begin(walk, name, _json(lines[0]) if lines else None, journal_id)
+    damaged = False
+    for raw in lines:
+        good = _line(walk, name, raw)
+        damaged = damaged or not good
+        if not damaged:
+            walk.good_hash = walk.previous_hash
+    if rest or not content:
+        where = "of the newest segment" if last else "of a segment that others follow"
+        what = "a block of NULs" if rest and not rest.strip(b"\0") else f"{len(rest)} bytes without a final line feed"
+        walk.problems.append(Problem("torn-tail", name, walk.next_seq, f"the end {where} is {what}: an interrupted write"))
+    walk.previous_name, walk.previous_sha256 = name, hashlib.sha256(content).hexdigest()
+
+
+def _begin(walk: _Walk, name: str, header: Any, journal_id: str) -> None:
+    """Check what a segment says of itself and of the one before, and take up the chain where it says."""
+    first_seq = int(name[:12])
+    facts = header.get("data") if isinstance(header, dict) else None
+    if not isinstance(facts, dict) or header.get("event") != "journal.segment":
+        walk.problems.append(Problem("header", name, first_seq, "the first line is not the segment's header"))
+        facts = {}
+    else:
+        for key, expected in (("journal_id", journal_id), ("segment", name)):
+            if expected and facts.get(key) != expected:
+                walk.problems.append(Problem("header", name, first_seq, f"{key} is {facts.get(key)!r} instead of {expected!r}"))
+    damage = facts.get("damage")
+    after_damage = (
+        isinstance(damage, dict)
+        and walk.previous_name is not None
+        and damage.get("segment") == walk.previous_name
+        and damage.get("sha256") == walk.previous_sha256
+        and facts.get("prev_hash") == walk.good_hash
+    )
+    if after_damage:
+        # The damage itself has been reported; the writer said where it went on.
+        walk.previous_hash, walk.next_seq = walk.good_hash, first_seq
+        return
+    if first_seq != walk.next_seq:
+        before = "the journal begins" if walk.previous_name is None else f"{walk.previous_name} ends"
+        detail = f"{before} before entry {walk.next_seq}, this segment with {first_seq}: entries {walk.next_seq} to {first_seq - 1} are gone"
+        if first_seq < walk.next_seq:
+            detail = f"this segment begins with {first_seq}, which {walk.previous_name} already has"
+        walk.problems.append(Problem("missing-segment", name, first_seq, detail))
+        walk.next_seq = first_seq
+        # With a segment gone the chain can only be taken up where this one says that it does.
+        walk.previous_hash = str(facts.get("prev_hash", walk.previous_hash))
+        return
+    if facts and facts.get("prev_hash") != walk.previous_hash:
+        walk.problems.append(Problem("broken-link", name, first_seq, "prev_hash is not the last hash of the segment before"))
+    elif facts and facts.get("prev_segment_sha256") != walk.previous_sha256:
+        walk.problems.append(Problem("broken-link", name, first_seq, "prev_segment_sha256 is not that of the segment before"))
+
+
+def _line(walk: _Walk, name: str, raw: bytes) -> bool:
+    """Check one line and move on; whether it was good."""
+    seq = walk.next_seq
+    walk.next_seq += 1
+    walk.entries += 1
+    walk.first = seq if walk.first is None else walk.first
+    walk.last = seq
+    match = _LINE.fullmatch(raw)
+    if match is None:
+        walk.problems.append(Problem("bad-line", name, seq, "the line is not of the form hash, TAB, JSON object"))
+        # Its hash can't be trusted to be one; what follows is judged against the bytes that stand there.
+        walk.previous_hash = raw[:64].decode("latin-1")
+        return False
+    stated, body = match[1].decode("ascii"), match[2]
+    problems = len(walk.problems)
+    expected = hashlib.sha256(_DOMAIN + walk.previous_hash.encode("latin-1") + body).hexdigest()
+    # After a wrong line the chain is taken up from what the line states, so that each later line is judged by itself.
+    walk.previous_hash = stated
+    if stated != expected:
+        walk.problems.append(
+            Problem(
+                "wrong-hash", name, seq, f"the line says {stated[:12]}…, its bytes after the line before give {expected[:12]}…"
+            )
+        )
+    entry = _json(raw)
+    if not isinstance(entry, dict):
+        walk.problems.append(Problem("bad-json", name, seq, "the entry is not a JSON object"))
+    elif entry.get("seq") != seq:
+        stored = entry.get("seq")
+        walk.problems.append(Problem("sequence-gap", name, seq, f"the entry says it is number {stored!r}"))
+        if isinstance(stored, int) and not isinstance(stored, bool) and seq < stored < seq + 10**9:
+            walk.next_seq, walk.last = stored + 1, stored
+    return len(walk.problems) == problems
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw[65:].decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None

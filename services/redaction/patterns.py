@@ -1,0 +1,96 @@
+"""Shapes of well-known credentials. Every pattern is anchored at a literal prefix and linear in the length of the text.
+
+A pattern runs only where one of its ``hints`` (lower case) occurs in the lower-cased text, so ordinary text costs a few
+substring searches. The group ``secret``, where there is one, is what is replaced; else the whole match is.
+"""
+
+import re
+from typing import NamedTuple
+
+
+class Pattern(NamedTuple):
+    rule: str
+    hints: tuple[str, ...]
+    regex: re.Pattern[str]
+
+
+_KEY_WORDS = (
+    r"(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?key(?:[_-]?data)?"
+    r"|credentials?|authorization|cookie|session|signature|dsn)"
+)
+_KEY_HINTS = (
+    "passw",
+    "passphrase",
+    "secret",
+    "token",
+    "key",
+    "credential",
+    "authorization",
+    "cookie",
+    "session",
+    "signature",
+    "dsn",
+)
+# What follows "token:" in an honest sentence, or names where the secret is kept, is not a secret. The names of rules in
+# markers already made are let through too, so that redaction can run twice.
+_HARMLESS = (
+    r"(?!\[REDACTED:|env:[A-Za-z_]|file:/"
+    r"|(?:true|false|none|null|missing|expired|invalid|valid|present|absent|required|ok|unknown|optional)\b)"
+)
+
+
+def _pattern(rule: str, hints: str, regex: str, flags: int = 0) -> Pattern:
+    return Pattern(rule, tuple(hints.split()), re.compile(regex, flags))
+
+
+PATTERNS: tuple[Pattern, ...] = (
+    # An unterminated block is taken to the end of the text: a cut key is still a key.
+    _pattern(
+        "private-key",
+        "-----begin",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:(?!-----END).)*(?:-----END [A-Z0-9 ]{0,40}-----)?",
+        re.DOTALL,
+    ),
+    _pattern("jwt", "eyj", r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*)?"),
+    _pattern("github-token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", r"\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})"),
+    _pattern("gitlab-token", "glpat-", r"\bglpat-[A-Za-z0-9_.-]{8,}"),
+    _pattern("aws-key", "akia asia aroa aida agpa anpa anva", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA)[A-Z0-9]{16}"),
+    _pattern("slack-token", "xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}"),
+    _pattern("google-key", "aiza ya29.", r"\b(?:AIza[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_.-]{8,})"),
+    _pattern("vault-token", "hvs. hvb. hvr.", r"\bhv[sbr]\.[A-Za-z0-9_-]{8,}"),
+    _pattern("npm-token", "npm_", r"\bnpm_[A-Za-z0-9]{16,}"),
+    _pattern("pypi-token", "pypi-", r"\bpypi-[A-Za-z0-9_-]{16,}"),
+    _pattern("stripe-key", "k_live_ k_test_", r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{8,}"),
+    _pattern("docker-token", "dckr_", r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{8,}"),
+    _pattern("digitalocean-token", "dop_v1_ doo_v1_", r"\bdo[op]_v1_[a-f0-9]{16,}"),
+    _pattern("sendgrid-key", "sg.", r"\bSG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    _pattern("atlassian-token", "atatt3 atctt3", r"\bAT[AC]TT3[A-Za-z0-9_=-]{16,}"),
+    _pattern("chat-webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[A-Za-z0-9/_-]{8,})"),
+    _pattern("chat-webhook", "webhook.office.com", r"webhook\.office\.com/(?P<secret>[A-Za-z0-9/@_-]{8,})"),
+    _pattern("url-password", "://", r"://[^\s/:@\"'<>]{0,256}:(?P<secret>(?!\[REDACTED:)[^\s/@\"'<>]{1,512})@"),
+    _pattern(
+        "authorization",
+        "bearer basic splunk apikey",
+        r"\b(?:Bearer|Basic|Splunk|ApiKey)[ ]+(?P<secret>(?=[A-Za-z0-9._~+/=-]{0,80}[0-9=])[A-Za-z0-9._~+/=-]{8,})",
+        re.IGNORECASE,
+    ),
+    _pattern(
+        "authorization",
+        "authorization",
+        r"\bauthorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:[A-Za-z]{3,12}[ ]+)?" + _HARMLESS + r"(?P<secret>[^\s\"',;]{4,})",
+        re.IGNORECASE,
+    ),
+    _pattern(
+        "command-option",
+        "--",
+        r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+" + _HARMLESS + r"(?P<secret>(?!-)\S+)",
+    ),
+    _pattern(
+        "key-value",
+        " ".join(_KEY_HINTS),
+        _KEY_WORDS + r"(?:[_-]?(?:value|data|base64|b64|key))?\\?[\"']?\s{0,4}[=:]\s{0,4}(?:"
+        r"\\?\"" + _HARMLESS + r"(?P<quoted>[^\"\\]{1,4096})\\?\"|'" + _HARMLESS + r"(?P<single>[^']{1,4096})'|"
+        + _HARMLESS + r"(?P<secret>[^\s\"',;&\\]{3,}))",
+        re.IGNORECASE,
+    ),
+)  # fmt: skip

@@ -1,0 +1,189 @@
+"""Takes secrets out of text and of JSON values before they are hashed, written, logged or shown (R6.5)."""
+
+import base64
+import hashlib
+import hmac
+import json
+import math
+import re
+from typing import NamedTuple
+from urllib.parse import quote, quote_plus
+
+from services.model.objects import Json, pointer_parts
+from services.redaction.installation import passing_key
+from services.redaction.keys import is_reference, names_a_secret
+from services.redaction.patterns import PATTERNS
+
+MAX_TEXT = 256 * 1024
+"""Characters of one text that are looked at; what follows is cut off, never passed on unread."""
+MAX_DEPTH = 64
+_MIN_PART = 4
+_MIN_ENCODED = 6
+_MARKER = re.compile(r"\[REDACTED:[a-z-]+:[0-9a-f]{8}\]")
+_NEAR_KEY_WORD = re.compile(
+    r"(?:key|token|secret|credential|passw(?:or)?d)\W{1,4}(?P<candidate>[A-Za-z0-9+/=_-]{20,200})(?![A-Za-z0-9+/=_-])",
+    re.IGNORECASE,
+)
+_PLAIN_SHAPE = re.compile(
+    r"[0-9a-f]{40}|[0-9a-f]{64}"  # git SHA-1, SHA-256
+    r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"  # UUID
+    r"|[0-9A-HJKMNP-TV-Z]{26}"  # ULID
+    r"|v?\d+\.\d+\.\d+[0-9A-Za-z.-]*"  # version
+    r"|\d{4}-\d\d-\d\dT[0-9:.]+Z?"  # time stamp
+    r"|[a-z]+(?:[-_/][a-z]+)*"  # words
+)
+_ENTROPY_BITS = 3.5
+
+
+class _Needle(NamedTuple):
+    text: str
+    secret: str
+
+
+class Redactor:
+    """Replaces secrets by ``[REDACTED:<rule>:<8 hex>]``: the same secret has the same digits within one installation.
+
+    Registered values are the strongest rule: they are found raw, URL-encoded, in base64 at any alignment, JSON-escaped
+    and in hexadecimal. Beside them: values of fields whose name says secret, shapes of known credentials, and random
+    looking words beside a key-like word. ``key`` is the installation's HMAC key (see ``installation_key``); without one the
+    markers agree within this process only.
+
+    Safe to use from several threads. Time is bounded by the length of the text (``MAX_TEXT``, linear patterns), not by a
+    clock: a busy machine must not change what is redacted.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or passing_key()
+        self._needles: tuple[_Needle, ...] = ()
+        self._whole: frozenset[str] = frozenset()
+
+    def register(self, secret: str) -> None:
+        """From now on ``secret`` never gets out. One shorter than 4 characters is only taken out where it stands alone."""
+        secret = secret.strip("\r\n")
+        if not secret:
+            return
+        if len(secret) < _MIN_PART:
+            self._whole = self._whole | {secret}
+            return
+        needles = {needle.text: needle for needle in self._needles}
+        for text in _encodings(secret):
+            needles.setdefault(text, _Needle(text, secret))
+        self._needles = tuple(sorted(needles.values(), key=lambda needle: -len(needle.text)))
+
+    def text(self, s: str) -> str:
+        """``s`` without secrets. Redacting twice changes nothing more."""
+        return self._text(s, set())
+
+    def value(self, v: Json) -> tuple[Json, tuple[str, ...]]:
+        """A redacted copy of a JSON value, and the names of the rules that matched, sorted."""
+        rules: set[str] = set()
+        return self._value(v, rules, 0), tuple(sorted(rules))
+
+    def _marker(self, rule: str, secret: str, rules: set[str]) -> str:
+        rules.add(rule)
+        digest = hmac.new(self._key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return f"[REDACTED:{rule}:{digest[:8]}]"
+
+    def _text(self, s: str, rules: set[str]) -> str:
+        if s in self._whole:
+            return self._marker("registered", s, rules)
+        for needle in self._needles:
+            if needle.text in s:
+                s = s.replace(needle.text, self._marker("registered", needle.secret, rules))
+        if len(s) > MAX_TEXT:
+            s = s[:MAX_TEXT] + f"[cut: {len(s) - MAX_TEXT} characters]"
+        lower = s.lower()
+        for pattern in PATTERNS:
+            if any(hint in lower for hint in pattern.hints):
+                s = pattern.regex.sub(lambda match, rule=pattern.rule: self._replaced(match, rule, rules), s)
+        if any(word in lower for word in ("key", "token", "secret", "credential", "passw")):
+            s = _NEAR_KEY_WORD.sub(lambda match: self._random(match, rules), s)
+        return s
+
+    def _replaced(self, match: re.Match[str], rule: str, rules: set[str]) -> str:
+        groups = {name: part for name, part in match.groupdict().items() if part is not None}
+        if not groups:
+            return self._marker(rule, match.group(), rules)
+        name, secret = next(iter(groups.items()))
+        start, end = match.start(name) - match.start(), match.end(name) - match.start()
+        whole = match.group()
+        return whole[:start] + self._marker(rule, secret, rules) + whole[end:]
+
+    def _random(self, match: re.Match[str], rules: set[str]) -> str:
+        candidate = match.group("candidate")
+        if _PLAIN_SHAPE.fullmatch(candidate) or _bits_per_character(candidate) <= _ENTROPY_BITS:
+            return match.group()
+        return match.group()[: match.start("candidate") - match.start()] + self._marker("entropy", candidate, rules)
+
+    def _value(self, v: Json, rules: set[str], depth: int) -> Json:
+        if isinstance(v, str):
+            return self._text(v, rules)
+        if depth > MAX_DEPTH:
+            return "[cut: nested too deep]"
+        if isinstance(v, dict):
+            hidden = _hidden_parts(v)
+            return {
+                self._text(key, rules) if isinstance(key, str) else key: self._secret(part, rules, depth + 1)
+                if key in hidden or (isinstance(key, str) and names_a_secret(key))
+                else self._value(part, rules, depth + 1)
+                for key, part in v.items()
+            }
+        if isinstance(v, list | tuple):
+            return [self._value(part, rules, depth + 1) for part in v]
+        return v
+
+    def _secret(self, v: Json, rules: set[str], depth: int) -> Json:
+        """Everything below a field whose name says secret, but what only says where a secret is kept."""
+        if v is None or isinstance(v, bool) or v == "":
+            return v
+        if depth > MAX_DEPTH:
+            return "[cut: nested too deep]"
+        if isinstance(v, dict):
+            return {
+                key: self._value(part, rules, depth + 1)
+                if isinstance(key, str) and key in ("name", "namespace", "path", "key", "kind")
+                else self._secret(part, rules, depth + 1)
+                for key, part in v.items()
+            }
+        if isinstance(v, list | tuple):
+            return [self._secret(part, rules, depth + 1) for part in v]
+        if isinstance(v, str) and (is_reference(v) or _MARKER.fullmatch(v)):
+            return v
+        text = v if isinstance(v, str) else str(v)
+        known = self._text(text, set())
+        if _MARKER.fullmatch(known):
+            return self._text(text, rules)
+        return self._marker("key-name", text, rules)
+
+
+def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:
+    """Fields whose secret name stands beside them: ``{"name": "DB_PASSWORD", "value": …}`` and ``{"path": "/data/token", "old": …}``."""
+    name = v.get("name")
+    if isinstance(name, str) and "value" in v and names_a_secret(name):
+        return ("value",)
+    path = v.get("path")
+    if isinstance(path, str) and path.startswith("/") and any(names_a_secret(part) for part in pointer_parts(path)[-2:]):
+        return ("old", "new", "value")
+    return ()
+
+
+def _encodings(secret: str) -> set[str]:
+    raw = secret.encode("utf-8", "surrogatepass")
+    found = {secret, quote(raw, safe=""), quote(raw), quote_plus(raw), raw.hex(), raw.hex().upper()}
+    found |= {text.replace("%", "%25") for text in (quote(raw, safe=""),)}
+    found.add(re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), quote(raw, safe="")))
+    found |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], json.dumps(json.dumps(secret)[1:-1])[1:-1]}
+    for lead in range(3):
+        encoded = base64.b64encode(b"\0" * lead + raw).decode()
+        # Drop the characters that also depend on the neighbours: the first (8·lead bits, rounded up) and the last partial one.
+        head = -(-8 * lead // 6)
+        tail = (len(raw) + lead) * 8 // 6
+        core = encoded[head:tail]
+        found |= {part for part in (core, core.replace("+", "-").replace("/", "_")) if len(part) >= _MIN_ENCODED}
+    return {text for text in found if len(text) >= _MIN_PART}
+
+
+def _bits_per_character(text: str) -> float:
+    """Shannon entropy of the characters' frequencies."""
+    counts = (text.count(character) for character in set(text))
+    return -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
