@@ -44,6 +44,8 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     expected_seconds: float = 0.0
     """What it is expected to take now (an extended analysis takes longer than planned)."""
+    requests: float = 0.0
+    """Requests the new version served while this step ran (analyses only)."""
     note: str = ""
 
 
@@ -81,6 +83,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Guard(msgspec.Struct, frozen=True):
+    """What says which item of a list a path means: a container's name, a route's destination."""
+
+    path: str
+    value: Json
+
+
 class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One value this rollout replaced: what was there, and what it wrote. ``None`` means absent."""
 
@@ -89,6 +98,7 @@ class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
     old: Json
     new: Json
     step: int
+    guards: tuple[Guard, ...] = ()
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):

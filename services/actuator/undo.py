@@ -1,0 +1,233 @@
+"""Taking a rollout back, from what it recorded: pure, so a plan to restore can be shown before it runs.
+
+Records are folded: for each object and path, the value before the rollout's first change, applied once. A value that is no
+longer the one the rollout wrote belongs to somebody else by now (an autoscaler, a person): it is kept and named. Two are
+restored whatever they are: routes, because requests must not stay on a bad version, and the canary's replicas, because the
+canary exists only for the rollout. What the rollout created was created at zero replicas, so it goes back to zero.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from services.actuator.commands import kubectl_for
+from services.actuator.mutation import Mutation, Write
+from services.actuator.patch import identities, same, written
+from services.model.objects import Json, ObjectRef, dotted, pointer, pointer_parts, value_at
+from services.model.rollout import Guard, UndoRecord
+
+ROUTES = frozenset({"VirtualService", "DestinationRule"})
+REPLICAS = pointer("spec", "replicas")
+TEMPLATE = pointer("spec", "template")
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """One value of one object over a whole rollout: before its first change, and as the rollout wrote it last."""
+
+    object: ObjectRef
+    path: str
+    original: Json
+    last: Json
+    step: int
+    guards: tuple[Guard, ...] = ()
+
+
+class Stage(StrEnum):
+    """The parts of a rollback. Between two of them the engine waits until the pods of the first can serve."""
+
+    TRAFFIC = "traffic"
+    CAPACITY = "capacity"
+    OBJECTS = "objects"
+
+
+class RestorePhase(msgspec.Struct, frozen=True):
+    """Mutations that may go out together. ``wait_for`` are the workloads that have to be ready before the next phase."""
+
+    stage: Stage
+    mutations: tuple[Mutation, ...]
+    wait_for: tuple[ObjectRef, ...]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A value that is not restored: what it was before, what the rollout wrote, what is there now, and why it stays.
+
+    ``command`` restores it by hand; empty where the object itself is gone."""
+
+    object: ObjectRef
+    path: str
+    original: Json
+    ours: Json
+    found: Json
+    why: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.object} {dotted(self.path)}: {self.why} (before {self.original!r}, ours {self.ours!r}, now {self.found!r})"
+
+
+class Restore(msgspec.Struct, frozen=True):
+    """``phases`` in the order they have to run, those with nothing to do left out."""
+
+    phases: tuple[RestorePhase, ...]
+    kept: tuple[Kept, ...]
+
+
+def fold(records: Iterable[UndoRecord]) -> tuple[Folded, ...]:
+    """Records in the order they were made → one :class:`Folded` a value, in the order of their first change."""
+    found: dict[tuple[ObjectRef, str], Folded] = {}
+    for record in records:
+        key = (record.object, record.path)
+        first = found.get(key)
+        found[key] = Folded(
+            record.object,
+            record.path,
+            first.original if first else record.old,
+            record.new,
+            first.step if first else record.step,
+            first.guards if first else record.guards,
+        )
+    return tuple(found.values())
+
+
+def plan_restore(
+    folded: Sequence[Folded],
+    live: Mapping[ObjectRef, dict[str, Json] | None],
+    *,
+    stable: ObjectRef,
+    canary: ObjectRef | None = None,
+    step: int = -1,
+) -> Restore:
+    """What brings every object back. ``live`` has each object as it is now (``None``: it is gone).
+
+    Before promotion traffic goes first, then capacity; once the stable workload's template has begun to change, capacity
+    goes first, since traffic may only return to pods that run the old version. Everything else comes last.
+    """
+    mutations: dict[ObjectRef, Mutation] = {}
+    kept: list[Kept] = []
+    for ref in dict.fromkeys(item.object for item in folded):
+        document = live.get(ref)
+        items = [item for item in folded if item.object == ref]
+        if document is None:
+            kept += [Kept(ref, item.path, item.original, item.last, None, "the object is gone", "") for item in items]
+            continue
+        writes: list[Write] = []
+        expects: dict[str, Guard] = {}
+        for item in items:
+            verdict = _restore_value(item, document, canary)
+            if isinstance(verdict, Kept):
+                kept.append(verdict)
+            elif verdict is not None:
+                write, guards = verdict
+                writes.append(write)
+                expects.update({guard.path: guard for guard in guards})
+        writes = _without_empty_parents(document, _merged(writes), [item.path for item in items if _made(item)])
+        if writes:
+            mutations[ref] = Mutation(
+                object=ref,
+                writes=tuple(writes),
+                command=kubectl_for(ref, writes),
+                step=step,
+                step_name="rollback",
+                expects=tuple(expects.values()),
+            )
+    return Restore(_phases(mutations, folded, live, stable), tuple(kept))
+
+
+def locate(document: dict[str, Json], path: str, guards: Sequence[Guard]) -> str | None:
+    """Where the value meant by ``path`` is now: the same path while its ``guards`` hold, else the one other place where they
+    do (an item was inserted before it in a list). ``None`` where there is no such place, or more than one."""
+    if all(same(value_at(document, guard.path), guard.value) for guard in guards):
+        return path
+    if not guards:
+        return None
+    places = list(_places(document, pointer_parts(path), {tuple(pointer_parts(guard.path)): guard.value for guard in guards}))
+    return pointer(*places[0]) if len(places) == 1 else None
+
+
+def _places(
+    document: Json, parts: list[str], guards: dict[tuple[str, ...], Json], at: tuple[str, ...] = (), meant: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    if not parts:
+        yield at
+        return
+    part, rest = parts[0], parts[1:]
+    if isinstance(document, list) and part.isdigit():
+        own = {way[-1]: value for way, value in guards.items() if way[:-1] == (*meant, part)}
+        for index, item in enumerate(document):
+            if all(isinstance(item, dict) and same(item.get(key), value) for key, value in own.items()):
+                yield from _places(item, rest, guards, (*at, str(index)), (*meant, part))
+    elif isinstance(document, dict):
+        yield from _places(document.get(part), rest, guards, (*at, part), (*meant, part))
+    elif document is None and not any(way[: len(meant)] == meant for way in guards):
+        yield (*at, *parts)
+
+
+def _restore_value(
+    item: Folded, document: dict[str, Json], canary: ObjectRef | None
+) -> tuple[Write, tuple[Guard, ...]] | Kept | None:
+    if _made(item):
+        return None
+    always = item.object.kind in ROUTES or (item.object == canary and item.path == REPLICAS)
+    path = locate(document, item.path, item.guards)
+    if path is None:
+        command = kubectl_for(item.object, [Write(item.path, item.original)])
+        why = "its list no longer holds the item it belongs to"
+        return Kept(item.object, item.path, item.original, item.last, value_at(document, item.path), why, command)
+    found = value_at(document, path)
+    if same(found, item.original):
+        return None
+    if not always and not same(found, item.last):
+        command = kubectl_for(item.object, [Write(path, item.original)])
+        return Kept(item.object, path, item.original, item.last, found, "somebody else has changed it since", command)
+    return Write(path, item.original), identities(document, path)
+
+
+def _made(item: Folded) -> bool:
+    """Whether the record is of an empty parent made on the way to a value, not of a value."""
+    return item.original is None and item.last == {} and isinstance(item.last, dict)
+
+
+def _merged(writes: Sequence[Write]) -> list[Write]:
+    """Writes in the order of first change, none inside another: what was first changed before the whole around it was first
+    replaced goes into that whole; what was changed after is in its original already."""
+    merged: list[Write] = []
+    for write in writes:
+        way = pointer_parts(write.path)
+        inner = [other for other in merged if pointer_parts(other.path)[: len(way)] == way]
+        if any(way[: len(outer)] == outer for outer in (pointer_parts(other.path) for other in merged)):
+            continue
+        merged = [other for other in merged if other not in inner]
+        whole = written({"": write.value}, [Write(pointer("") + other.path[len(write.path) :], other.value) for other in inner])
+        merged.append(Write(write.path, whole[""]))
+    return merged
+
+
+def _without_empty_parents(document: dict[str, Json], writes: list[Write], made: Sequence[str]) -> list[Write]:
+    """Parents that the rollout had to make go too, where nothing of somebody else's is left in them."""
+    for parent in sorted(made, key=len, reverse=True):
+        if value_at(written(document, writes), parent) == {}:
+            way = pointer_parts(parent)
+            writes = [write for write in writes if pointer_parts(write.path)[: len(way)] != way] + [Write(parent, None)]
+    return writes
+
+
+def _phases(
+    mutations: Mapping[ObjectRef, Mutation],
+    folded: Sequence[Folded],
+    live: Mapping[ObjectRef, dict[str, Json] | None],
+    stable: ObjectRef,
+) -> tuple[RestorePhase, ...]:
+    promoted = any(
+        item.object == stable
+        and item.path.startswith(TEMPLATE)
+        and not same(value_at(live.get(stable), item.path), item.original)
+        for item in folded
+    )
+    traffic = tuple(mutation for ref, mutation in mutations.items() if ref.kind in ROUTES)
+    capacity = tuple(mutation for ref, mutation in mutations.items() if ref == stable)
+    objects = tuple(mutation for ref, mutation in mutations.items() if ref.kind not in ROUTES and ref != stable)
+    first = RestorePhase(Stage.TRAFFIC, traffic, ())
+    second = RestorePhase(Stage.CAPACITY, capacity, (stable,))
+    order = (second, first) if promoted else (first, second)
+    return tuple(phase for phase in (*order, RestorePhase(Stage.OBJECTS, objects, ())) if phase.mutations)
