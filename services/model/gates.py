@@ -35,6 +35,8 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     source: str = ""
     at: datetime | None = None
+    people: tuple[str, ...] = ()
+    """Logins of those whose approval counted (``approval`` only)."""
 
 
 class Checklist(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,11 @@ class Checklist(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def passed(self) -> bool:
         return bool(self.results) and all(result.outcome.lets_through for result in self.results)
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Logins of the people whose approval counted, for the journal."""
+        return tuple(login for result in self.results for login in result.people)
 
     @property
     def unmet(self) -> tuple[GateResult, ...]:

@@ -4,15 +4,14 @@ Form comes first, without any cluster; then existence: the context in the kubeco
 """
 
 import difflib
-import re
-import secrets
 from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 
+from services.integrations.base import TICKET_KEY, is_ticket_key
 from services.model.errors import Rejected
 from services.model.release import DeployRequest, Release, Strategy, Target, Tier
-from services.redaction import Redactor
+from services.redaction import Redactor, passing_key
 from services.release import strategy, version
 from services.settings import Settings
 from services.settings.section import is_name
@@ -24,15 +23,12 @@ KnownServices = Callable[[str, str], Collection[str]]
 """The names of the services in ``(context, namespace)``, as the cluster's inventory knows them."""
 
 NAME_RULE = "a-z, 0-9 and '-', a letter or digit first and last, at most 63 characters"
-TICKET_RULE = "a ticket key such as CHG-4821"
 
-_TICKET = re.compile(r"[A-Z][A-Z0-9_]+-[1-9][0-9]*")
-_MAX_TICKET = 64
 _SHOWN = 80
 _READ = 4096
 
 # Known shapes of tokens are taken out of a rejected value even where nobody passed the redactor that knows ours.
-_shapes = Redactor(secrets.token_bytes(32)).text
+_shapes = Redactor(passing_key()).text
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +42,6 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...]
     strategy: Strategy
     ticket: str
-
-
-def is_ticket(key: str) -> bool:
-    """Whether ``key`` has the form of a ticket's key and so may become part of a URL."""
-    return len(key) <= _MAX_TICKET and _TICKET.fullmatch(key) is not None
 
 
 def problems(request: DeployRequest, settings: Settings, *, redact: Redact = _shapes) -> tuple[Rejected, ...]:
@@ -142,7 +133,7 @@ def _problems(request: DeployRequest, settings: Settings, redact: Redact) -> Ite
     if not request.environment:
         yield rejected("environment", "", "is missing, and there is no default", ", ".join(names))
     elif not known:
-        near = difflib.get_close_matches(request.environment, names, n=1)
+        near = difflib.get_close_matches(request.environment.lower(), names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield rejected("environment", request.environment, f"is not one of the configured environments{hint}", ", ".join(names))
     if not is_name(request.service):
@@ -159,8 +150,8 @@ def _problems(request: DeployRequest, settings: Settings, redact: Redact) -> Ite
             yield rejected("namespace", request.namespace, rule, ", ".join(environment.namespaces))
     if rule := strategy.problem(request.strategy):
         yield rejected("strategy", request.strategy, rule, strategy.ACCEPTED)
-    if request.ticket and not is_ticket(request.ticket):
-        yield rejected("ticket", request.ticket, "is not a ticket key", TICKET_RULE)
+    if request.ticket and not is_ticket_key(request.ticket):
+        yield rejected("ticket", request.ticket, "is not a ticket key", TICKET_KEY)
 
 
 def _shown(value: str, redact: Redact) -> str:

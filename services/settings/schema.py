@@ -85,7 +85,7 @@ class Tickets(Section):
     )
     token: SecretRef = Field(description=ACCEPTED)
     approved_statuses: tuple[Line, ...] = Field(default=("Approved",), min_length=1, description="statuses that mean approved")
-    timeout: float = ranged(0.1, 60, "seconds", default=5.0)
+    timeout: float = ranged(0.1, 9, "seconds", default=5.0)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Tickets":
