@@ -1,0 +1,58 @@
+"""From counters that stand somewhere to what happened between two looks."""
+
+import msgspec
+
+from services.analysis.histogram import Histogram
+from services.analysis.parse import PodReading
+
+
+class Increase(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pod did between two readings. ``cpu`` is the share of its limit (0–1). ``None``: not known."""
+
+    requests: float | None
+    errors: float | None
+    durations: Histogram | None
+    cpu: float | None
+    reset: bool
+    """The process started anew in between: counters began at zero, what it did before it died is lost."""
+
+
+def increase(before: PodReading, after: PodReading) -> Increase:
+    """The difference of two readings of one pod; however far apart they are, what lies between belongs to ``after``.
+
+    A restart shows as a counter that fell or a new start time; then every counter counts from zero (as Prometheus does), also
+    one that has overtaken its old value by now.
+    """
+    reset = _restarted(before, after)
+    seconds = after.at - before.at
+    cpu = None
+    if not reset and seconds > 0 and after.cpu_limit and after.cpu_seconds is not None and before.cpu_seconds is not None:
+        cpu = (after.cpu_seconds - before.cpu_seconds) / seconds / after.cpu_limit
+    durations = after.durations
+    if durations is not None and not reset:
+        durations = durations.since(before.durations) if before.durations is not None else None
+    return Increase(
+        requests=_between(before.requests, after.requests, reset),
+        errors=_between(before.errors, after.errors, reset),
+        durations=durations,
+        cpu=cpu,
+        reset=reset,
+    )
+
+
+def _restarted(before: PodReading, after: PodReading) -> bool:
+    if before.started is not None and after.started is not None and abs(after.started - before.started) > 1.0:
+        return True
+    pairs = (
+        (before.requests, after.requests),
+        (before.errors, after.errors),
+        (before.cpu_seconds, after.cpu_seconds),
+        (before.durations.total if before.durations else None, after.durations.total if after.durations else None),
+    )
+    return any(then is not None and now is not None and now < then for then, now in pairs)
+
+
+def _between(then: float | None, now: float | None, reset: bool) -> float | None:
+    if now is None or (then is None and not reset):
+        return None
+    return now if reset or then is None else now - then
