@@ -34,6 +34,9 @@ ENVIRONMENTS = tuple(tier.value for tier in Tier)
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^(dev|staging|canary|production)$")]
 
 
+BUILT_IN = "built-in default"
+
+
 class Settings(Section):
     """Everything the configuration says, completed by strict defaults. Made by :func:`services.settings.load`."""
 
@@ -164,4 +167,4 @@ class Settings(Section):
         """Where a value comes from, for people: ``config.yaml:12``, or ``built-in default``."""
         if key in self._lines:
             return f"{Path(self._file).name}:{self._lines[key]}"
-        return "built-in default"
+        return BUILT_IN
