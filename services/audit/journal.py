@@ -186,29 +186,31 @@ class Journal:
         try:
             receipts = self._store.append([pending.draft for pending in batch], despite_damage=despite_damage)
         except JournalUnavailable as error:
-            self._refused(batch, error)
+            must = [pending for pending in batch if pending.keep]
+            if must and self._store.damage is not None and not despite_damage:
+                # The damage was found just now; what must be written still can be.
+                self._refuse([pending for pending in batch if not pending.keep], error)
+                self._write(must, despite_damage=True)
+            else:
+                self._refuse(batch, error)
             return
         except Exception as error:
             # Whatever it is, those who wait must hear of it, and this thread must live on.
             _log.exception("the journal's writer failed")
-            self._refused(batch, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
+            self._refuse(batch, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
             return
         self._look()
         for pending, receipt in zip(batch, receipts, strict=True):
             _resolve(pending.future, receipt)
 
-    def _refused(self, batch: list[_Pending], error: JournalUnavailable) -> None:
-        if self._store.damage is not None and any(pending.keep for pending in batch):
-            # The damage was found just now; what must be written still can be.
-            must = [pending for pending in batch if pending.keep]
-            batch = [pending for pending in batch if not pending.keep]
-            self._write(must, despite_damage=True)
+    def _refuse(self, batch: list[_Pending], error: JournalUnavailable) -> None:
         for pending in batch:
             if pending.keep:
                 pending.draft.late = True
                 self._kept.append(pending.draft)
-            _resolve(pending.future, error)
         self._health = JournalHealth(ok=False, detail=str(error), pending=len(self._kept))
+        for pending in batch:
+            _resolve(pending.future, error)
 
     def _write_kept(self) -> None:
         facts: dict[str, Json] = {"from": self._kept[0].timestamp, "to": self._kept[-1].timestamp, "count": len(self._kept)}

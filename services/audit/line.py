@@ -29,7 +29,7 @@ HASH_LENGTH = 64
 _encoder = msgspec.json.Encoder()
 
 
-def encode(entry: dict[str, Json]) -> bytes:
+def encode(entry: Json) -> bytes:
     return _encoder.encode(entry)
 
 

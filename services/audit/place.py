@@ -13,8 +13,9 @@ from services.audit.event import JournalUnavailable
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {
-        "nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "ceph", "lustre", "gpfs", "gfs2", "ocfs2", "coda", "ncpfs", "9p", "beegfs",
-        "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.davfs", "davfs", "virtiofs",
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "ceph", "lustre", "gpfs", "gfs2", "ocfs2", "coda", "ncpfs", "9p",
+        "beegfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.davfs", "davfs",
+        "virtiofs",
     }
 )  # fmt: skip
 """Locks and syncs of these may be granted without being kept."""

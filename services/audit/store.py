@@ -344,7 +344,7 @@ def _damaged(damage: Damage) -> JournalUnavailable:
     return JournalUnavailable(
         "The journal is damaged",
         f"{damage.segment} holds a wrong line at entry {damage.seq}; it was left as it is and a new segment begun.",
-        "See `quarterdeck journal verify`, then `quarterdeck journal acknowledge --reason TEXT`; until then only rollbacks go on.",
+        "Read `quarterdeck journal verify`, then `quarterdeck journal acknowledge --reason TEXT`; until then only rollbacks run.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Identifiers that sort by time: 48 bits of Unix milliseconds and 80 random bits, in Crockford's base 32 (the ULID specification)."""
+"""Identifiers that sort by time: 48 bits of Unix milliseconds, 80 random bits, in Crockford's base 32 (ULID specification)."""
 
 import secrets
 

@@ -23,9 +23,12 @@ _SEGMENT = re.compile(r"[0-9]{12}\.jsonl")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``kind``: ``torn-tail`` (an interrupted write: no final line feed, or NULs to the end), ``wrong-hash``, ``bad-line`` (not of
-    the form hash, TAB, JSON), ``bad-json``, ``sequence-gap``, ``missing-segment``, ``broken-link`` (a segment does not continue the
-    one before), ``header``, ``unreadable``, ``missing-journal``."""
+    """``kind`` is one of
+
+    ``torn-tail`` (an interrupted write: no final line feed, or NULs to the end), ``wrong-hash``, ``bad-line`` (not of the form
+    hash, TAB, JSON), ``bad-json``, ``sequence-gap``, ``missing-segment``, ``broken-link`` (a segment does not continue the one
+    before), ``header``, ``unreadable``, ``missing-journal``.
+    """
 
     kind: str
     segment: str | None
@@ -155,8 +158,7 @@ def _begin(walk: _Walk, name: str, header: Any, journal_id: str) -> None:
         walk.previous_hash, walk.next_seq = walk.good_hash, first_seq
         return
     if first_seq != walk.next_seq:
-        before = "the journal begins" if walk.previous_name is None else f"{walk.previous_name} ends"
-        detail = f"{before} before entry {walk.next_seq}, this segment with {first_seq}: entries {walk.next_seq} to {first_seq - 1} are gone"
+        detail = f"this segment begins with entry {first_seq}: entries {walk.next_seq} to {first_seq - 1} are gone"
         if first_seq < walk.next_seq:
             detail = f"this segment begins with {first_seq}, which {walk.previous_name} already has"
         walk.problems.append(Problem("missing-segment", name, first_seq, detail))

@@ -13,7 +13,7 @@ class RedactingFormatter(logging.Formatter):
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-        self._redactor = redactor
+        self.redactor = redactor
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return f"{time.strftime(datefmt or '%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
@@ -22,4 +22,4 @@ class RedactingFormatter(logging.Formatter):
         text = super().format(record)
         # The standard formatter caches the traceback on the record, where another handler would find it unredacted.
         record.exc_text = None
-        return self._redactor.text(text)
+        return self.redactor.text(text)

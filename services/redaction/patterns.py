@@ -52,7 +52,7 @@ PATTERNS: tuple[Pattern, ...] = (
         re.DOTALL,
     ),
     _pattern("jwt", "eyj", r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*)?"),
-    _pattern("github-token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", r"\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})"),
+    _pattern("github-token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", r"\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"),
     _pattern("gitlab-token", "glpat-", r"\bglpat-[A-Za-z0-9_.-]{8,}"),
     _pattern("aws-key", "akia asia aroa aida agpa anpa anva", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA)[A-Z0-9]{16}"),
     _pattern("slack-token", "xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}"),
@@ -65,7 +65,7 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern("digitalocean-token", "dop_v1_ doo_v1_", r"\bdo[op]_v1_[a-f0-9]{16,}"),
     _pattern("sendgrid-key", "sg.", r"\bSG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     _pattern("atlassian-token", "atatt3 atctt3", r"\bAT[AC]TT3[A-Za-z0-9_=-]{16,}"),
-    _pattern("chat-webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[A-Za-z0-9/_-]{8,})"),
+    _pattern("chat-webhook", "hooks.slack.com", r"hooks\.slack\.com/[a-z]{1,20}/(?P<secret>[A-Za-z0-9/_-]{8,})"),
     _pattern("chat-webhook", "webhook.office.com", r"webhook\.office\.com/(?P<secret>[A-Za-z0-9/@_-]{8,})"),
     _pattern("url-password", "://", r"://[^\s/:@\"'<>]{0,256}:(?P<secret>(?!\[REDACTED:)[^\s/@\"'<>]{1,512})@"),
     _pattern(
@@ -83,7 +83,8 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern(
         "command-option",
         "--",
-        r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+" + _HARMLESS + r"(?P<secret>(?!-)\S+)",
+        r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+"
+        + _HARMLESS + r"(?P<secret>(?!-)\S+)",
     ),
     _pattern(
         "key-value",

@@ -6,6 +6,7 @@ import hmac
 import json
 import math
 import re
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -57,6 +58,10 @@ class Redactor:
         self._needles: tuple[_Needle, ...] = ()
         self._whole: frozenset[str] = frozenset()
 
+    def use_key(self, key: bytes) -> None:
+        """Make markers with ``key`` from now on."""
+        self._key = key
+
     def register(self, secret: str) -> None:
         """From now on ``secret`` never gets out. One shorter than 4 characters is only taken out where it stands alone."""
         secret = secret.strip("\r\n")
@@ -95,12 +100,12 @@ class Redactor:
         lower = s.lower()
         for pattern in PATTERNS:
             if any(hint in lower for hint in pattern.hints):
-                s = pattern.regex.sub(lambda match, rule=pattern.rule: self._replaced(match, rule, rules), s)
+                s = pattern.regex.sub(partial(self._replaced, pattern.rule, rules), s)
         if any(word in lower for word in ("key", "token", "secret", "credential", "passw")):
             s = _NEAR_KEY_WORD.sub(lambda match: self._random(match, rules), s)
         return s
 
-    def _replaced(self, match: re.Match[str], rule: str, rules: set[str]) -> str:
+    def _replaced(self, rule: str, rules: set[str], match: re.Match[str]) -> str:
         groups = {name: part for name, part in match.groupdict().items() if part is not None}
         if not groups:
             return self._marker(rule, match.group(), rules)
@@ -157,7 +162,7 @@ class Redactor:
 
 
 def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:
-    """Fields whose secret name stands beside them: ``{"name": "DB_PASSWORD", "value": …}`` and ``{"path": "/data/token", "old": …}``."""
+    """Fields whose secret name stands beside them, as in ``{"name": "DB_PASSWORD", "value": …}``."""
     name = v.get("name")
     if isinstance(name, str) and "value" in v and names_a_secret(name):
         return ("value",)

@@ -1,0 +1,147 @@
+"""``quarterdeck …``: one entry for the console and for every command. Imports nothing heavy: a command brings its own.
+
+Exit codes are those of ``services/model/errors``. No traceback ever reaches the terminal: the full one is in the log file.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+from console import output
+from console.arguments import Parser, UsageError, asked_deploy, common, program_version, wants_json
+from services.model.errors import ExitCode, QuarterdeckError
+
+VERBS = ("demo", "sandbox", "deploy", "rollback", "status", "watch", "journal", "config", "drive")
+"""Each is a module of ``console.commands`` with ``add(subparsers, parents)`` and ``run(args) -> int``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _check_packages()
+        with _terminated_as_interrupt():
+            return _run(words)
+    except KeyboardInterrupt:
+        output.note("quarterdeck: interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left. Keep the interpreter from failing once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+
+
+def parser() -> Parser:
+    """The whole grammar."""
+    top = Parser(
+        prog="quarterdeck",
+        description="Deployment control console for Kubernetes. Without a verb it opens the console.",
+        parents=[common(suppress=False)],
+        epilog="Exit codes: 0 done, 1 failure, 2 rejected, 3 a gate is unmet, 4 rolled back, 5 a person is needed, "
+        "6 another operator holds it, 7 interrupted.",
+    )
+    top.add_argument("--version", action="version", version=f"quarterdeck {program_version()}")
+    top.set_defaults(run=_console, verb="")
+    subparsers = top.add_subparsers(title="verbs", metavar="VERB", dest="verb", parser_class=Parser)
+    parents = [common(suppress=True)]
+    for verb in VERBS:
+        try:
+            module = importlib.import_module(f"console.commands.{verb}")
+        except ModuleNotFoundError as error:
+            if error.name != f"console.commands.{verb}":
+                raise
+            continue
+        module.add(subparsers, parents)
+    return top
+
+
+def _run(words: list[str]) -> int:
+    args: argparse.Namespace | None = None
+    as_json = wants_json(words)
+    before = output.printed()
+    try:
+        args = parser().parse_args(words)
+        as_json = args.output == "json"
+        run: Callable[[argparse.Namespace], int] = args.run
+        code = int(run(args))
+        sys.stdout.flush()
+        return code
+    except SystemExit as leaving:
+        # argparse leaves by itself after --help and --version.
+        return int(leaving.code or 0)
+    except QuarterdeckError as error:
+        output.problem(error)
+        if as_json and output.printed() == before:
+            output.document(_refusal(words, args, error))
+        return int(error.exit_code)
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except Exception as error:
+        return _unexpected(words, args, as_json and output.printed() == before, error)
+
+
+def _refusal(words: Sequence[str], args: argparse.Namespace | None, error: QuarterdeckError) -> object:
+    verb = args.verb if args else next((word for word in words if word in VERBS), "")
+    if verb == "deploy" and error.exit_code == ExitCode.REJECTED:
+        return output.rejected_deploy(asked_deploy(words), output.reason_of(error))
+    return output.rejected(error)
+
+
+def _unexpected(words: Sequence[str], args: argparse.Namespace | None, as_json: bool, error: Exception) -> int:
+    from console.logs import report_crash
+
+    told = QuarterdeckError(*report_crash(args, error))
+    output.problem(told)
+    if as_json:
+        output.document(_refusal(words, args, told))
+    return int(told.exit_code)
+
+
+def _console(args: argparse.Namespace) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the console needs a terminal", "Give a verb where there is none, e.g. quarterdeck status -o json")
+    from console.app import run
+
+    return int(run(args))
+
+
+def _check_packages() -> None:
+    """The names ``services`` and ``widgets`` are generic; another package of the name would be used without a word."""
+    ours = Path(__file__).resolve().parents[1]
+    for name in ("services", "widgets"):
+        spec = find_spec(name)
+        found = Path(spec.origin).resolve().parents[1] if spec and spec.origin else None
+        if found != ours:
+            where = f"is taken by another one, in {spec.origin}" if spec and spec.origin else "can't be found"
+            output.note(f"quarterdeck: the package `{name}` {where}; ours is in {ours}.")
+            output.note("  Install quarterdeck in an environment of its own (python -m venv), or mend PYTHONPATH.")
+            raise SystemExit(int(ExitCode.FAILED))
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a command as ctrl+c does: what is under way is closed, the exit code says that it can be resumed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread, where no signal arrives anyway
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""``quarterdeck journal list|show|verify|acknowledge``: what was done, by whom, with what result. Needs no cluster."""
+
+import argparse
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.model.errors import ExitCode, NotFound, Rejected
+
+if TYPE_CHECKING:
+    from services.audit import Verification
+
+_SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("journal", parents=parents, help="read and verify the audit journal")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    listing = actions.add_parser("list", parents=parents, help="the entries, newest last")
+    for name, what in (("service", "NAME"), ("environment", "NAME"), ("event", "NAME"), ("rollout", "ID")):
+        listing.add_argument(f"--{name}", metavar=what, help=f"only entries of this {name}")
+    listing.add_argument(
+        "--since", metavar="WHEN", help="only from then on: 2026-01-31T12:00:00Z, 2026-01-31, or 30m, 2h, 7d ago"
+    )
+    listing.add_argument("--limit", metavar="N", type=int, help="only the newest N")
+    showing = actions.add_parser("show", parents=parents, help="one entry whole")
+    showing.add_argument("seq", metavar="SEQ", type=int, help="its sequence number")
+    actions.add_parser("verify", parents=parents, help="check the whole chain; reads only; exit 0 only where it holds")
+    acknowledging = actions.add_parser(
+        "acknowledge", parents=parents, help="take entries again after damage that you have looked at"
+    )
+    acknowledging.add_argument("--reason", metavar="TEXT", required=True, help="what was found; it is recorded")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 0; 1 where the journal does not hold or can't be written, 2 for a wrong filter."""
+    if args.action == "acknowledge":
+        return asyncio.run(_acknowledge(args))
+    from console.context import home_of
+
+    directory = home_of(args) / "journal"
+    actions = {"list": _list, "show": _show, "verify": _verify}
+    return actions[args.action](args, directory)
+
+
+def since(text: str, now: datetime) -> datetime:
+    """A moment given as RFC 3339, as a date (UTC), or as a span before ``now``. Raises :class:`Rejected`."""
+    if span := _SPAN.fullmatch(text):
+        try:
+            return now - timedelta(seconds=int(span[1]) * _SECONDS[span[2]])
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Rejected("since", text, "is no moment", "2026-01-31T12:00:00Z, 2026-01-31, or a span such as 30m, 2h, 7d") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _list(args: argparse.Namespace, directory: Path) -> int:
+    from console import output
+    from services.audit import reading
+    from services.clock import SystemClock
+
+    if args.limit is not None and args.limit < 0:
+        raise Rejected("limit", str(args.limit), "is negative", "0 or more")
+    entries = reading.entries(
+        directory,
+        service=args.service,
+        environment=args.environment,
+        event=args.event,
+        rollout=args.rollout,
+        since=since(args.since, SystemClock().now()) if args.since is not None else None,
+        limit=args.limit,
+    )
+    if args.output == "json":
+        output.document({"entries": entries})
+        return ExitCode.DONE
+    rows = [_row(entry) for entry in entries]
+    output.table(("SEQ", "TIME", "USER", "ENVIRONMENT", "SERVICE", "EVENT", "OUTCOME", "WHAT"), rows)
+    if not rows:
+        output.note("No entry matches." if directory.exists() else f"There is no journal in {directory}.")
+    return ExitCode.DONE
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    def field(name: str) -> str:
+        value = entry.get(name)
+        return "" if value is None else str(value)
+
+    seconds = entry.get("duration_seconds")
+    what = [field("version"), field("phase"), field("command")]
+    if isinstance(seconds, int | float):
+        what.append(f"{seconds:.1f} s")
+    return (
+        field("seq"),
+        field("timestamp")[:19].replace("T", " ") + "Z",
+        field("user") or "-",
+        field("environment") or "-",
+        field("service") or "-",
+        field("event"),
+        field("outcome") or "-",
+        " ".join(part for part in what if part)[:160],
+    )
+
+
+def _show(args: argparse.Namespace, directory: Path) -> int:
+    from console import output
+    from services.audit import reading
+
+    found = reading.find(directory, args.seq)
+    if found is None:
+        raise NotFound(
+            f"There is no entry {args.seq}", f"Looked in {directory}.", "`quarterdeck journal list --limit 20` shows the newest."
+        )
+    if args.output == "json":
+        output.document({"entry": found.entry, "hash": found.hash, "segment": found.segment})
+        return ExitCode.DONE
+    import msgspec
+
+    for name, value in found.entry.items():
+        if value in ("", None, [], {}):
+            continue
+        if isinstance(value, dict | list) and name not in ("approvers", "redacted"):
+            output.text(f"{name}:")
+            for line in msgspec.json.format(msgspec.json.encode(value), indent=2).decode().splitlines():
+                output.text(f"  {line}")
+        else:
+            output.text(f"{name + ':':<19} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    output.text(f"{'hash:':<19} {found.hash}")
+    output.text(f"{'segment:':<19} {found.segment}")
+    return ExitCode.DONE
+
+
+def _verify(args: argparse.Namespace, directory: Path) -> int:
+    from console import output
+    from services.audit.verify import verify
+
+    found = verify(directory)
+    if args.output == "json":
+        output.document(found)
+    else:
+        _tell(found, directory)
+    return ExitCode.DONE if found.ok else ExitCode.FAILED
+
+
+def _tell(found: "Verification", directory: Path) -> None:
+    from console import output
+
+    size = f"{found.entries} entries in {found.segments} segment{'' if found.segments == 1 else 's'}"
+    span = f", {found.first} to {found.last}" if found.first is not None else ""
+    output.text(f"{'ok' if found.ok else 'NOT OK'}: {size}{span} ({directory})")
+    output.table(
+        ("PROBLEM", "SEGMENT", "SEQ", "DETAIL"),
+        [(p.kind, p.segment or "-", "-" if p.seq is None else str(p.seq), p.detail) for p in found.problems],
+    )
+
+
+async def _acknowledge(args: argparse.Namespace) -> int:
+    from console import output
+    from console.context import Context
+
+    async with Context.open(args, needs_settings=False) as context:
+        receipt = await context.journal.acknowledge(context.user, args.reason)
+    if args.output == "json":
+        output.document(receipt)
+    else:
+        output.text(f"acknowledged: entry {receipt.seq}; the journal takes entries again")
+    return ExitCode.DONE

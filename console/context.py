@@ -1,0 +1,169 @@
+"""What a command works with, wired once: redactor → settings → home → log → clock → journal → clusters → operator."""
+
+import argparse
+import getpass
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from services.clock import SystemClock
+from services.model.errors import Rejected
+from services.model.gates import Person
+from services.redaction import Redactor, installation_key
+
+if TYPE_CHECKING:
+    from services.audit import Journal
+    from services.cluster.connection import Clusters
+    from services.settings import Settings
+
+
+class Context:
+    """Opened once a command; ``async with Context.open(args) as context`` closes what was used.
+
+    Journal and clusters are opened when they are first asked for. Of ``services`` only the rooms that are used are imported.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: "Settings | None",
+        config: Path | None,
+        home: Path,
+        redactor: Redactor,
+        clock: SystemClock,
+        read_only: bool,
+        log: Path,
+    ) -> None:
+        self._settings = settings
+        self.config = config
+        """The configuration file that was read, if any."""
+        self.home = home
+        self.redactor = redactor
+        self.clock = clock
+        self.read_only = read_only
+        self.log = log
+
+    @classmethod
+    def open(cls, args: argparse.Namespace, *, needs_settings: bool = True, program: str = "quarterdeck") -> "Context":
+        """Wire a context from the global options and the environment.
+
+        Raises ``Rejected`` or ``ConfigurationError`` (exit 2). Without ``needs_settings`` a missing configuration is fine.
+        """
+        import services.settings as rooms
+
+        redactor = Redactor()
+        config = rooms.find(args.config, os.environ)
+        settings = rooms.load(config, redactor=redactor) if needs_settings or config.exists() else None
+        home = rooms.home(args.home, os.environ, settings)
+        _make_home(home)
+        try:
+            # Secrets were registered while loading; markers take the installation's key from here on.
+            redactor.use_key(installation_key(home))
+            from console import logs
+
+            log = logs.set_up(home, redactor)
+        except OSError as error:
+            raise Rejected(
+                "home", str(home), f"can't be written ({error.strerror or error})", "a directory of your own"
+            ) from error
+        clock = settings.clock() if settings is not None else SystemClock()
+        context = cls(
+            settings=settings,
+            config=config if settings is not None else None,
+            home=home,
+            redactor=redactor,
+            clock=clock,
+            read_only=bool(args.read_only),
+            log=log,
+        )
+        context._program = program
+        return context
+
+    _program = "quarterdeck"
+
+    @property
+    def settings(self) -> "Settings":
+        """Raises ``Rejected`` where no configuration was needed and none was found."""
+        if self._settings is None:
+            raise Rejected(
+                "configuration", "", "there is none", "--config FILE, QUARTERDECK_CONFIG, or `quarterdeck config init`"
+            )
+        return self._settings
+
+    @cached_property
+    def journal(self) -> "Journal":
+        """The journal of this home. Opening it never fails; ``health`` says whether it takes entries."""
+        from services.audit import Journal
+
+        return Journal.open(self.home / "journal", redactor=self.redactor, clock=self.clock, program=self._program)
+
+    @cached_property
+    def clusters(self) -> "Clusters":
+        from services.cluster.connection import Clusters
+
+        return Clusters(self.settings.kubeconfig, self.clock, on_secret=self.redactor.register)
+
+    @cached_property
+    def login(self) -> str:
+        """The login that this process runs under."""
+        from services.settings import current_login
+
+        return current_login()
+
+    @cached_property
+    def operator(self) -> Person | None:
+        """The configured person behind the login; ``None`` where nobody is named."""
+        return self.settings.operator(self.login) if self._settings is not None else None
+
+    @property
+    def user(self) -> str:
+        """Who acts, as the journal names them: the login."""
+        return self.operator.login if self.operator else self.login
+
+    async def close(self) -> None:
+        """Let go of what was opened."""
+        if "clusters" in self.__dict__:
+            await self.clusters.close()
+        if "journal" in self.__dict__:
+            self.journal.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+
+def explicit_home(args: argparse.Namespace | None, env: Mapping[str, str] | None = None) -> Path:
+    """The home without a look at any configuration: ``--home``, QUARTERDECK_HOME, else the XDG state directory."""
+    import services.settings as rooms
+
+    return rooms.home(getattr(args, "home", None), os.environ if env is None else env, None)
+
+
+def home_of(args: argparse.Namespace) -> Path:
+    """The home for commands that only read it: nothing is made, and with ``--home`` no configuration is looked at."""
+    import services.settings as rooms
+
+    if args.home or os.environ.get("QUARTERDECK_HOME"):
+        return explicit_home(args)
+    config = rooms.find(args.config, os.environ)
+    settings = rooms.load(config, redactor=Redactor()) if args.config or config.exists() else None
+    return rooms.home(None, os.environ, settings)
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = home.stat()
+    except OSError as error:
+        raise Rejected("home", str(home), f"can't be made ({error.strerror})", "a directory of your own") from error
+    if found.st_uid != os.geteuid():
+        raise Rejected(
+            "home", str(home), f"belongs to uid {found.st_uid}", f"a directory of uid {os.geteuid()} ({getpass.getuser()})"
+        )
+    if found.st_mode & 0o077:
+        home.chmod(0o700)

@@ -1,0 +1,128 @@
+"""What a command prints. Standard output carries the result and nothing else; everything said beside it goes to standard error.
+
+With ``-o json`` that result is exactly one JSON document (``watch``: one a line).
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+import msgspec
+
+from services.model.errors import ExitCode, QuarterdeckError, Rejected
+from services.model.objects import Json
+from services.model.release import DeployRequest
+from services.model.rollout import Reason
+
+_documents = 0
+
+
+def document(value: Any) -> None:
+    """Print one JSON document on a line of its own. Structs, enums, dates and dataclasses are written by their fields."""
+    global _documents
+    _documents += 1
+    # Hostile text stays JSON: control characters are escaped, a lone surrogate would have no UTF-8 form.
+    sys.stdout.write(msgspec.json.encode(_plain(value)).decode("utf-8") + "\n")
+    sys.stdout.flush()
+
+
+def printed() -> int:
+    """How many documents have been printed by this process."""
+    return _documents
+
+
+def text(line: str = "") -> None:
+    """Print one line of a result for people. Control characters, which could act on a terminal, are shown instead."""
+    sys.stdout.write(shown(line) + "\n")
+
+
+def note(line: str) -> None:
+    """Say something beside the result."""
+    sys.stderr.write(shown(line) + "\n")
+    sys.stderr.flush()
+
+
+def problem(error: QuarterdeckError) -> None:
+    """Say what failed, on what, and what to do next."""
+    bold, plain = ("\x1b[1m", "\x1b[0m") if coloured(sys.stderr) else ("", "")
+    sys.stderr.write(f"{bold}quarterdeck: {shown(error.title)}{plain}\n")
+    for part in (error.detail, error.hint):
+        if part:
+            sys.stderr.write("".join(f"  {shown(line)}\n" for line in part.splitlines()))
+    sys.stderr.flush()
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns; the last one is not padded. Without rows nothing is printed."""
+    lines = [[shown(cell) for cell in row] for row in rows]
+    if not lines:
+        return
+    widths = [max(len(row[column]) for row in [list(header), *lines]) for column in range(len(header))]
+    for row in [list(header), *lines]:
+        text("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def shown(line: str) -> str:
+    """``line`` with everything that could move a cursor or hide text made visible."""
+    return "".join(
+        character if character.isprintable() or character == "\t" else character.encode("unicode_escape").decode("ascii")
+        for character in line
+    )
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether colour is welcome: a terminal, and NO_COLOR unset or empty (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def reason_of(error: QuarterdeckError) -> Reason:
+    """An error as the ``reason`` of a result: ``input`` for what was rejected, ``gate`` for an unmet one, else ``error``."""
+    if isinstance(error, Rejected):
+        detail = f"{error.rule}; accepted: {error.accepted}"
+        return Reason(kind="input", name=error.field, value=error.value, detail=detail)
+    kinds = {ExitCode.REJECTED: "input", ExitCode.GATE_UNMET: "gate"}
+    kind = kinds.get(ExitCode(error.exit_code), "error")
+    return Reason(kind=kind, name=error.title, detail=" ".join(part for part in (error.detail, error.hint) if part))
+
+
+def rejected_deploy(
+    request: DeployRequest, reason: Reason, *, first: int | None = None, last: int | None = None
+) -> dict[str, Json]:
+    """The result of a deploy of which nothing was attempted. ``first`` and ``last`` are journal entries, where it left any."""
+    return {
+        "rollout": None,
+        "service": request.service,
+        "environment": request.environment,
+        "version": request.version,
+        "previous_version": None,
+        "strategy": request.strategy or None,
+        "outcome": "rejected",
+        "reason": msgspec.to_builtins(reason),
+        "gates": [],
+        "steps": [],
+        "rollback": None,
+        "duration_seconds": 0.0,
+        "journal": {"first": first, "last": last},
+    }
+
+
+def rejected(error: QuarterdeckError) -> dict[str, Json]:
+    """The result of any other command that was refused (exit 2) or failed before it had one."""
+    outcome = "rejected" if error.exit_code == ExitCode.REJECTED else "failed"
+    return {"outcome": outcome, "reason": msgspec.to_builtins(reason_of(error))}
+
+
+def _plain(value: Any) -> Any:
+    built = msgspec.to_builtins(value, str_keys=True)
+    return _encodable(built)
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_encodable(part) for part in value]
+    return value
