@@ -32,14 +32,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def common(*, suppress: bool) -> argparse.ArgumentParser:
-    """The options that every verb takes. ``suppress``: for a verb's own parser, so that silence there keeps what was said before."""
+    """The options that every verb takes. ``suppress``: for a verb's parser, where silence keeps what was said before the verb."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     absent = argparse.SUPPRESS if suppress else None
     group = parser.add_argument_group("global options")
-    group.add_argument("--config", metavar="FILE", default=absent, help="configuration (else QUARTERDECK_CONFIG, else XDG)")
-    group.add_argument(
-        "--home", metavar="DIR", default=absent, help="state: journal, rollouts, log (else QUARTERDECK_HOME, else XDG)"
-    )
+    group.add_argument("--config", metavar="FILE", default=absent, help="configuration (else QUARTERDECK_CONFIG)")
+    group.add_argument("--home", metavar="DIR", default=absent, help="state: journal, rollouts, log (else QUARTERDECK_HOME)")
     group.add_argument(
         "--read-only", action="store_true", default=argparse.SUPPRESS if suppress else False, help="observer: refuse every change"
     )

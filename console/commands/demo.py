@@ -1,0 +1,50 @@
+"""``quarterdeck demo``: the sandbox and the console on it, with one command and no cluster."""
+
+import argparse
+import importlib
+import os
+import sys
+import threading
+from typing import Any
+
+from services.model.errors import Rejected
+
+DEFAULT_SPEED = 10.0
+"""A canary of ten minutes takes one."""
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("demo", parents=parents, help="sandbox and console together; needs no cluster")
+    parser.add_argument("--scenario", metavar="S", default="good", help="good (default), errors, slow, crash, stuck or leak")
+    parser.add_argument(
+        "--speed", metavar="N", type=float, default=DEFAULT_SPEED, help="simulated seconds a second (default %(default)g)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The console's exit code. The sandbox goes on when the console is left, as a cluster would."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Rejected("terminal", "", "the demo opens a full-screen console", "a terminal; without one: `quarterdeck sandbox`")
+    if not 0 < args.speed <= 1000:
+        raise Rejected("speed", f"{args.speed:g}", "out of range", "a number above 0, at most 1000")
+    from console import output
+    from console.context import explicit_home
+    from services.sandbox.launch import start_detached
+
+    # The console's imports take as long as a good part of the sandbox's start: do both at once.
+    warming = threading.Thread(target=importlib.import_module, args=("console.app",), daemon=True)
+    warming.start()
+    home = explicit_home(args)
+    if not args.home and not os.environ.get("QUARTERDECK_HOME"):
+        # Never beside the rollouts of real clusters.
+        home = home / "demo"
+    output.note(f"Starting the sandbox ({args.scenario}, {args.speed:g}× time) in {home} …")
+    ready = start_detached(home, args.scenario, args.speed)
+    args.config, args.home = str(ready["config"]), str(home)
+    warming.join()
+    from console.app import run as open_console
+
+    code = int(open_console(args))
+    output.note(f"The sandbox still runs (pid {ready['pid']}): `quarterdeck demo` opens it again, `kill {ready['pid']}` ends it.")
+    return code
