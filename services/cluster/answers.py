@@ -24,6 +24,10 @@ class Expired(Unavailable):
     """410: the asked-for resource version is no longer there; list again."""
 
 
+class Garbled(Unavailable):
+    """What came is not what an API server sends: what followed from it is not to be trusted either."""
+
+
 def status_of(body: bytes) -> Status | None:
     """The Status document in ``body``, if it is one."""
     with contextlib.suppress(msgspec.DecodeError):

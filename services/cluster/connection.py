@@ -18,12 +18,12 @@ from urllib.parse import quote
 import msgspec
 
 from services.clock import Clock
-from services.cluster.answers import refusal, status_of
+from services.cluster.answers import Garbled, refusal, status_of
 from services.cluster.credentials import IN_CLUSTER, InCluster, Kubeconfig, context_names, kubeconfig_paths
 from services.cluster.lines import Events, events_of
 from services.cluster.objects import RESOURCES, TYPES, Page, path_of
 from services.cluster.transport import DEFAULT_SECONDS, Answer, Request, Transport
-from services.model.errors import ObserverMode, Rejected, Unavailable
+from services.model.errors import ObserverMode, Rejected
 from services.model.objects import Json, ObjectRef
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class Connection:
                     try:
                         found.append(msgspec.json.decode(item, type=wanted))
                     except msgspec.DecodeError as error:
-                        raise Unavailable(f"{self.server} listed a {kind} in {namespace} that can't be read: {error}") from error
+                        raise Garbled(f"{self.server} listed a {kind} in {namespace} that can't be read: {error}") from error
         return found
 
     async def watch(
@@ -101,7 +101,8 @@ class Connection:
     ) -> AsyncGenerator[Events]:
         """Batches of events since ``resource_version``, as they arrive, until the server ends the watch (after 4–5 minutes).
 
-        Raises Unavailable where the stream breaks or is garbled; an ERROR event is handed on like any other.
+        The first batch is empty: the server has accepted the watch. Raises Unavailable where the stream breaks, Garbled where it
+        can't be read; an ERROR event is handed on like any other.
         """
         params = {
             "watch": "1",
@@ -240,7 +241,7 @@ def _decoded(answer: Answer, type: type[T], server: str) -> T:
     try:
         return msgspec.json.decode(answer.body, type=type)
     except msgspec.DecodeError as error:
-        raise Unavailable(f"{server} sent an answer that can't be read: {error}") from error
+        raise Garbled(f"{server} sent an answer that can't be read: {error}") from error
 
 
 def _document(answer: Answer, server: str) -> dict[str, Json]:

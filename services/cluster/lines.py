@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
+from services.cluster.answers import Garbled
 from services.cluster.objects import WatchEvent
-from services.model.errors import Unavailable
 
 LONGEST_LINE = 8 * 1024 * 1024
 """Above what any object may weigh in a cluster (about 1.5 MiB in its store), below what would hurt."""
@@ -40,12 +40,15 @@ class Lines:
 
 
 async def events_of(chunks: AsyncIterator[bytes], server: str) -> AsyncGenerator[Events]:
-    """The events of each chunk that completes any. Raises Unavailable where the stream is not one of events."""
+    """The events of each chunk that completes any. An empty chunk gives an empty batch.
+
+    Raises Garbled where the stream is not one of events.
+    """
     lines = Lines()
     async for chunk in chunks:
         try:
             events = [_event.decode(line) for line in lines.feed(chunk)]
         except (ValueError, msgspec.DecodeError) as error:
-            raise Unavailable(f"{server} sent a watch that can't be read: {error}") from error
-        if events:
+            raise Garbled(f"{server} sent a watch that can't be read: {error}") from error
+        if events or not chunk:
             yield events

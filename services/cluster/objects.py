@@ -65,7 +65,8 @@ class OwnerReference(_Struct, frozen=True):
 
 
 class Meta(_Struct, frozen=True):
-    name: str
+    name: str = ""
+    """Empty in a watch's bookmarks only."""
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""

@@ -103,7 +103,10 @@ class Transport:
             raise self._lost(request, flight, f"{self.server} did not answer within {seconds:g} s") from error
 
     async def stream(self, request: Request, quiet_seconds: float) -> AsyncGenerator[bytes]:
-        """Chunks of an endless answer, until the server ends it. Raises Unavailable when nothing comes for ``quiet_seconds``."""
+        """Chunks of an endless answer, until the server ends it; the first one is empty, sent when the server has accepted.
+
+        Raises Unavailable when nothing comes for ``quiet_seconds``.
+        """
         await self._current()
         import aiohttp
 
@@ -111,6 +114,7 @@ class Transport:
         flight = _Flight()
         try:
             async with self._opened(request, flight, timeout) as response:
+                yield b""
                 async for chunk in response.content.iter_any():
                     yield chunk
         except _Hiccup as hiccup:

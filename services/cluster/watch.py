@@ -1,0 +1,218 @@
+"""List, then watch, and again: one kind of one namespace kept in step with the cluster.
+
+::
+
+    WAITING ──list──▶ LIVE ──stream ends──▶ LIVE            (resumed where it ended)
+       │                │ ├─stream breaks──▶ BROKEN ──▶ LIVE (resumed)
+       │                │ └─410, garbled───▶ BROKEN ──▶ LIVE (listed anew)
+       ├──403──▶ FORBIDDEN   (asked again every 30 s)
+       └──404──▶ ABSENT      (asked again every 30 s: the definition may be installed)
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+from enum import StrEnum
+
+import msgspec
+
+from services.clock import Clock
+from services.cluster.answers import CredentialsRefused, Expired, Garbled, refusal, status_of
+from services.cluster.connection import Connection
+from services.cluster.lines import Events
+from services.cluster.objects import KIND_LABEL, RESOURCES, SERVICE_LABEL, Stamp
+from services.cluster.picture import Entry, Picture
+from services.model.errors import Forbidden, NotFound, QuarterdeckError, Throttled
+
+SELECTORS = {"ConfigMap": KIND_LABEL, "Lease": SERVICE_LABEL}
+"""Of these kinds only what carries this label is watched: everything else in them is nobody's business here."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 4.0
+"""Full-jitter backoff in wall seconds; the longest is below 5 s, so that an outage of any length heals that fast."""
+ASK_AGAIN = 30.0
+_LONGEST_THROTTLE = 30.0
+_STEADY = 1.0
+"""A stream that lasted so long was a good one: the next failure is a first one."""
+
+_stamp = msgspec.json.Decoder(Stamp)
+_log = logging.getLogger(__name__)
+
+
+class Reading(StrEnum):
+    """How well one kind of one namespace can be read."""
+
+    WAITING = "waiting"
+    LIVE = "live"
+    BROKEN = "broken"
+    FORBIDDEN = "forbidden"
+    ABSENT = "absent"
+
+
+class Reflector:
+    """Keeps ``picture`` in step with one kind of one namespace.
+
+    ``on_change`` is called once after each batch that changed the picture and after each turn of ``reading``; ``on_life`` at
+    every proof that the server lives. ``run`` may be cancelled and run again: it goes on where it was.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        kind: str,
+        namespace: str,
+        picture: Picture,
+        clock: Clock,
+        *,
+        on_change: Callable[[], None],
+        on_life: Callable[[], None],
+    ) -> None:
+        self.kind = kind
+        self.namespace = namespace
+        self.reading = Reading.WAITING
+        self.problem = ""
+        self.proved: float | None = None
+        """Monotonic second at which its part of the picture was last known to be true."""
+        self.attempted = 0.0
+        """Monotonic second at which the list or watch under way began."""
+        self.listing = False
+        self._connection = connection
+        self._picture = picture
+        self._clock = clock
+        self._on_change = on_change
+        self._on_life = on_life
+        self._version = ""
+        self._failures = 0
+
+    @property
+    def settled(self) -> bool:
+        """Listed once, or known not to be listable."""
+        return self.proved is not None or self.reading in (Reading.FORBIDDEN, Reading.ABSENT)
+
+    @property
+    def name(self) -> str:
+        return f"{RESOURCES[self.kind].plural} in {self.namespace}"
+
+    async def run(self) -> None:
+        """Never ends by itself and never raises."""
+        while True:
+            self.attempted = self._clock.monotonic()
+            pause = await self._attempt()
+            if pause:
+                await self._clock.sleep(pause)
+
+    async def _attempt(self) -> float:
+        """One list where needed, and one watch; how long to wait before the next."""
+        try:
+            if not self._version:
+                self.listing = True
+                await self._list()
+            self.listing = False
+            await self._follow()
+        except Expired:
+            self._version = ""
+            return self._stumbled("the watch fell too far behind", at_once=True)
+        except CredentialsRefused as error:
+            return self._stumbled(error.title)
+        except Forbidden as error:
+            return self._shut_out(Reading.FORBIDDEN, error.title)
+        except NotFound as error:
+            return self._shut_out(Reading.ABSENT, error.title)
+        except Throttled as error:
+            return self._stumbled(error.title, at_least=min(error.retry_after, _LONGEST_THROTTLE))
+        except Garbled as error:
+            self._version = ""
+            return self._stumbled(error.title)
+        except QuarterdeckError as error:
+            return self._stumbled(error.title)
+        except Exception as error:
+            # A defect of ours must show as one broken kind, not as the end of every watch.
+            _log.exception("watching %s failed", self.name)
+            self._version = ""
+            return self._stumbled(f"internal error: {error!r}")
+        if self._clock.monotonic() - self.attempted >= _STEADY:
+            self._failures = 0
+            return 0.0
+        self._failures += 1
+        return self._backoff()
+
+    async def _list(self) -> None:
+        entries: list[Entry] = []
+        version = ""
+        selector = SELECTORS.get(self.kind, "")
+        try:
+            async with aclosing(self._connection.pages(self.kind, self.namespace, labels=selector, retry=False)) as pages:
+                async for page in pages:  # each decoded before the next is asked for: no page holds the loop for long
+                    entries.extend(self._picture.decode(self.kind, item) for item in page.items or ())
+                    version = page.metadata.resource_version
+                    self._on_life()
+        except msgspec.DecodeError as error:
+            raise Garbled(f"the list of {self.name} can't be read: {error}") from error
+        self._picture.replace(self.kind, self.namespace, entries, self._clock.monotonic())
+        self._version = version
+        self._alive(changed=True)
+
+    async def _follow(self) -> None:
+        selector = SELECTORS.get(self.kind, "")
+        stream = self._connection.watch(self.kind, self.namespace, resource_version=self._version, labels=selector)
+        async with aclosing(stream) as batches:
+            async for events in batches:
+                self._alive(changed=self._take(events))
+
+    def _take(self, events: Events) -> bool:
+        """Put a batch into the picture; whether anything changed. Raises what an ERROR event says."""
+        changed = False
+        now = self._clock.monotonic()
+        for event in events:
+            if event.type == "ERROR":
+                self._version = ""  # whatever it was: a fresh list is always right
+                raise self._error(bytes(event.object))
+            try:
+                if event.type in ("ADDED", "MODIFIED"):
+                    self._picture.put(self.kind, event.object, now)
+                    changed = True
+                elif event.type == "DELETED":
+                    self._picture.remove(self.kind, event.object, now)
+                    changed = True
+                self._version = _stamp.decode(event.object).metadata.resource_version or self._version
+            except msgspec.DecodeError as error:
+                raise Garbled(f"an event of {self.name} can't be read: {error}") from error
+        return changed
+
+    def _error(self, body: bytes) -> QuarterdeckError:
+        status = status_of(body)
+        code = status.code if status is not None and status.code else 500
+        server = self._connection.server
+        return refusal(code, body, {}, context=self._connection.context, server=server, what=f"watch {self.name}")
+
+    def _alive(self, *, changed: bool) -> None:
+        self._on_life()
+        self.proved = self._clock.monotonic()
+        if self.reading is not Reading.LIVE:
+            self.reading, self.problem = Reading.LIVE, ""
+            changed = True
+        if changed:
+            self._on_change()
+
+    def _stumbled(self, problem: str, *, at_least: float = 0.0, at_once: bool = False) -> float:
+        now = self._clock.monotonic()
+        if self.proved is not None and self.proved >= self.attempted and now - self.attempted >= _STEADY:
+            self._failures = 0
+        pause = 0.0 if at_once and not self._failures else max(at_least, self._backoff())
+        self._failures += 1
+        if self.reading is Reading.LIVE or self.problem != problem:
+            self.reading, self.problem = Reading.BROKEN, problem
+            self._on_change()
+        return pause
+
+    def _shut_out(self, reading: Reading, problem: str) -> float:
+        """What can't be read must not look current: it is dropped."""
+        self._version = ""
+        self._on_life()
+        self._picture.replace(self.kind, self.namespace, (), self._clock.monotonic())
+        if self.reading is not reading or self.problem != problem:
+            self.reading, self.problem = reading, problem
+            self._on_change()
+        return ASK_AGAIN
+
+    def _backoff(self) -> float:
+        return random.uniform(FIRST_PAUSE, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures + 1, 10)))
