@@ -1,0 +1,35 @@
+"""Metrics of single pods, probes and smoke tests, windows over them, and the triggers that call for a rollback."""
+
+from services.analysis.baseline import measure
+from services.analysis.parse import MetricNames, NotMetrics, PodReading, Reading, Unreadable, parse
+from services.analysis.probes import HealthHistory, HealthProbe
+from services.analysis.scrape import DirectScrape, MetricSource
+from services.analysis.smoke import SmokeResult, SmokeRunner
+from services.analysis.targets import PodTarget, target_of
+from services.analysis.triggers import Limits, WorkloadFacts, evaluate, is_shared_incident, reasons
+from services.analysis.windows import ArmName, Windows
+
+__all__ = [
+    "ArmName",
+    "DirectScrape",
+    "HealthHistory",
+    "HealthProbe",
+    "Limits",
+    "MetricNames",
+    "MetricSource",
+    "NotMetrics",
+    "PodReading",
+    "PodTarget",
+    "Reading",
+    "SmokeResult",
+    "SmokeRunner",
+    "Unreadable",
+    "Windows",
+    "WorkloadFacts",
+    "evaluate",
+    "is_shared_incident",
+    "measure",
+    "parse",
+    "reasons",
+    "target_of",
+]

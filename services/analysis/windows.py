@@ -1,0 +1,214 @@
+"""What each version served lately, from readings of single pods.
+
+Readings arrive in rounds. Between two readings of a pod lies its increase, kept per version as an interval of pace time; windows
+take the share of each interval that lies inside them, so a round that came late or a pod that could not be read for a while
+loses nothing and adds nothing twice. Pods may come and go: what they served stays counted where it was served.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from services.analysis.counters import Increase, increase
+from services.analysis.histogram import Histogram
+from services.analysis.parse import PodReading, Reading
+from services.model.rollout import Arm, Sample
+
+TRAILING = 60.0
+"""Pace seconds of the window that limits are checked on and charts show."""
+
+KEPT_SHARES = 6
+
+
+class ArmName(StrEnum):
+    """``canary`` is the new version, ``stable`` the old one, whatever workload their pods belong to."""
+
+    CANARY = "canary"
+    STABLE = "stable"
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of one version over one window; ``durations`` is ``None`` without any, ``errors`` where none could be told."""
+
+    requests: float
+    errors: float | None
+    durations: Histogram | None
+
+
+class PodHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest shares of limits of one pod, oldest first, as (pace second, share 0–1)."""
+
+    pod: str
+    arm: ArmName
+    first_seen: float
+    cpu: tuple[tuple[float, float], ...] = ()
+    memory: tuple[tuple[float, float], ...] = ()
+    cpu_limited: bool = False
+    memory_limited: bool = False
+
+
+class _Interval(msgspec.Struct, frozen=True, kw_only=True):
+    arm: ArmName
+    since: float
+    until: float
+    born: float
+    """When its pods were first seen: warm-up counts from there."""
+    requests: float
+    errors: float | None
+    durations: Histogram | None
+
+    def inside(self, since: float, until: float) -> float:
+        """The share of the interval that lies in the window."""
+        length = self.until - self.since
+        if length <= 0:
+            return 1.0 if since < self.until <= until else 0.0
+        return max(0.0, min(self.until, until) - max(self.since, since)) / length
+
+
+class Windows:
+    """Fed a round at a time; answers for any trailing window of the last ``keep`` pace seconds."""
+
+    def __init__(self, *, keep: float = 900.0) -> None:
+        self._keep = keep
+        self._intervals: deque[_Interval] = deque()
+        self._last: dict[str, tuple[float, PodReading]] = {}
+        self._pods: dict[str, PodHistory] = {}
+        self._arm_of: dict[str, ArmName] = {}
+        self._ready: frozenset[str] = frozenset()
+        self._restarts: dict[str, int] = {}
+        self._served = dict.fromkeys(ArmName, 0.0)
+        self._read_at: dict[ArmName, float | None] = dict.fromkeys(ArmName)
+        self.now = 0.0
+        """Pace second of the latest round."""
+
+    def feed(
+        self,
+        at: float,
+        arm_of: Mapping[str, str],
+        readings: Mapping[str, Reading],
+        *,
+        ready: Collection[str] = (),
+        restarts: Mapping[str, int] | None = None,
+    ) -> None:
+        """Take one round in, made at pace second ``at``. ``arm_of`` lists every pod there is now with its version (``canary`` or
+        ``stable``); pods that could not be read keep their last counters until they can."""
+        self.now = at
+        self._arm_of = {pod: ArmName(arm) for pod, arm in arm_of.items()}
+        self._ready = frozenset(ready)
+        self._restarts = dict(restarts or {})
+        self._pods = {pod: history for pod, history in self._pods.items() if pod in self._arm_of}
+        self._last = {pod: last for pod, last in self._last.items() if pod in self._arm_of}
+        round_: dict[tuple[ArmName, float, float], list[Increase]] = {}
+        for pod, arm in self._arm_of.items():
+            reading = readings.get(pod)
+            if not isinstance(reading, PodReading):
+                continue
+            self._read_at[arm] = at
+            history = self._pods.get(pod)
+            if history is None or history.arm is not arm:
+                history = PodHistory(pod=pod, arm=arm, first_seen=at)
+            step = None
+            if pod in self._last:
+                since, before = self._last[pod]
+                step = increase(before, reading)
+                round_.setdefault((arm, since, history.first_seen), []).append(step)
+            self._pods[pod] = _with_shares(history, reading, step)
+            self._last[pod] = (at, reading)
+        for (arm, since, born), steps in round_.items():
+            self._add(arm, since, at, born, steps)
+        while self._intervals and self._intervals[0].until < at - self._keep:
+            self._intervals.popleft()
+
+    def served(self, arm: str) -> float:
+        """Requests of a version since the first round, all in all; the difference of two calls is what a step saw."""
+        return self._served[ArmName(arm)]
+
+    def read_at(self, arm: str) -> float | None:
+        """Pace second of the last round in which any pod of the version could be read."""
+        return self._read_at[ArmName(arm)]
+
+    def pods(self, arm: str) -> tuple[PodHistory, ...]:
+        """Pods of a version that are there now and have been read at least once."""
+        return tuple(history for history in self._pods.values() if history.arm == arm)
+
+    def count(self, arm: str, since: float, until: float, *, warm_up: float = 0.0, exposed_at: float | None = None) -> Served:
+        """What a version served in pace seconds ``since`` to ``until``. With ``warm_up``, durations are counted only from then
+        on after a pod was first seen or, where later, the version was exposed."""
+        requests = 0.0
+        errors: float | None = None
+        durations: list[Histogram] = []
+        for interval in self._intervals:
+            if interval.arm != arm or not (share := interval.inside(since, until)):
+                continue
+            requests += interval.requests * share
+            if interval.errors is not None:
+                errors = (errors or 0.0) + interval.errors * share
+            if interval.durations is not None:
+                warm = max(interval.born, exposed_at if exposed_at is not None else interval.born) + warm_up
+                warm_share = interval.inside(max(since, warm), until) if warm_up else share
+                if warm_share:
+                    durations.append(interval.durations.scaled(warm_share))
+        return Served(requests=requests, errors=errors, durations=Histogram.merged(durations) if durations else None)
+
+    def arm(self, which: str, trailing_seconds: float = TRAILING) -> Arm:
+        """A version over the trailing window, for screens and checkpoints."""
+        counted = self.count(which, self.now - trailing_seconds, self.now)
+        names = [pod for pod, arm in self._arm_of.items() if arm == which]
+        histories = self.pods(which)
+        return Arm(
+            pods=len(names),
+            ready=sum(pod in self._ready for pod in names),
+            requests=round(counted.requests, 3),
+            errors=round(counted.errors or 0.0, 3),
+            p50=counted.durations.quantile(0.5) if counted.durations else None,
+            p99=counted.durations.quantile(0.99) if counted.durations else None,
+            cpu=_latest_most(history.cpu for history in histories),
+            memory=_latest_most(history.memory for history in histories),
+            restarts=sum(self._restarts.get(pod, 0) for pod in names),
+        )
+
+    def sample(self, trailing_seconds: float = TRAILING) -> Sample:
+        """Both versions side by side, as of the latest round."""
+        return Sample(
+            at=self.now, canary=self.arm(ArmName.CANARY, trailing_seconds), stable=self.arm(ArmName.STABLE, trailing_seconds)
+        )
+
+    def _add(self, arm: ArmName, since: float, until: float, born: float, steps: list[Increase]) -> None:
+        requests = sum(step.requests or 0.0 for step in steps)
+        known = [step.errors for step in steps if step.errors is not None]
+        durations = [step.durations for step in steps if step.durations is not None]
+        self._served[arm] += requests
+        self._intervals.append(
+            _Interval(
+                arm=arm,
+                since=since,
+                until=until,
+                born=born,
+                requests=requests,
+                errors=sum(known) if known else None,
+                durations=Histogram.merged(durations) if durations else None,
+            )
+        )
+
+
+def _with_shares(history: PodHistory, reading: PodReading, step: Increase | None) -> PodHistory:
+    cpu, memory = history.cpu, history.memory
+    if step is not None and step.cpu is not None:
+        cpu = (*cpu, (reading.at, step.cpu))[-KEPT_SHARES:]
+    if reading.memory is not None and reading.memory_limit:
+        memory = (*memory, (reading.at, reading.memory / reading.memory_limit))[-KEPT_SHARES:]
+    return PodHistory(
+        pod=history.pod,
+        arm=history.arm,
+        first_seen=history.first_seen,
+        cpu=cpu,
+        memory=memory,
+        cpu_limited=bool(reading.cpu_limit),
+        memory_limited=bool(reading.memory_limit),
+    )
+
+
+def _latest_most(histories: Iterable[tuple[tuple[float, float], ...]]) -> float | None:
+    return max((history[-1][1] for history in histories if history), default=None)
