@@ -1,6 +1,7 @@
 """Configuration files turned into one validated :class:`Settings`."""
 
 from services.model.gates import Person
+from services.settings import starter
 from services.settings.load import load, parse
 from services.settings.locate import current_login, find, home
 from services.settings.policy import Binding, Policy
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "operator",
     "parse",
+    "starter",
 ]
 
 

@@ -80,13 +80,21 @@ def parse(text: str, *, file: str, base: Path, redactor: SecretGuard) -> Setting
             settings = Settings.model_validate_json(json.dumps(_completed(read.data)), strict=True, context={"base": base})
         except ValidationError as error:
             schema = Settings.model_json_schema()
-            for detail in error.errors(include_url=False):
+            details = error.errors(include_url=False)
+            for detail in details:
+                if detail["type"] == "too_short" and any(_is_inside(other["loc"], detail["loc"]) for other in details):
+                    # Entries that are wrong themselves were not counted; what they lack is said already.
+                    continue
                 problems += _problems(detail, read, file, schema, redactor)
     if problems:
         raise _refused(file, problems)
     settings._file = file
     settings._lines = {document.dotted(key): line for key, line in read.lines.items() if key}
     return settings
+
+
+def _is_inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _refused(file: str, problems: list[Problem]) -> ConfigurationError:
@@ -141,7 +149,7 @@ def _problem(
         accepted = ", ".join(known)
     elif key[:1] == ("environments",) and "[key]" in detail["loc"]:
         rule, accepted = "is not the name of an environment", ", ".join(ENVIRONMENTS)
-        suggestion = _nearest(str(key[-1]), ENVIRONMENTS)
+        suggestion = _nearest(str(key[-1]), ENVIRONMENTS, cutoff=0.5)
     elif kind in ("enum", "literal_error") and isinstance(detail["input"], str):
         words = [str(word) for word in node.get("enum", [node["const"]] if "const" in node else [])]
         suggestion = _nearest(detail["input"], words)
@@ -155,8 +163,8 @@ def _problem(
     )
 
 
-def _nearest(word: str, known: Any) -> str:
-    found = difflib.get_close_matches(word.lower().replace("-", "_"), known, n=1, cutoff=0.6)
+def _nearest(word: str, known: Any, cutoff: float = 0.6) -> str:
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), known, n=1, cutoff=cutoff)
     return str(found[0]) if found else ""
 
 

@@ -163,6 +163,10 @@ class Settings(Section):
         """The smoke tests of a service; empty where none are defined."""
         return self.smoke_tests.get(service, ())
 
+    def line(self, key: str) -> int:
+        """The line of a key in the file; 0 where it is not written there."""
+        return self._lines.get(key, 0)
+
     def where(self, key: str) -> str:
         """Where a value comes from, for people: ``config.yaml:12``, or ``built-in default``."""
         if key in self._lines:

@@ -1,0 +1,104 @@
+"""``quarterdeck config init|check``: a first configuration, and everything that is wrong with one. Needs no cluster."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.model.errors import ExitCode, Rejected
+
+if TYPE_CHECKING:
+    from services.settings import Problem, Settings
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("config", parents=parents, help="make or check a configuration")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    making = actions.add_parser("init", parents=parents, help="write a commented starting configuration")
+    making.add_argument("path", metavar="PATH", nargs="?", help="where to (else --config, else where it is looked for)")
+    making.add_argument("--force", action="store_true", help="replace a file that is there")
+    checking = actions.add_parser("check", parents=parents, help="report every problem, with its line")
+    checking.add_argument("path", metavar="PATH", nargs="?", help="the file (else --config, else where it is looked for)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 0; 2 where the configuration has problems, or a file would be replaced without ``--force``."""
+    from services.settings import find
+
+    path = find(args.path or args.config, os.environ)
+    return _init(args, path) if args.action == "init" else _check(args, path)
+
+
+def _init(args: argparse.Namespace, path: Path) -> int:
+    from console import output
+    from services.redaction import Redactor, passing_key
+    from services.settings import current_login, parse, starter
+
+    try:
+        known = starter.contexts(starter.kubeconfig_paths(os.environ))
+    except (OSError, ValueError) as error:
+        output.note(f"The kubeconfig can't be read ({error}); the environments are an example to correct.")
+        known = ()
+    text = starter.starting(known, current_login())
+    parse(text, file=str(path), base=path.parent, redactor=Redactor(passing_key()))
+    try:
+        starter.write(path, text, force=args.force)
+    except FileExistsError:
+        raise Rejected("path", str(path), "is there already", "another path, or --force to replace it") from None
+    except OSError as error:
+        raise Rejected("path", str(path), f"can't be written ({error.strerror or error})", "a path you may write to") from error
+    if args.output == "json":
+        output.document({"ok": True, "file": str(path), "problems": []})
+    else:
+        output.text(f"Wrote {path}")
+        output.text("Read it through, then: quarterdeck config check")
+    return ExitCode.DONE
+
+
+def _check(args: argparse.Namespace, path: Path) -> int:
+    from console import output
+    from services.redaction import Redactor, passing_key
+    from services.settings import ConfigurationError, load
+
+    try:
+        settings = load(path, redactor=Redactor(passing_key()))
+        error = None
+        problems = _open_secrets(settings, path)
+    except ConfigurationError as caught:
+        error, problems = caught, caught.problems
+    ok = error is None and not problems
+    if args.output == "json":
+        listed = [_row(problem) for problem in problems]
+        if error is not None and not listed:
+            listed = [{"file": str(path), "line": 0, "key": "", "problem": error.title, "accepted": error.hint, "suggestion": ""}]
+        output.document({"ok": ok, "file": str(path), "problems": listed})
+    elif ok:
+        output.text(f"ok: {path}: environments {', '.join(settings.environments)}")
+    else:
+        for problem in problems:
+            output.text(str(problem))
+        if error is not None and not problems:
+            output.text(str(error))
+    return ExitCode.DONE if ok else ExitCode.REJECTED
+
+
+def _open_secrets(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
+    """Files of secrets that are there and that others could read. Those that are not there may be elsewhere in production."""
+    from services.settings import Problem
+
+    if settings.tickets is None or not (rule := settings.tickets.token.problem()):
+        return ()
+    line = settings.line("tickets.token")
+    return (Problem(file=str(path), line=line, key="tickets.token", problem=f"the file {rule}", accepted="a file of mode 600"),)
+
+
+def _row(problem: "Problem") -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "key": problem.key,
+        "problem": problem.problem,
+        "accepted": problem.accepted,
+        "suggestion": problem.suggestion,
+    }

@@ -1,0 +1,174 @@
+"""A first configuration: valid as it stands, commented, made from what the kubeconfig holds."""
+
+import json
+import os
+import pwd
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from services.settings.section import is_name
+from services.settings.settings import ENVIRONMENTS
+
+_WORDS = {
+    "dev": ("dev", "development"),
+    "staging": ("staging", "stage", "stg"),
+    "canary": ("canary",),
+    "production": ("production", "prod", "prd"),
+}
+_YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+_LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
+_MAX_KUBECONFIG = 8 * 1024 * 1024
+
+_REST = """\
+# Gates apply in every tier: an approved ticket, approvals (production 2, others 1), smoke tests, a gradual rollout and, in
+# production, a rehearsed rollback. What is relaxed has to be written here; production can't be relaxed.
+# policy:
+#   dev: {ticket: waived, approvals: 0, smoke_tests: waived}
+
+# The system that holds change tickets. Secrets are never written here: env:NAME or file:PATH (mode 600).
+# tickets:
+#   kind: jira
+#   flavour: cloud                       # or data-center
+#   url: https://example.atlassian.net
+#   user: you@example.com                # cloud only
+#   token: env:JIRA_TOKEN
+#   approved_statuses: [Approved]
+
+# HTTP checks that run by themselves after a deploy, by service.
+# smoke_tests:
+#   payment-service:
+#     - {name: health, path: /healthz, status: 200}
+
+# Where metrics, health and smoke tests are read; through the API server unless a URL is given.
+# metrics: {port: 8080, path: /metrics, interval: 10, warm_up: 30}
+# probes: {port: 8080, path: /healthz, interval: 10, failures: 3}
+# smoke: {port: 80}
+
+# The steps of a canary (percent of the requests, seconds), and the limits that roll back by themselves.
+# canary:
+#   steps: [{weight: 5, seconds: 120}, {weight: 10, seconds: 120}, {weight: 25, seconds: 180}, {weight: 50, seconds: 180}]
+# triggers: {error_rate: 0.05, latency_increase: 0.5, cpu: 0.9, memory: 0.9}
+"""
+
+
+class KnownContext(msgspec.Struct, frozen=True):
+    """A context of a kubeconfig; ``namespace`` is ``default`` where it names none."""
+
+    name: str
+    namespace: str
+
+
+def kubeconfig_paths(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """The files that kubectl would read: those of ``KUBECONFIG``, else ``~/.kube/config``."""
+    listed = tuple(Path(part) for part in env.get("KUBECONFIG", "").split(os.pathsep) if part)
+    return listed or (Path(env.get("HOME") or Path.home()) / ".kube" / "config",)
+
+
+def contexts(paths: Sequence[Path]) -> tuple[KnownContext, ...]:
+    """The contexts of these kubeconfig files, in order, each name once. Raises ``OSError`` or ``ValueError`` for a file that
+    is there and can't be read; a missing one holds none."""
+    found: dict[str, KnownContext] = {}
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                text = file.read(_MAX_KUBECONFIG)
+        except FileNotFoundError:
+            continue
+        try:
+            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ValueError(f"{path} is not valid YAML") from error
+        entries = document.get("contexts") if isinstance(document, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            name = entry.get("name") if isinstance(entry, dict) else None
+            if not isinstance(name, str) or not name.isprintable() or not name.strip() or len(name) > 200:
+                continue
+            body = entry.get("context")
+            namespace = body.get("namespace") if isinstance(body, dict) else None
+            legal = namespace if isinstance(namespace, str) and is_name(namespace) else "default"
+            found.setdefault(name, KnownContext(name, legal))
+    return tuple(found.values())
+
+
+def starting(known: Sequence[KnownContext], login: str) -> str:
+    """The text of a first configuration: an environment for each context whose name says which it is.
+
+    Where none says so, the first is taken for production: the strictest gates, until a person says otherwise.
+    """
+    lines = [
+        "# Quarterdeck's configuration. Check it with: quarterdeck config check",
+        "version: 1",
+        "",
+        "# Environments: dev, staging, canary, production. Each is a context of the kubeconfig and namespaces in it; 'aliases'",
+        "# are other words for it. There is never a default environment.",
+        "environments:",
+    ]
+    matched = {name: match for name in ENVIRONMENTS if (match := _matching(name, known))}
+    if not matched:
+        example = known[:1] or (KnownContext("production", "default"),)
+        matched = {"production": tuple(example)}
+        lines.append("  # No context says which environment it is, so the first one is taken for production. Correct this.")
+    for name, candidates in matched.items():
+        chosen, *others = candidates
+        lines += [f"  {name}:", f"    context: {_quoted(chosen.name)}", f"    namespaces: [{_quoted(chosen.namespace)}]"]
+        if others:
+            lines.append(f"    # or the context {', '.join(_quoted(other.name) for other in others)}")
+    lines += ["", "# Who works here. An operator who is not listed can't deploy to production; nobody approves their own deploy."]
+    if _LOGIN.fullmatch(login):
+        lines += [
+            "# ticket_account: Jira Cloud's accountId, or Data Center's user name.",
+            "people:",
+            f"  - {{name: {_quoted(_full_name(login))}, login: {_quoted(login)}}}",
+        ]
+    else:
+        lines += ["# people:", '#   - {name: Jane Doe, login: jane, ticket_account: ""}']
+    return "\n".join(lines) + "\n\n" + _REST
+
+
+def write(path: Path, text: str, *, force: bool) -> None:
+    """Write a new file that only its owner can read, whole or not at all.
+
+    Raises ``FileExistsError`` where there is one already and ``force`` is not given, ``OSError`` where it can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if force:
+            os.replace(draft, path)
+        else:
+            # A link, unlike a rename, never replaces what is there.
+            os.link(draft, path)
+            os.unlink(draft)
+    except OSError:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def _matching(environment: str, known: Sequence[KnownContext]) -> tuple[KnownContext, ...]:
+    """The contexts that seem to be ``environment``: the one of that very name first, then by the words of their names."""
+    words = _WORDS[environment]
+    found = [context for context in known if set(re.split(r"[^a-z0-9]+", context.name.lower())) & set(words)]
+    return tuple(sorted(found, key=lambda context: (context.name != environment, context.name.lower() not in words)))
+
+
+def _full_name(login: str) -> str:
+    try:
+        name = pwd.getpwnam(login).pw_gecos.split(",")[0].strip()
+    except KeyError:
+        return login
+    return name if name and name.isprintable() and len(name) <= 200 else login
+
+
+def _quoted(text: str) -> str:
+    """A YAML double-quoted scalar; JSON's strings are a subset of them."""
+    plain = re.fullmatch(r"[a-z][a-z0-9-]*", text) and text not in _YAML_WORDS
+    return text if plain else json.dumps(text)
