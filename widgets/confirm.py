@@ -115,8 +115,6 @@ class TypedConfirmation(Vertical):
             self._redraw()
 
     def _redraw(self) -> None:
-        if not self.is_mounted:
-            return
         self._input.disabled = bool(self._blocked)
         self._prompt.show((("type ", Tone.TEXT), (self._expected or "…", Tone.STRONG), (" and press enter to deploy", Tone.TEXT)))
         self._status.show(self._state())

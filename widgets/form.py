@@ -159,9 +159,8 @@ class Field(Vertical):
             self.post_message(self.Changed(self, self.value, validity))
 
     def _redraw(self) -> None:
-        if self.is_mounted:
-            self._note.show(self._words())
-            self.set_class(bool(self.value) and self._validity.ok is False, "-wrong")
+        self._note.show(self._words())
+        self.set_class(bool(self.value) and self._validity.ok is False, "-wrong")
 
     def _words(self) -> Line:
         signs = glyphs.current()

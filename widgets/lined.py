@@ -65,9 +65,9 @@ class Lined(ScrollView, can_focus=True):
         """Scroll as far as it takes to have ``line`` on the screen."""
         top, height = self.scroll_offset.y, max(1, self.size.height)
         if line < top:
-            self.scroll_to(y=line, animate=False)
+            self.scroll_to(y=line, animate=False, force=True)
         elif line >= top + height:
-            self.scroll_to(y=line - height + 1, animate=False)
+            self.scroll_to(y=line - height + 1, animate=False, force=True)
 
     def on_resize(self) -> None:
         self.virtual_size = Size(self.size.width, len(self._lines))

@@ -71,4 +71,4 @@ class LogView(Lined):
         follows = self.scroll_offset.y >= self.max_scroll_y
         self.put(tuple(self._drawn) or ((("no calls yet", Tone.MUTED),),))
         if follows:
-            self.scroll_end(animate=False)
+            self.scroll_end(animate=False, force=True)

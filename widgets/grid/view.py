@@ -193,7 +193,7 @@ class Grid(ScrollView, can_focus=True):
             if kept_line:
                 self._place = self._index[before or ""]
                 # the selected row keeps its line on the screen while others come and go above it
-                self.scroll_to(y=max(0, self._place - offset), animate=False)
+                self.scroll_to(y=max(0, self._place - offset), animate=False, force=True)
             self._place = max(0, min(self._place, len(shown) - 1))
             self.refresh()
         else:
@@ -241,9 +241,9 @@ class Grid(ScrollView, can_focus=True):
         self._place = self._index[self.selected]
         top, height = self.scroll_offset.y, max(1, self.size.height - _HEADER)
         if self._place < top:
-            self.scroll_to(y=self._place, animate=False)
+            self.scroll_to(y=self._place, animate=False, force=True)
         elif self._place >= top + height:
-            self.scroll_to(y=self._place - height + 1, animate=False)
+            self.scroll_to(y=self._place - height + 1, animate=False, force=True)
 
     def on_click(self, event: events.Click) -> None:
         index = self.scroll_offset.y + event.y - _HEADER

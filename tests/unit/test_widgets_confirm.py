@@ -1,0 +1,208 @@
+"""A confirmation is for one plan, typed exactly; a form field says at once what is accepted."""
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+from textual.widgets import Input
+
+from services.model.errors import Rejected
+from widgets.confirm import TypedConfirmation
+from widgets.form import Field, Validity
+
+
+def words(widget) -> str:
+    return "\n".join("".join(text for text, _ in line) for line in widget.value)
+
+
+class Confirming(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.confirmed: list[tuple[str, str]] = []
+        self.matching: list[bool] = []
+
+    def compose(self) -> ComposeResult:
+        yield TypedConfirmation()
+
+    def on_typed_confirmation_confirmed(self, event: TypedConfirmation.Confirmed) -> None:
+        self.confirmed.append((event.digest, event.typed))
+
+    def on_typed_confirmation_match_changed(self, event: TypedConfirmation.MatchChanged) -> None:
+        self.matching.append(event.matches)
+
+    @property
+    def field(self) -> TypedConfirmation:
+        return self.query_one(TypedConfirmation)
+
+    @property
+    def status(self) -> str:
+        return words(list(self.field.query("Note"))[-1])
+
+    def ready(self) -> None:
+        self.field.ask("production", "digest-1")
+        self.field.block("")
+        self.field.focus_input()
+
+
+async def test_only_the_exact_name_and_enter_confirm():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        await pilot.press(*"production")
+        assert app.confirmed == []
+        assert app.matching == [True]
+        await pilot.press("enter")
+        assert app.confirmed == [("digest-1", "production")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("productio", "9 of 10"),
+        ("Production", "upper and lower case"),
+        ("production ", "blank"),
+        (" production", "blank"),
+        ("staging", "not production"),
+        ("productiоn", "not production"),  # a Cyrillic о
+        ("", "waiting"),
+    ],
+)
+async def test_anything_else_does_not(typed, says):
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        await pilot.pause()
+        app.field.query_one(Input).post_message(events.Paste(typed))
+        await pilot.pause()
+        await pilot.press("enter")
+        assert app.confirmed == []
+        assert says in app.status
+
+
+async def test_a_changed_plan_voids_what_was_typed():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        await pilot.press(*"production")
+        app.field.ask("production", "digest-2")
+        assert app.field.query_one(Input).value == ""
+        await pilot.pause()
+        assert "the plan changed: type it again" in app.status
+        await pilot.press("enter")
+        assert app.confirmed == []
+        await pilot.press(*"production", "enter")
+        assert app.confirmed == [("digest-2", "production")]
+
+
+async def test_an_enter_under_way_while_the_plan_changes_confirms_neither_plan():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        await pilot.press(*"production")
+        field = app.field.query_one(Input)
+        field.post_message(Input.Submitted(field, "production"))
+        app.field.ask("production", "digest-2")
+        await pilot.pause()
+        assert app.confirmed == []
+
+
+async def test_the_same_plan_again_keeps_what_was_typed():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        await pilot.press(*"produ")
+        app.field.ask("production", "digest-1")
+        assert app.field.query_one(Input).value == "produ"
+
+
+async def test_while_blocked_it_says_why_and_does_nothing():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        await pilot.press(*"production")
+        app.field.block("approval: one of two people has signed off")
+        await pilot.pause()
+        assert app.field.query_one(Input).disabled
+        assert "one of two people" in app.status
+        field = app.field.query_one(Input)
+        field.post_message(Input.Submitted(field, "production"))
+        await pilot.pause()
+        assert app.confirmed == []
+        assert app.matching == [True, False]
+
+
+async def test_without_a_plan_nothing_can_be_confirmed():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.field.block("")
+        app.field.focus_input()
+        await pilot.press("enter")
+        assert app.confirmed == []
+        assert not app.field.matches
+
+
+def check(value: str) -> Validity | None:
+    if value == "later":
+        return None
+    if not value.startswith("v"):
+        raise Rejected("version", value, "must be a semantic version", "v1.2.3")
+    return Validity(True, "a release")
+
+
+class Form(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[tuple[str, bool | None]] = []
+
+    def compose(self) -> ComposeResult:
+        yield Field("version", "Version", accepted="a semantic version, e.g. v1.2.3", check=check)
+        yield Field("environment", "Environment", choices=("dev", "staging"))
+
+    def on_field_changed(self, event: Field.Changed) -> None:
+        self.said.append((event.value, event.validity.ok))
+
+    def field(self, name: str) -> Field:
+        return next(field for field in self.query(Field) if field.name == name)
+
+    def below(self, name: str) -> str:
+        return words(list(self.field(name).query("Note"))[-1])
+
+
+async def test_a_field_says_at_once_what_is_accepted_and_what_is_wrong():
+    app = Form()
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        assert app.below("version") == "a semantic version, e.g. v1.2.3"
+        assert app.below("environment") == "dev, staging"
+        app.field("version").focus_input()
+        await pilot.press("1")
+        assert app.below("version") == "✖ must be a semantic version; accepted: v1.2.3"
+        await pilot.press("backspace", "v", "1")
+        assert app.below("version") == "✔ a release"
+        assert app.said[-1] == ("v1", True)
+
+
+async def test_an_answer_about_an_older_value_is_dropped():
+    app = Form()
+    async with app.run_test() as pilot:
+        field = app.field("version")
+        field.set_value("later")
+        await pilot.pause()
+        assert app.below("version") == "◌ checking"
+        field.set_value("v2")
+        await pilot.pause()
+        field.set_validity(Validity(False, "no such image"), of="later")
+        await pilot.pause()
+        assert app.below("version") == "✔ a release"
+        field.set_validity(Validity(False, "no such image"), of="v2")
+        await pilot.pause()
+        assert app.below("version") == "✖ no such image"
+        assert app.said[-1] == ("v2", False)
+
+
+async def test_white_space_is_part_of_the_value():
+    app = Form()
+    async with app.run_test() as pilot:
+        app.field("version").set_value(" v1")
+        await pilot.pause()
+        assert app.field("version").value == " v1"
+        assert app.field("version").validity.ok is False
