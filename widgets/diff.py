@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from services.model.objects import Change, Json, dotted
 from services.model.steps import Plan, Step, Undo, object_changes
 from widgets import format as figures
-from widgets import glyphs, text
+from widgets import glyphs, ink, text
 from widgets.ink import Line, Tone
 from widgets.lined import Lined
 
@@ -38,11 +38,16 @@ def _whole(lead: str, words: str, tone: Tone, width: int) -> list[Line]:
 
 
 def _change(change: Change, width: int) -> list[Line]:
-    path = dotted(change.path) + ("  (may move by itself)" if change.volatile else "")
+    volatile = "  (may move by itself)" if change.volatile else ""
+    path, old, new = dotted(change.path), words_of(change.old), words_of(change.new)
+    arrow = f" {glyphs.current().arrow} "
+    short: Line = ((f"      {path}  ", Tone.TEXT), (old, Tone.BAD), (arrow, Tone.MUTED), (new, Tone.GOOD), (volatile, Tone.MUTED))
+    if ink.cells(short) <= width:
+        return [short]
     return [
-        *_whole("      ", path, Tone.TEXT, width),
-        *_whole("      - ", words_of(change.old), Tone.BAD, width),
-        *_whole("      + ", words_of(change.new), Tone.GOOD, width),
+        *_whole("      ", path + volatile, Tone.TEXT, width),
+        *_whole("      - ", old, Tone.BAD, width),
+        *_whole("      + ", new, Tone.GOOD, width),
     ]
 
 

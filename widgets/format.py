@@ -51,14 +51,14 @@ def countdown(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share (0-1) with as many digits as it deserves: ``0%``, ``0.05%``, ``1.8%``, ``41%``; ``<0.01%`` is not nothing."""
+    """A share (0-1) with as many digits as it deserves: ``0%``, ``0.05%``, ``1.8%``, ``5%``, ``41%``; ``<0.01%`` is not 0."""
     known = _known(share)
     if known is None:
         return UNKNOWN
     value = known * 100
     size = abs(value)
-    if size == 0:
-        return "0%"
+    if abs(value - round(value)) < 1e-9:
+        return f"{round(value)}%"
     if size < 0.01:
         return "<0.01%" if value > 0 else ">-0.01%"
     if size < 0.995:
@@ -119,6 +119,11 @@ def milliseconds(value: float | None) -> str:
     if abs(ms) < 999.5:
         return f"{ms:.0f}ms"
     return f"{known:.2f}s" if abs(known) < 9.995 else f"{known:.0f}s"
+
+
+def bare(value: float | None, unit: str) -> str:
+    """A reading without the name of the thing counted, for where another figure beside it has it: ``2`` of ``3 failures``."""
+    return reading(value, unit if unit in _UNITS or unit in ("%", "ms") else "")
 
 
 _UNITS = {"share": percent, "ratio": percent, "s": milliseconds, "seconds": milliseconds, "bytes": size, "": count}

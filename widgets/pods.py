@@ -10,6 +10,7 @@ from widgets.grid import Column, Row
 from widgets.ink import Line, Lines, Span, Tone
 
 _DEAD = ("BackOff", "Error", "Failed", "OOMKilled", "Evicted", "ImageNeverPull", "InvalidImageName")
+_ENOUGH_DOTS = 12
 
 
 def state_of(pod: PodView) -> tuple[str, str, Tone]:
@@ -36,20 +37,28 @@ def draw_pods(pods: Sequence[PodView], width: int) -> Lines:
     )
 
 
+def _tails(words: list[str], restarts: int) -> tuple[Line, ...]:
+    """The counts in words, from all there is to say to the one that matters most."""
+    ready: Span = (f"  {words.count('ready')}/{len(words)} ready", Tone.TEXT)
+    trouble: list[Span] = [
+        (f", {words.count(word)} {word}", tone)
+        for word, tone in (("failed", Tone.BAD), ("waiting", Tone.WARN))
+        if words.count(word)
+    ]
+    restarted: Span = (f"  restarts {restarts}", Tone.WARN if restarts else Tone.MUTED)
+    return (ready, *trouble, restarted), (ready, *trouble), (ready, *trouble[:1]), (ready,)
+
+
 def _version_line(version: str, track: str, pods: list[PodView], longest: int, width: int) -> Line:
     states = [state_of(pod) for pod in pods]
     words = [word for _, word, _ in states]
-    tail: list[Span] = [(f"  {words.count('ready')}/{len(pods)} ready", Tone.TEXT)]
-    for word, tone in (("failed", Tone.BAD), ("waiting", Tone.WARN)):
-        if words.count(word):
-            tail.append((f", {words.count(word)} {word}", tone))
-    restarts = sum(pod.restarts for pod in pods)
-    tail.append((f"  restarts {restarts}", Tone.WARN if restarts else Tone.MUTED))
+    tails = _tails(words, sum(pod.restarts for pod in pods))
     head: list[Span] = [
         (f"{version:<{min(longest, 24)}} ", Tone.STRONG),
         (f"{track:<7}", Tone.CANARY if track == "canary" else Tone.STABLE),
     ]
-    room = max(1, width - ink.cells(tuple(head)) - ink.cells(tuple(tail)))
+    rooms = [(max(1, width - ink.cells(tuple(head)) - ink.cells(tail)), tail) for tail in tails]
+    room, tail = next(((room, tail) for room, tail in rooms if room >= min(len(pods), _ENOUGH_DOTS)), rooms[-1])
     # where not every pod has room, the ones in trouble come first
     if len(states) > room:
         states.sort(key=lambda state: ("failed", "waiting", "ready").index(state[1]))

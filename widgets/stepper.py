@@ -47,7 +47,7 @@ def draw_step(
         if paused:
             right = [("paused", Tone.WARN), (f"  {figures.seconds(gone)}", Tone.MUTED)]
         else:
-            of = f" / {figures.seconds(expected)}" if expected else ""
+            of = f" / {figures.seconds(expected)}" if expected and wide else ""
             right = [(f"{figures.seconds(gone)}{of}", Tone.TEXT)]
             remaining = left if left is not None else (expected - gone if expected else None)
             if remaining is not None and remaining >= 0:

@@ -11,6 +11,8 @@ from widgets.ink import Line, Lines, Span, Tone
 
 _NAME = 17
 _BAR = 10
+_NARROW = 52
+_WIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,26 @@ def _bar(reading: TriggerReading, tone: Tone) -> Line:
 
 
 def draw_trigger(reading: TriggerReading, width: int) -> Line:
-    """One trigger: sign, word, name, value, bar up to the limit, limit, and what is missing."""
+    """One trigger: sign, word, name, value, bar up to the limit, limit, and what is missing; the essence where it is narrow."""
     sign, word, tone = _verdict(reading)
+    name_tone = Tone.STRONG if reading.fired else Tone.TEXT
+    value = figures.bare(reading.value, reading.unit)
+    if width < _NARROW:
+        limit = figures.bare(reading.limit, reading.unit)
+        short: Line = (
+            (f"{sign} ", tone),
+            (text.pad(reading.name.value, _NAME), name_tone),
+            (f"{value:>6}" if reading.value is not None else "", Tone.STRONG),
+            (f" / {limit}" if reading.value is not None else "", Tone.MUTED),
+            ("" if tone is Tone.GOOD else f" {word}", tone),
+        )
+        return ink.fit(short, width)
     line: list[Span] = [
         (f"{sign} {word:<8}", tone),
-        (text.pad(reading.name.value, _NAME), Tone.STRONG if reading.fired else Tone.TEXT),
-        (text.pad(figures.reading(reading.value, reading.unit), 9, "right") + " ", Tone.STRONG),
+        (text.pad(reading.name.value, _NAME + 1), name_tone),
+        (f"{value:>7} ", Tone.STRONG),
     ]
-    if width >= 64:
+    if width >= _WIDE:
         line += [*_bar(reading, tone), (" ", Tone.TEXT)]
     line.append((f"limit {figures.reading(reading.limit, reading.unit)}", Tone.MUTED))
     if reading.detail:

@@ -120,7 +120,8 @@ TABLE = [
     (figures.percent, 0.00001, "<0.01%"),
     (figures.percent, 0.0021, "0.21%"),
     (figures.percent, 0.00996, "1.0%"),
-    (figures.percent, 0.05, "5.0%"),
+    (figures.percent, 0.05, "5%"),
+    (figures.percent, 0.051, "5.1%"),
     (figures.percent, 0.41, "41%"),
     (figures.percent, 1, "100%"),
     (figures.weight, 25, "25%"),
@@ -150,8 +151,8 @@ def test_figures(function, value, shown):
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
-        (0.05, "share", "5.0%"),
-        (5, "%", "5.0%"),
+        (0.05, "share", "5%"),
+        (5, "%", "5%"),
         (0.066, "s", "66ms"),
         (66, "ms", "66ms"),
         (2, "failures", "2 failures"),
