@@ -45,6 +45,14 @@ class Mutation(msgspec.Struct, frozen=True, kw_only=True):
             if write.value is None and pointer_parts(write.path)[-1].isdigit():
                 raise ValueError(f"write of {self.object} at {write.path} removes an item of a list: write the list as a whole")
 
+    def touches(self, path: str) -> bool:
+        """Whether a write changes the value at ``path``, something inside it or something around it."""
+        way = pointer_parts(path)
+        return any(
+            way[: len(written)] == written or written[: len(way)] == way
+            for written in (pointer_parts(write.path) for write in self.writes)
+        )
+
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """What a mutation did. ``undo`` are the exact values it replaced; ``changed`` is false where all was as wanted already;

@@ -63,7 +63,15 @@ def decide(mutation: Mutation, live: dict[str, Json], *, epoch: int, exact: bool
             operations.append({"op": "test", "path": write.path, "value": old})
         relies_on_absence |= old is None
         undo.append(
-            UndoRecord(object=mutation.object, path=write.path, old=old, new=write.value, step=mutation.step, guards=found_guards)
+            UndoRecord(
+                object=mutation.object,
+                path=write.path,
+                old=old,
+                new=write.value,
+                step=mutation.step,
+                # What this very mutation renames will not say afterwards which item was meant.
+                guards=tuple(guard for guard in found_guards if not mutation.touches(guard.path)),
+            )
         )
         operations.append(_operation(live, write))
     tests = [{"op": "test", "path": guard.path, "value": guard.value} for guard in guards.values()] if operations else []

@@ -74,12 +74,20 @@ class Restore(msgspec.Struct, frozen=True):
 
 
 def fold(records: Iterable[UndoRecord]) -> tuple[Folded, ...]:
-    """Records in the order they were made → one :class:`Folded` a value, in the order of their first change."""
+    """Records in the order they were made → one :class:`Folded` a value, in the order of their first change; none lies inside
+    another (but for parents that were made on the way to a value)."""
     found: dict[tuple[ObjectRef, str], Folded] = {}
     for record in records:
-        key = (record.object, record.path)
-        first = found.get(key)
-        found[key] = Folded(
+        way = pointer_parts(record.path)
+        around = [item for item in found.values() if item.object == record.object and not _made(item) and _inside(way, item.path)]
+        if around:
+            whole = around[0]
+            found[whole.object, whole.path] = msgspec.structs.replace(
+                whole, last=_with(whole, whole.last, record.path, record.new)
+            )
+            continue
+        first = found.get((record.object, record.path))
+        folded = Folded(
             record.object,
             record.path,
             first.original if first else record.old,
@@ -87,6 +95,16 @@ def fold(records: Iterable[UndoRecord]) -> tuple[Folded, ...]:
             first.step if first else record.step,
             first.guards if first else record.guards,
         )
+        if not _made(folded):
+            inner = [
+                item for item in found.values() if item.object == record.object and _inside(pointer_parts(item.path), record.path)
+            ]
+            for item in inner:
+                del found[item.object, item.path]
+                if not first:
+                    original = _with(folded, folded.original, item.path, item.original)
+                    folded = msgspec.structs.replace(folded, original=original)
+        found[record.object, record.path] = folded
     return tuple(found.values())
 
 
@@ -121,7 +139,7 @@ def plan_restore(
                 write, guards = verdict
                 writes.append(write)
                 expects.update({guard.path: guard for guard in guards})
-        writes = _without_empty_parents(document, _merged(writes), [item.path for item in items if _made(item)])
+        writes = _without_empty_parents(document, writes, [item.path for item in items if _made(item)])
         if writes:
             mutations[ref] = Mutation(
                 object=ref,
@@ -188,19 +206,14 @@ def _made(item: Folded) -> bool:
     return item.original is None and item.last == {} and isinstance(item.last, dict)
 
 
-def _merged(writes: Sequence[Write]) -> list[Write]:
-    """Writes in the order of first change, none inside another: what was first changed before the whole around it was first
-    replaced goes into that whole; what was changed after is in its original already."""
-    merged: list[Write] = []
-    for write in writes:
-        way = pointer_parts(write.path)
-        inner = [other for other in merged if pointer_parts(other.path)[: len(way)] == way]
-        if any(way[: len(outer)] == outer for outer in (pointer_parts(other.path) for other in merged)):
-            continue
-        merged = [other for other in merged if other not in inner]
-        whole = written({"": write.value}, [Write(pointer("") + other.path[len(write.path) :], other.value) for other in inner])
-        merged.append(Write(write.path, whole[""]))
-    return merged
+def _inside(way: list[str], outer: str) -> bool:
+    around = pointer_parts(outer)
+    return len(around) < len(way) and way[: len(around)] == around
+
+
+def _with(whole: Folded, value: Json, path: str, new: Json) -> Json:
+    """``value``, which belongs at the path of ``whole``, with ``new`` at ``path`` inside it."""
+    return written({"whole": value}, [Write("/whole" + path[len(whole.path) :], new)])["whole"]
 
 
 def _without_empty_parents(document: dict[str, Json], writes: list[Write], made: Sequence[str]) -> list[Write]:
