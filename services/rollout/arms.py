@@ -1,0 +1,80 @@
+"""Which pods run the new version and which the old, and what the cluster says of the new one's workload: reads of the inventory.
+
+A pod's version is its ReplicaSet's, by owner reference. During promotion the stable workload has pods of both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.analysis import ArmName, PodTarget, WorkloadFacts, target_of
+from services.cluster.inventory import Inventory
+from services.cluster.objects import Pod
+from services.cluster.workloads import Failed, crash_looping, deployment_ready, pods_by_version
+from services.model.objects import ObjectRef
+from services.model.rollout import Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Pods by version, those that are being deleted left out."""
+
+    canary: tuple[Pod, ...]
+    stable: tuple[Pod, ...]
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        return {
+            **{pod.metadata.name: ArmName.STABLE.value for pod in self.stable},
+            **{pod.metadata.name: ArmName.CANARY.value for pod in self.canary},
+        }
+
+    def targets(self, service: str) -> tuple[PodTarget, ...]:
+        return tuple(target_of(pod, service) for pod in (*self.canary, *self.stable))
+
+
+def arms(inventory: Inventory, rollout: Rollout) -> Arms:
+    """The pods of both versions, in every workload of the rollout."""
+    service, version = rollout.release.service, rollout.release.version
+    canary: list[Pod] = []
+    stable: list[Pod] = []
+    for workload in _workloads(rollout):
+        for found, pods in pods_by_version(inventory, workload, service).items():
+            living = [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+            if found == version:
+                canary += living
+            elif found == rollout.plan.previous_version:
+                stable += living
+    return Arms(tuple(canary), tuple(stable))
+
+
+def workload_facts(inventory: Inventory, rollout: Rollout, *, waited: float | None, deadline: float) -> WorkloadFacts | None:
+    """What the workloads of the new version say of themselves; ``None`` where it has no pods yet."""
+    looping = tuple(pod.metadata.name for pod in arms(inventory, rollout).canary if crash_looping(pod))
+    passed: list[str] = []
+    seen = False
+    for workload in _workloads(rollout):
+        if not runs_new_version(inventory, rollout, workload):
+            continue
+        seen = True
+        readiness = deployment_ready(inventory, workload)
+        if readiness.failed is Failed.PROGRESS_DEADLINE:
+            passed.append(f"{workload}: {readiness.detail}")
+    if not seen:
+        return None
+    detail = f"{', '.join(looping)} can't stay up" if looping else "; ".join(passed)
+    return WorkloadFacts(crash_looping=looping, waited=waited, deadline=deadline, deadline_passed=bool(passed), detail=detail)
+
+
+def runs_new_version(inventory: Inventory, rollout: Rollout, workload: ObjectRef) -> bool:
+    """Whether the workload's template is the new version's and pods of it are asked for."""
+    deployment = inventory.deployments.get((workload.namespace, workload.name))
+    if deployment is None or deployment.spec.replicas == 0:
+        return False
+    images = {container.name: container.image for container in deployment.spec.template.spec.containers}
+    wanted = {name: image for name, image in rollout.plan.new_images.items() if name in images}
+    return bool(wanted) and all(images[name] == image for name, image in wanted.items())
+
+
+def _workloads(rollout: Rollout) -> tuple[ObjectRef, ...]:
+    plan = rollout.plan
+    return (plan.stable, plan.canary) if plan.canary is not None else (plan.stable,)

@@ -1,0 +1,86 @@
+"""The end of a rollout: journalled, in the checkpoint, and as a record in its namespace."""
+
+import logging
+
+import msgspec
+
+from services.model.errors import ExitCode
+from services.model.objects import Json
+from services.model.rollout import Phase, Record, Rollout
+from services.rollout import state
+from services.rollout.events import entry
+from services.rollout.run import PersonNeeded, Run
+
+EXIT_CODES = {
+    Phase.SUCCEEDED: ExitCode.DONE,
+    Phase.ROLLED_BACK: ExitCode.ROLLED_BACK,
+    Phase.NEEDS_ATTENTION: ExitCode.NEEDS_ATTENTION,
+    Phase.REFUSED: ExitCode.GATE_UNMET,
+}
+JOURNAL_PATIENCE = 5.0
+"""Wall seconds the last entry may take; what is late is kept by the journal and written when it is back."""
+
+log = logging.getLogger(__name__)
+
+
+async def finish(run: Run, final: Rollout) -> ExitCode:
+    """``final`` becomes the rollout's state once the journal has it, so whoever sees the end can read it there."""
+    duration = round((final.finished or final.now) - final.started, 3)
+    receipt = await run.journal.append_within(
+        entry(final, "deployment.completed", outcome=final.phase.value, duration=duration, data=_figures(final)), JOURNAL_PATIENCE
+    )
+    if receipt is not None:
+        final = state.journalled(final, receipt.seq)
+    run.change(final)
+    namespace = final.release.target.namespace
+    try:
+        await run.patiently("writing the checkpoint", run.save)
+        if final.phase is not Phase.REFUSED:
+            record = Record(
+                rollout=final.id,
+                service=final.release.service,
+                version=final.release.version,
+                previous_version=final.plan.previous_version,
+                environment=final.release.target.environment,
+                tier=final.release.target.tier.value,
+                strategy=final.release.strategy.value,
+                outcome=final.phase.value,
+                restored=final.phase is Phase.ROLLED_BACK,
+                operator=final.operator,
+                finished=run.clock.now(),
+                journal_id=run.journal.id,
+                journal_seq=receipt.seq if receipt else -1,
+                journal_hash=receipt.hash if receipt else "",
+            )
+            await run.patiently("writing the record", lambda: run.coordination.record(record, namespace))
+    except PersonNeeded as refused:
+        log.warning("the end of %s is in the journal only: %s", final.id, refused)
+    return EXIT_CODES[final.phase]
+
+
+def _figures(rollout: Rollout) -> dict[str, Json]:
+    """The metrics of ``deployment.completed`` (R6.2): before, at the end, and how the steps went."""
+    last = rollout.samples[-1] if rollout.samples else None
+    return {
+        "previous_version": rollout.plan.previous_version,
+        "strategy": rollout.release.strategy.value,
+        "reason": msgspec.to_builtins(rollout.reason),
+        "left": list(rollout.left),
+        "rollback_seconds": rollback_seconds(rollout),
+        "metrics": {
+            "baseline": msgspec.to_builtins(rollout.baseline),
+            "last": msgspec.to_builtins(last),
+            "triggers": msgspec.to_builtins(rollout.triggers),
+        },
+        "steps": [
+            {"name": step.name, "outcome": own.outcome.value, "seconds": round(own.seconds, 3)}
+            for step, own in zip(rollout.plan.steps, rollout.steps, strict=True)
+        ],
+    }
+
+
+def rollback_seconds(rollout: Rollout) -> float | None:
+    """Pace seconds from the breach to the verified restoration, or to now."""
+    if rollout.breach_at is None:
+        return None
+    return round((rollout.finished if rollout.finished is not None else rollout.now) - rollout.breach_at, 3)

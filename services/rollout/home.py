@@ -1,0 +1,139 @@
+"""What a rollout keeps in the operator's home directory, and how its consoles see at once that its driver died.
+
+``HOME/rollouts/ID/`` holds ``rollout.json`` (as started), ``driver.log``, ``<token>.alive`` (locked for as long as that driver
+process lives) and ``ended.json`` (the last words of a driver that could not even begin).
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import socket
+import string
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from services.model.errors import ExitCode, QuarterdeckError, Rejected
+from services.model.rollout import Rollout
+
+_ID = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SERVICE_PART = 22
+"""Of the service's name: prefix ``quarterdeck-rollout-`` + name + time + suffix stay within 63 characters."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a driver process stopped: its exit code and, where it failed, the error in the operator's words."""
+
+    code: int
+    kind: str = ""
+    title: str = ""
+    detail: str = ""
+    hint: str = ""
+
+    def error(self) -> QuarterdeckError | None:
+        if not self.title:
+            return None
+        error = QuarterdeckError(self.title, self.detail, self.hint)
+        error.exit_code = ExitCode(self.code)
+        return error
+
+
+def new_id(service: str, now: datetime) -> str:
+    """A rollout's name: sorts by time within a service, unique, legal as a label value and inside object names."""
+    suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(4))
+    return f"{service[:_SERVICE_PART].rstrip('-')}-{now:%Y%m%dt%H%M%S}-{suffix}"
+
+
+def directory(home: Path, rollout_id: str) -> Path:
+    """Where a rollout's files are. Raises :class:`Rejected` for anything that is no rollout id (it becomes a path)."""
+    if not _ID.fullmatch(rollout_id):
+        raise Rejected("rollout", rollout_id, "is no rollout id", "lower-case letters, digits and hyphens, as `status` shows it")
+    return home / "rollouts" / rollout_id
+
+
+def home_id(home: Path) -> str:
+    """An opaque name of this home directory on this machine."""
+    return hashlib.sha256(f"{socket.gethostname()}:{home.resolve()}".encode()).hexdigest()[:12]
+
+
+def write_started(home: Path, rollout: Rollout) -> None:
+    """Keep a rollout as it was started, readable by its operator alone."""
+    place = directory(home, rollout.id)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _replace(place / "rollout.json", msgspec.json.encode(rollout))
+
+
+def read_started(home: Path, rollout_id: str) -> Rollout | None:
+    try:
+        return msgspec.json.decode((directory(home, rollout_id) / "rollout.json").read_bytes(), type=Rollout)
+    except FileNotFoundError:
+        return None
+
+
+def write_ended(home: Path, rollout_id: str, ended: Ended) -> None:
+    _replace(directory(home, rollout_id) / "ended.json", msgspec.json.encode(ended))
+
+
+def read_ended(home: Path, rollout_id: str) -> Ended | None:
+    try:
+        return msgspec.json.decode((directory(home, rollout_id) / "ended.json").read_bytes(), type=Ended)
+    except FileNotFoundError:
+        return None
+
+
+def forget_ended(home: Path, rollout_id: str) -> None:
+    (directory(home, rollout_id) / "ended.json").unlink(missing_ok=True)
+
+
+class Living:
+    """Holds ``<token>.alive`` locked until :meth:`close` or the death of this process, whatever its cause."""
+
+    def __init__(self, home: Path, rollout_id: str, token: str) -> None:
+        self._path = _alive_path(home, rollout_id, token)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        self._path.unlink(missing_ok=True)
+        os.close(self._file)
+
+
+def alive(home: Path, rollout: Rollout) -> bool | None:
+    """Whether the driver of ``rollout`` lives, seen from its own home; ``None`` where another home drives it (ask its lease)."""
+    if rollout.driver is None or rollout.driver.home != home_id(home):
+        return None
+    try:
+        handle = os.open(_alive_path(home, rollout.id, rollout.driver.token), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def socket_path(home: Path, rollout_id: str) -> Path:
+    """Where the driver listens for intents. Short, since a Unix socket's path has 108 bytes at most."""
+    name = hashlib.sha256(f"{home_id(home)}/{rollout_id}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"quarterdeck-{os.getuid()}" / f"{name}.sock"
+
+
+def _alive_path(home: Path, rollout_id: str, token: str) -> Path:
+    return directory(home, rollout_id) / f"{token}.alive"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

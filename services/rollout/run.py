@@ -1,0 +1,291 @@
+"""One rollout under way in this process: its newest state, the doors it acts through, and the ways in which it waits.
+
+The state is one immutable :class:`Rollout`, replaced as things happen and written to its checkpoint. Steps, the watch loop and
+the rollback share a :class:`Run` and nothing else.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import TypeVar
+
+from services.actuator import Actuator, Applied, Mutation
+from services.audit import Journal, Receipt
+from services.clock import Clock
+from services.cluster.connection import Connection
+from services.cluster.inventory import Inventory
+from services.coordination import Coordination, Hold
+from services.model.errors import Conflict, Forbidden, NotFound, Throttled, Unavailable
+from services.model.objects import Json
+from services.model.rollout import Baseline, Phase, Reason, Rollout, UndoRecord
+from services.rollout import state
+from services.rollout.events import entry
+from services.settings import Settings
+
+T = TypeVar("T")
+
+SAVE_INTERVAL = 1.0
+"""Wall seconds between checkpoints that nothing waits for."""
+MIN_OBJECT_WAIT = 30.0
+"""Waiting for objects of a cluster never ends before this many wall seconds, whatever the pace."""
+ROLLBACK_JOURNAL_SECONDS = 0.25
+CONFLICT_ATTEMPTS = 5
+STALE_SECONDS = 15.0
+"""An inventory older than this (wall) shows nothing: no verdict is drawn from it."""
+BLIND_SECONDS = 10.0
+"""Metrics may be away for at least this long (wall) before a step that needs them ends undecided."""
+
+
+class Spent(Enum):
+    """How the time of a step ended: all of it passed, a person cut it short, or its metrics stayed away."""
+
+    ALL = "all"
+    PROMOTED = "promoted"
+    BLIND = "blind"
+
+
+class Breach(Exception):
+    """The rollout must not go on: roll back. ``also`` is what else was true at that moment."""
+
+    def __init__(self, reason: Reason, also: tuple[Reason, ...] = ()) -> None:
+        super().__init__(f"{reason.name}: {reason.detail}")
+        self.reason = reason
+        self.also = also
+
+
+class PersonNeeded(Exception):
+    """The rollout can't go on by itself; it is kept as it is until a person decides."""
+
+
+class Run:
+    """``rollout`` is always the newest state; replace it through :meth:`change` only."""
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        *,
+        connection: Connection,
+        inventory: Inventory,
+        actuator: Actuator,
+        coordination: Coordination,
+        hold: Hold,
+        journal: Journal,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self.rollout = rollout
+        self.connection = connection
+        self.inventory = inventory
+        self.actuator = actuator
+        self.coordination = coordination
+        self.hold = hold
+        self.journal = journal
+        self.settings = settings
+        self.clock = clock
+        self.baseline: Callable[[float], Baseline] = _nothing_measured
+        """What the old version did in the last given pace seconds; the watch loop puts itself here."""
+        self.breach: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
+        self.promoted = asyncio.Event()
+        self.measured_at: float | None = None
+        """Pace second at which the new version's metrics were last read."""
+        self._dirty = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._saving = asyncio.Lock()
+        self._acting: asyncio.Task[Applied] | None = None
+
+    # State -----------------------------------------------------------------------------------------------------------
+
+    def change(self, rollout: Rollout) -> None:
+        """Replace the state; it is written to the checkpoint within :data:`SAVE_INTERVAL`."""
+        if rollout.phase is not self.rollout.phase:
+            self._moved.set()
+        self.rollout = rollout
+        self._dirty.set()
+
+    async def save(self) -> None:
+        """Write the checkpoint now. Raises what the cluster answers."""
+        async with self._saving:
+            self._dirty.clear()
+            self.rollout = state.stamped(self.rollout, pace=self.clock.pace(), written=self.clock.now())
+            try:
+                await self.coordination.save(self.rollout)
+            except Unavailable:
+                self._dirty.set()
+                raise
+
+    async def keep_saved(self) -> None:
+        """Write the checkpoint whenever it changed, at most once in :data:`SAVE_INTERVAL`, until cancelled."""
+        while True:
+            await self._dirty.wait()
+            try:
+                await self.save()
+            except Unavailable:
+                self._dirty.set()  # the step that needs it written says so on its own; this loop just tries again
+            await self.clock.sleep(SAVE_INTERVAL)
+
+    # Acting ----------------------------------------------------------------------------------------------------------
+
+    async def apply(self, mutation: Mutation) -> Applied:
+        """One change through the one door; its undo is in the checkpoint before it leaves. Waits out a cluster that is away."""
+        return await self.patiently(mutation.command, lambda: self._act(mutation))
+
+    async def settle(self) -> None:
+        """Wait for a change that is on its way (it ends by its own timeout), so that its undo is known."""
+        if self._acting is not None and not self._acting.done():
+            await asyncio.wait({self._acting})
+
+    async def _act(self, mutation: Mutation) -> Applied:
+        self._acting = asyncio.create_task(self._send(mutation))
+        # A breach cancels the step, never a request that has left: its undo record would be lost.
+        return await asyncio.shield(self._acting)
+
+    async def _send(self, mutation: Mutation) -> Applied:
+        before = self.rollout.undo
+
+        async def noted(undo: tuple[UndoRecord, ...]) -> None:
+            self.change(state.recorded(self.rollout, (*before, *undo)))
+            await self.save()
+
+        applied = await self.actuator.apply(mutation, hold=self.hold, rollout=self.rollout, noted=noted)
+        if applied.undo:
+            self.change(state.recorded(self.rollout, (*before, *applied.undo)))
+        return applied
+
+    async def patiently(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat ``call`` while the cluster does not answer, throttles or disagrees for a moment.
+
+        Raises :class:`PersonNeeded` where it forbids the call, goes on disagreeing, or misses an object.
+        """
+        pause, conflicts = 1.0, 0
+        while True:
+            try:
+                return await call()
+            except Forbidden as error:
+                raise PersonNeeded(f"the cluster refused {what}: {error.detail or error.title}") from error
+            except NotFound as error:
+                raise PersonNeeded(f"{what}: {error.title} {error.detail}".strip()) from error
+            except Throttled as error:
+                await self.clock.sleep(max(0.1, error.retry_after))
+            except Conflict as error:
+                conflicts += 1
+                if conflicts >= CONFLICT_ATTEMPTS:
+                    raise PersonNeeded(
+                        f"{what}: somebody else keeps changing the object ({error.detail or error.title})"
+                    ) from error
+                await self.clock.sleep(0.2 * conflicts)
+            except Unavailable:
+                await self.clock.sleep(pause)
+                pause = min(5.0, pause * 1.5)
+
+    # Pausing ---------------------------------------------------------------------------------------------------------
+
+    async def pause(self, reason: str, *, user: str = "") -> None:
+        """Keep everything as it is until a person resumes, promotes, or rolls back."""
+        self.change(state.paused(self.rollout, reason))
+        await self.note(
+            "rollout.paused", outcome=reason.partition(":")[0], data={"reason": reason, "step": self.rollout.step}, user=user
+        )
+
+    # Waiting ---------------------------------------------------------------------------------------------------------
+
+    async def unpaused(self) -> None:
+        """Return once the rollout is not paused."""
+        while self.rollout.phase is Phase.PAUSED:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def spend(self, *, needs_data: bool = False) -> "Spent":
+        """Let pace time pass until the step under way has had its expected seconds.
+
+        What does not count: time in a pause, and, where the step ``needs_data``, time in which the cluster or the metrics could
+        not be read. A cluster that is away is waited for; metrics that stay away for as long as the step ends it undecided.
+        """
+        blind = 0.0
+        while True:
+            await self.unpaused()
+            if self.promoted.is_set():
+                self.promoted.clear()
+                return Spent.PROMOTED
+            own = state.current_state(self.rollout)
+            left = own.expected_seconds - own.seconds
+            if left <= 0:
+                return Spent.ALL
+            if blind >= max(own.expected_seconds, BLIND_SECONDS * self.clock.speed):
+                return Spent.BLIND
+            before = self.clock.pace()
+            self._moved.clear()
+            tick = min(left, max(1.0, 0.25 * self.clock.speed))
+            await self._first(self.clock.pace_sleep(tick), self._moved.wait(), self.promoted.wait())
+            passed = self.clock.pace() - before
+            if needs_data and not self.sees_cluster:
+                continue
+            if needs_data and not self.sees_metrics:
+                blind += passed
+                continue
+            self.progress(own.seconds + passed)
+
+    @property
+    def sees_cluster(self) -> bool:
+        """Whether the inventory is fresh enough to draw a verdict from."""
+        age = self.inventory.age()
+        return age is not None and age < STALE_SECONDS
+
+    @property
+    def sees_metrics(self) -> bool:
+        """Whether the new version's metrics have been read lately."""
+        within = max(3 * self.settings.metrics.interval, 2.0 * self.clock.speed)
+        return self.measured_at is not None and self.clock.pace() - self.measured_at <= within
+
+    def progress(self, seconds: float, requests: float | None = None) -> None:
+        self.change(state.step_progressed(self.rollout, seconds=seconds, requests=requests))
+
+    async def until(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Whether ``done`` became true within ``timeout`` pace seconds (at least :data:`MIN_OBJECT_WAIT` wall seconds).
+
+        Looks again at each change of the inventory. Time for which the inventory is stale does not count.
+        """
+        budget = max(timeout / self.clock.speed, MIN_OBJECT_WAIT)
+        spent = 0.0
+        while not done():
+            if spent >= budget:
+                return False
+            before = self.clock.monotonic()
+            await self._first(self.inventory.changed(), self.clock.sleep(min(1.0, budget - spent)))
+            if self.sees_cluster:
+                spent += self.clock.monotonic() - before
+        return True
+
+    @staticmethod
+    async def _first(*awaitables: Awaitable[object]) -> None:
+        tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Journal ---------------------------------------------------------------------------------------------------------
+
+    async def note(
+        self,
+        event: str,
+        *,
+        outcome: str = "",
+        data: dict[str, Json] | None = None,
+        duration: float | None = None,
+        user: str = "",
+        command: str = "",
+        seconds: float = 2.0,
+    ) -> Receipt | None:
+        """Journal something that has happened (what is about to happen goes through the actuator, which waits for its intent)."""
+        receipt = await self.journal.append_within(
+            entry(self.rollout, event, outcome=outcome, data=data, duration=duration, user=user, command=command), seconds
+        )
+        if receipt is not None:
+            self.change(state.journalled(self.rollout, receipt.seq))
+        return receipt
+
+
+def _nothing_measured(seconds: float) -> Baseline:
+    return Baseline(seconds=seconds, requests=0.0, error_rate=None, p99=None)

@@ -1,0 +1,102 @@
+"""Starting a driver: for a new rollout, for one to resume, and for a rollback."""
+
+import os
+import subprocess
+import sys
+
+import msgspec
+
+from services.model.gates import Checklist
+from services.model.objects import Json
+from services.model.release import Release
+from services.model.rollout import Rollout
+from services.model.steps import Plan
+from services.rollout import home as homes
+from services.rollout import state
+from services.rollout.events import entry
+from services.rollout.station import Station
+
+
+async def start_rollout(
+    station: Station, release: Release, plan: Plan, checklist: Checklist, confirmation: str
+) -> tuple[Rollout, subprocess.Popen[bytes]]:
+    """Journal the start, keep the rollout in the home directory, and start its driver.
+
+    ``confirmation`` is what the operator typed or named. Raises :class:`JournalUnavailable` (nothing has started then) and
+    :class:`ValueError` where the checklist is not this plan's or has not passed: both are asked of the gates before.
+    """
+    if checklist.digest != plan.digest or not checklist.passed:
+        raise ValueError("the checklist does not belong to this plan, or has not passed")
+    now = station.clock.now()
+    rollout = state.begin(
+        id=homes.new_id(release.service, now),
+        release=release,
+        plan=plan,
+        checklist=checklist,
+        operator=station.user,
+        approvers=checklist.approvers,
+        created=now,
+        pace=station.clock.pace(),
+    )
+    parameters: dict[str, Json] = {
+        "release": msgspec.to_builtins(release),
+        "previous_version": plan.previous_version,
+        "images": plan.new_images,
+        "digest": plan.digest,
+        "confirmation": confirmation,
+        "objects": [str(ref) for ref in plan.objects],
+        "steps": [{"name": step.name, "command": step.command} for step in plan.steps],
+        "read_only": station.read_only,
+    }
+    started = await station.journal.append(entry(rollout, "deployment.started", outcome="started", data=parameters))
+    checked = await station.journal.append(
+        entry(
+            rollout,
+            "deployment.approval_checked",
+            outcome="pass",
+            data={"gates": msgspec.to_builtins(checklist.results), "digest": checklist.digest},
+        )
+    )
+    rollout = state.journalled(state.journalled(rollout, started.seq), checked.seq)
+    homes.write_started(station.home, rollout)
+    return rollout, start_driver(station, rollout.id)
+
+
+def start_driver(
+    station: Station, rollout_id: str, *, take_over: bool = False, rollback: bool = False, reason: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start ``quarterdeck drive ID`` apart from this process: own session, own streams. The handle only tells when it ends."""
+    place = homes.directory(station.home, rollout_id)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    homes.forget_ended(station.home, rollout_id)
+    # -P: the modules come from where quarterdeck is installed, never from the directory it happens to be called in.
+    command = [sys.executable, "-P", "-m", "console.cli", *_options(station), "drive", rollout_id]
+    command += ["--take-over"] * take_over + ["--rollback"] * rollback + (["--reason", reason] if reason else [])
+    log = os.open(place / "driver.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+            cwd="/",
+            env=_environment(),
+        )
+    finally:
+        os.close(log)
+
+
+def _options(station: Station) -> list[str]:
+    """The global options by which the driver reads what this process reads."""
+    config = ["--config", str(station.config)] if station.config is not None else []
+    return [*config, "--home", str(station.home), *(["--read-only"] if station.read_only else [])]
+
+
+def _environment() -> dict[str, str]:
+    # A source tree that is on this process's path through PYTHONPATH has to be on the driver's too, whatever its directory.
+    kept = dict(os.environ)
+    if "PYTHONPATH" in kept:
+        kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part)
+    return kept
