@@ -52,6 +52,13 @@ class Situation:
 
 Guard = Callable[[Situation], str | None]
 
+_KEY_NAMES = {"escape": "esc", "question_mark": "?", "slash": "/", "colon": ":"}
+
+
+def key_name(key: str) -> str:
+    """A key as it is written on a keyboard."""
+    return _KEY_NAMES.get(key, key)
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -70,8 +77,7 @@ class Action:
 
     @property
     def shown_key(self) -> str:
-        names = {"enter": "enter", "escape": "esc", "question_mark": "?", "slash": "/", "ctrl+p": "ctrl+p"}
-        return names.get(self.keys[0], self.keys[0])
+        return key_name(self.keys[0])
 
 
 def _always(_: Situation) -> str | None:
@@ -151,7 +157,9 @@ def _can_roll_back(situation: Situation) -> str | None:
 ACTIONS: tuple[Action, ...] = (
     Action("open", "open", ("enter",), "Open what is selected.", "Navigation", _always, frozenset({"fleet"}), 10),
     Action("back", "back", ("escape", "q"), "Go back one screen; clear the filter first.", "Navigation", _always, priority=15),
-    Action("deploy", "deploy", ("d",), "Deploy a version: form, checklist, plan, confirmation.", "Change", _can_deploy, priority=20),
+    Action(
+        "deploy", "deploy", ("d",), "Deploy a version: form, checklist, plan, confirmation.", "Change", _can_deploy, priority=20
+    ),
     Action(
         "rollback",
         "ROLL BACK",
@@ -163,7 +171,9 @@ ACTIONS: tuple[Action, ...] = (
         priority=1,
         in_text=True,
     ),
-    Action("pause", "pause", ("p",), "Pause the rollout at this step.", "Change", _can_pause, frozenset({"fleet", "rollout"}), 30),
+    Action(
+        "pause", "pause", ("p",), "Pause the rollout at this step.", "Change", _can_pause, frozenset({"fleet", "rollout"}), 30
+    ),
     Action(
         "promote",
         "promote",
@@ -187,8 +197,19 @@ ACTIONS: tuple[Action, ...] = (
         frozenset({"fleet", "rollout"}),
         33,
     ),
-    Action("journal", "journal", ("J",), "The journal: what was done, by whom, with what result.", "Navigation", _always, priority=40),
-    Action("filter", "filter", ("slash",), "Show only rows that contain a text.", "Navigation", _always, frozenset({"fleet", "journal"}), 41),
+    Action(
+        "journal", "journal", ("J",), "The journal: what was done, by whom, with what result.", "Navigation", _always, priority=40
+    ),
+    Action(
+        "filter",
+        "filter",
+        ("slash",),
+        "Show only rows that contain a text.",
+        "Navigation",
+        _always,
+        frozenset({"fleet", "journal"}),
+        41,
+    ),
     Action("palette", "command", ("colon", "ctrl+p"), "Find any action by its name.", "General", _always, priority=42),
     Action("help", "help", ("question_mark",), "All keys that work here.", "General", _always, priority=43),
     Action("quit", "quit", ("ctrl+q",), "Leave the console. Rollouts go on in their drivers.", "General", _always, priority=60),

@@ -28,9 +28,10 @@ def run(args: argparse.Namespace) -> int:
         raise Rejected("terminal", "", "the demo opens a full-screen console", "a terminal; without one: `quarterdeck sandbox`")
     if not 0 < args.speed <= 1000:
         raise Rejected("speed", f"{args.speed:g}", "out of range", "a number above 0, at most 1000")
+    from services.sandbox.launch import start_detached
+
     from console import output
     from console.context import explicit_home
-    from services.sandbox.launch import start_detached
 
     # The console's imports take as long as a good part of the sandbox's start: do both at once.
     warming = threading.Thread(target=importlib.import_module, args=("console.app",), daemon=True)

@@ -90,7 +90,9 @@ class ConsoleScreen(Screen[None]):
         right: list[Part] = []
         for unsafe in attention(picture):
             left.append(Part(unsafe, "bad", 1))
-        right.append(Part("● journal ok", "good", 3) if picture.journal_ok else Part(f"✖ journal: {picture.journal_detail}", "alarm"))
+        right.append(
+            Part("● journal ok", "good", 3) if picture.journal_ok else Part(f"✖ journal: {picture.journal_detail}", "alarm")
+        )
         if picture.read_only:
             right.append(Part("READ ONLY", "warn"))
         if picture.speed != 1:
@@ -168,5 +170,9 @@ def attention(picture: Picture) -> list[str]:
         found.append(f"! {', '.join(sorted({card.rollout.release.service for card in asking}))} needs a person")
     for view in picture.fleet.environments:
         if not view.reachable:
-            found.append(f"? {view.name} unreachable, seen {age(view.age_seconds)} ago" if view.age_seconds is not None else f"? {view.name} not reached yet")
+            found.append(
+                f"? {view.name} unreachable, seen {age(view.age_seconds)} ago"
+                if view.age_seconds is not None
+                else f"? {view.name} not reached yet"
+            )
     return [] if picture.connecting else found

@@ -53,7 +53,9 @@ def environment_row(view: EnvironmentView) -> Row:
 
 def service_row(service: ServiceView, reachable: bool) -> Row:
     mark, tone = HEALTH[service.health] if reachable else HEALTH[Health.UNKNOWN]
-    canary = f"{service.canary_version} {weight(service.canary_weight)}" if service.canary_version and service.canary_ready else ""
+    canary = (
+        f"{service.canary_version} {weight(service.canary_weight)}" if service.canary_version and service.canary_ready else ""
+    )
     return Row(
         service.name,
         (
@@ -119,12 +121,13 @@ class FleetScreen(ConsoleScreen):
     FleetScreen #body { height: 1fr; }
     FleetScreen #top { height: 1fr; }
     FleetScreen .title { height: 1; padding: 0 1; color: $text-muted; text-style: bold; }
-    FleetScreen #left { width: 26; border-right: solid $panel-lighten-1; }
+    FleetScreen #left { width: 24; border-right: solid $panel-lighten-1; }
     FleetScreen #middle { width: 1fr; }
-    FleetScreen #right { width: 64; border-left: solid $panel-lighten-1; }
+    FleetScreen #right { width: 40; border-left: solid $panel-lighten-1; }
     FleetScreen #recent-pane { height: 7; border-top: solid $panel-lighten-1; }
     FleetScreen #filter { display: none; height: 3; }
     FleetScreen #filter.-open { display: block; }
+    FleetScreen.-wide #right { width: 68; }
     FleetScreen.-narrow #top { layout: vertical; }
     FleetScreen.-narrow #left { width: 100%; height: 6; border-right: none; }
     FleetScreen.-narrow #middle { width: 100%; height: 1fr; }
@@ -162,8 +165,8 @@ class FleetScreen(ConsoleScreen):
                 yield Grid(
                     [
                         Column("service", "SERVICE", 14, flex=1),
-                        Column("environment", "ENV", 10),
-                        Column("version", "VERSION", 9),
+                        Column("environment", "ENV", 10, priority=4),
+                        Column("version", "VERSION", 9, priority=5),
                         Column("state", "STATE", 17),
                         Column("step", "STEP", 5, align="right", priority=2),
                         Column("weight", "CANARY", 6, align="right", priority=1),
@@ -196,11 +199,18 @@ class FleetScreen(ConsoleScreen):
             environments.select(self._environment)
         environments.apply(environment_row(view) for view in picture.fleet.environments)
         view = picture.environment(self._environment)
-        services.set_empty(picture.failure or (view.problem if view and view.problem else "connecting …" if picture.connecting else "no services"))
+        services.set_empty(
+            picture.failure
+            or (view.problem if view and view.problem else "connecting …" if picture.connecting else "no services")
+        )
         services.apply(service_row(service, view.reachable) for service in (view.services if view else ()))
         title = f"SERVICES · {self._environment}" if view else "SERVICES"
         if view and not view.reachable:
-            title += f"   ? last seen {age(view.age_seconds)} ago: {view.problem}" if view.age_seconds is not None else f"   ? {view.problem}"
+            title += (
+                f"   ? last seen {age(view.age_seconds)} ago: {view.problem}"
+                if view.age_seconds is not None
+                else f"   ? {view.problem}"
+            )
         self.query_one("#services-title", Static).update(title)
         rollouts.apply(rollout_row(card, picture.pace) for card in picture.rollouts)
         recent = picture.entries[-40:]
@@ -275,4 +285,3 @@ def preferred_environment(picture: Picture) -> str:
     live = next((card.environment for card in picture.rollouts if card.live), "")
     names = [view.name for view in picture.fleet.environments]
     return live or ("production" if "production" in names else names[0])
-

@@ -6,7 +6,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from console.actions import Situation, actions_on
+from console.actions import Situation, actions_on, key_name
 from widgets.text import sanitize
 
 LISTS = (
@@ -24,7 +24,7 @@ def help_text(screen: str, situation: Situation) -> str:
         for action in actions_on(screen):
             if action.group != group:
                 continue
-            keys = " ".join(dict.fromkeys(("?" if key == "question_mark" else "/" if key == "slash" else ":" if key == "colon" else key) for key in action.keys))
+            keys = " ".join(key_name(key) for key in action.keys)
             reason = action.guard(situation)
             lines.append(f"  {keys:<22} {action.label:<11} {action.help}")
             if reason:

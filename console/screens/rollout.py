@@ -162,7 +162,9 @@ def chart(title: str, samples: tuple[Sample, ...], value: object, unit: str, lim
             found.append((sample.at, value(arm)))
         return tuple(found)
 
-    return Chart(title, (Series("canary", points("canary"), "canary"), Series("stable", points("stable"), "stable")), unit, limit, now)
+    return Chart(
+        title, (Series("canary", points("canary"), "canary"), Series("stable", points("stable"), "stable")), unit, limit, now
+    )
 
 
 def next_text(card: RolloutCard, picture: Picture) -> str:

@@ -1,0 +1,31 @@
+"""What a rollback outside any window would restore, and the one key that does it."""
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from console.draft import Preview
+from widgets.text import sanitize
+
+
+class RestoreScreen(ModalScreen[bool]):
+    """Dismissed with True where the operator confirms. Enter alone does nothing: it is too easily pressed twice."""
+
+    BINDINGS = [Binding("escape,q", "dismiss(False)", "leave it"), Binding("R", "dismiss(True)", "roll back", priority=True)]
+
+    DEFAULT_CSS = """
+    RestoreScreen { align: center middle; }
+    RestoreScreen > VerticalScroll { width: 90%; max-width: 110; height: auto; max-height: 80%; border: round $warning; padding: 1 2; background: $surface; }
+    """
+
+    def __init__(self, preview: Preview) -> None:
+        super().__init__()
+        self._preview = preview
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as pane:
+            pane.border_title = sanitize(self._preview.title)
+            pane.border_subtitle = "R rolls back now · esc leaves it"
+            yield Static("\n".join(sanitize(line) for line in self._preview.lines), markup=False)
