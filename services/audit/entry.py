@@ -5,6 +5,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -46,20 +47,34 @@ class Draft(msgspec.Struct, kw_only=True):
         return encode(entry)
 
 
-def draft(event: Event, *, clock: Clock, redactor: Redactor, program: str) -> Draft:
+class Moment(msgspec.Struct, frozen=True):
+    """When something was handed in; it may be written later."""
+
+    now: datetime
+    monotonic: float
+
+    @classmethod
+    def of(cls, clock: Clock) -> "Moment":
+        return cls(clock.now(), clock.monotonic())
+
+    @property
+    def stamp(self) -> str:
+        return self.now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def draft(event: Event, moment: Moment, *, redactor: Redactor, program: str) -> Draft:
     """``event`` as it will be stored. Never raises for anything an event can hold."""
-    now = clock.now()
     bounded = _Bounds()
     raw = {name: bounded.plain(getattr(event, name), 0) for name in event.__struct_fields__}
     values, rules = redactor.value(raw)
     fields = bounded.cut(values)
     fields["redacted"] = list(rules)
-    fields["mono"] = round(clock.monotonic(), 6)
+    fields["mono"] = round(moment.monotonic, 6)
     fields["boot"] = boot_id()
     fields["prog"] = {"name": program, "version": program_version(), "host": platform.node(), "pid": os.getpid()}
     if bounded.truncated:
         fields["truncated"] = bounded.truncated
-    made = Draft(id=new_ulid(clock.unix()), timestamp=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), fields=fields)
+    made = Draft(id=new_ulid(moment.now.timestamp()), timestamp=moment.stamp, fields=fields)
     _shrink(made)
     return made
 
@@ -120,14 +135,12 @@ def _large(value: int) -> str:
 
 def _shrink(made: Draft) -> None:
     """Replace the largest values by what they were (bytes, SHA-256) until the entry fits."""
-    size = len(made.body(0))
-    while size > MAX_ENTRY - _ROOM:
+    while len(made.body(0)) > MAX_ENTRY - _ROOM:
         holder, name = _largest(made.fields)
         raw = encode(holder[name])
-        holder[name] = {"truncated": {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}}
-        if isinstance(raw, bytes) and holder is made.fields and name not in ("data", "truncated"):
-            holder[name] = f"[truncated: {len(raw)} bytes, sha256 {hashlib.sha256(raw).hexdigest()}]"
-        size = len(made.body(0))
+        facts = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+        textual = isinstance(holder[name], str) and holder is made.fields
+        holder[name] = f"[truncated: {facts['bytes']} bytes, sha256 {facts['sha256']}]" if textual else {"truncated": facts}
 
 
 def _largest(fields: dict[str, Json]) -> tuple[dict[str, Json], str]:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import queue
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from services.audit import reading
-from services.audit.entry import Draft, draft
+from services.audit.entry import Draft, Moment, draft
 from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt
 from services.audit.place import Disk
 from services.audit.store import ACKNOWLEDGED_EVENT, Store
@@ -23,7 +24,7 @@ from services.redaction import Redactor
 MAX_BATCH = 1000
 """Entries written with one sync at most."""
 PROBE_SECONDS = 5.0
-"""Wall seconds between two looks at a journal that could not be written."""
+"""Wall seconds between two looks at a journal that can't be written."""
 CLOSE_SECONDS = 5.0
 DEGRADED_EVENT = "journal.degraded"
 
@@ -31,17 +32,19 @@ _log = logging.getLogger("quarterdeck.journal")
 
 
 class _Pending(msgspec.Struct):
-    draft: Draft
+    event: Event
+    moment: Moment
     future: "Future[Receipt]"
     keep: bool
     """Must be written, however late: it records what has been done already."""
+    draft: Draft | None = None
 
 
 class Journal:
     """Append-only, hash-chained, synced (see ``services/audit/line.py`` for the bytes). Several processes may share one.
 
     Opening never fails: a journal that can't be written says so in ``health``, refuses ``append`` with the reason, and is
-    looked at again every five seconds while something waits for it.
+    looked at again every five seconds.
     """
 
     def __init__(self, store: Store, *, redactor: Redactor, clock: Clock, program: str) -> None:
@@ -49,12 +52,15 @@ class Journal:
         self._redactor = redactor
         self._clock = clock
         self._program = program
+        self._id = ""
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._kept: list[Draft] = []
+        self._degraded_since: str | None = None
+        self._refused = 0
         self._health = JournalHealth(ok=True)
         self._thread: threading.Thread | None = None
-        self._closed = False
         self._starting = threading.Lock()
+        self._closed = False
 
     @classmethod
     def open(
@@ -66,14 +72,16 @@ class Journal:
         try:
             store.open()
         except JournalUnavailable as error:
-            journal._health = JournalHealth(ok=False, detail=str(error))
+            journal._degrade(error)
         journal._look()
+        if not journal._health.ok:
+            journal._start()
         return journal
 
     @property
     def id(self) -> str:
-        """The journal's own id; empty while it can't be read."""
-        return self._store.id
+        """The journal's own id; empty where it could never be read."""
+        return self._id
 
     @property
     def directory(self) -> Path:
@@ -105,11 +113,12 @@ class Journal:
         """A person has looked at the damage found in an earlier segment; entries are taken again."""
         damage = self._store.damage
         if damage is None:
-            raise JournalUnavailable("There is nothing to acknowledge", "No damage stands open in this journal.")
+            raise JournalUnavailable(
+                "There is nothing to acknowledge", self._health.detail or "No damage stands open in this journal."
+            )
         facts: dict[str, Json] = {"reason": reason, "damage": msgspec.to_builtins(damage)}
-        receipt = await asyncio.wrap_future(self._submit(Event(event=ACKNOWLEDGED_EVENT, user=user, data=facts), keep=True))
-        self._look()
-        return receipt
+        event = Event(event=ACKNOWLEDGED_EVENT, user=user, outcome="acknowledged", data=facts)
+        return await asyncio.wrap_future(self._submit(event, keep=True))
 
     def entries(
         self,
@@ -138,26 +147,30 @@ class Journal:
             self._store.close()
 
     def _submit(self, event: Event, *, keep: bool) -> "Future[Receipt]":
-        made = draft(event, clock=self._clock, redactor=self._redactor, program=self._program)
-        pending = _Pending(made, Future(), keep)
+        pending = _Pending(event, Moment.of(self._clock), Future(), keep)
         if self._closed:
-            if keep:
-                self._kept.append(made)
+            if keep and (made := self._draft(pending)) is not None:
+                _log.error("not written to the journal, which is closed: %s", made.body(0).decode())
             pending.future.set_exception(JournalUnavailable("The journal is closed", f"{event.event} was not recorded."))
             return pending.future
+        self._start()
+        self._queue.put(pending)
+        return pending.future
+
+    def _start(self) -> None:
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
                 self._thread.start()
-        self._queue.put(pending)
-        return pending.future
+
+    # From here on the writer's thread.
 
     def _run(self) -> None:
         going = True
         while going:
             batch: list[_Pending] = []
             with contextlib.suppress(queue.Empty):
-                item = self._queue.get(timeout=PROBE_SECONDS if self._kept else None)
+                item = self._queue.get(timeout=None if self._health.ok else PROBE_SECONDS)
                 while True:
                     if item is None:
                         going = False
@@ -166,25 +179,41 @@ class Journal:
                     if len(batch) >= MAX_BATCH:
                         break
                     item = self._queue.get_nowait()
-            self._handle([pending for pending in batch if pending.future.set_running_or_notify_cancel() or pending.keep])
+            try:
+                self._handle([pending for pending in batch if pending.future.set_running_or_notify_cancel() or pending.keep])
+            except Exception as error:
+                # Whatever it is, those who wait must hear of it, and this thread must live on.
+                _log.exception("the journal's writer failed")
+                left = [pending for pending in batch if not pending.future.done()]
+                self._refuse(left, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
 
     def _handle(self, batch: list[_Pending]) -> None:
-        if self._kept:
-            self._write_kept()
-        must = [pending for pending in batch if pending.keep]
-        may = [pending for pending in batch if not pending.keep]
-        # Entries that must be written also go into a journal whose damage nobody has acknowledged; the others do not.
+        if not self._health.ok:
+            self._probe()
+        drafted = [pending for pending in batch if self._draft(pending) is not None]
+        # What must be written also goes into a journal whose damage nobody has acknowledged; nothing else does.
         if self._store.damage is None:
-            self._write(batch, despite_damage=False)
+            self._write(drafted, despite_damage=False)
         else:
-            self._write(must, despite_damage=True)
-            self._write(may, despite_damage=False)
+            self._write([pending for pending in drafted if pending.keep], despite_damage=True)
+            self._write([pending for pending in drafted if not pending.keep], despite_damage=False)
 
-    def _write(self, batch: list[_Pending], *, despite_damage: bool) -> None:
+    def _draft(self, pending: _Pending) -> Draft | None:
+        try:
+            pending.draft = draft(pending.event, pending.moment, redactor=self._redactor, program=self._program)
+        except Exception as error:
+            _log.exception("an event could not be made into an entry")
+            _resolve(
+                pending.future,
+                JournalUnavailable(f"{pending.event.event} can't be recorded", f"{type(error).__name__}: {error}."),
+            )
+        return pending.draft
+
+    def _write(self, batch: Sequence[_Pending], *, despite_damage: bool) -> None:
         if not batch:
             return
         try:
-            receipts = self._store.append([pending.draft for pending in batch], despite_damage=despite_damage)
+            receipts = self._store.append([pending.draft for pending in batch if pending.draft], despite_damage=despite_damage)
         except JournalUnavailable as error:
             must = [pending for pending in batch if pending.keep]
             if must and self._store.damage is not None and not despite_damage:
@@ -194,48 +223,59 @@ class Journal:
             else:
                 self._refuse(batch, error)
             return
-        except Exception as error:
-            # Whatever it is, those who wait must hear of it, and this thread must live on.
-            _log.exception("the journal's writer failed")
-            self._refuse(batch, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
-            return
         self._look()
         for pending, receipt in zip(batch, receipts, strict=True):
             _resolve(pending.future, receipt)
 
-    def _refuse(self, batch: list[_Pending], error: JournalUnavailable) -> None:
+    def _refuse(self, batch: Sequence[_Pending], error: JournalUnavailable) -> None:
         for pending in batch:
-            if pending.keep:
+            if pending.keep and pending.draft is not None:
                 pending.draft.late = True
                 self._kept.append(pending.draft)
-        self._health = JournalHealth(ok=False, detail=str(error), pending=len(self._kept))
+            else:
+                self._refused += 1
+        self._degrade(error)
         for pending in batch:
             _resolve(pending.future, error)
 
-    def _write_kept(self) -> None:
-        facts: dict[str, Json] = {"from": self._kept[0].timestamp, "to": self._kept[-1].timestamp, "count": len(self._kept)}
-        back = draft(
-            Event(event=DEGRADED_EVENT, user="", data=facts), clock=self._clock, redactor=self._redactor, program=self._program
-        )
+    def _probe(self) -> None:
+        """Try whether the journal can be written again; if so, first what was kept, after a note of the gap."""
         try:
-            self._store.append([back, *self._kept], despite_damage=True)
+            self._store.look()
+            if self._degraded_since is not None and (self._kept or self._store.damage is None):
+                facts: dict[str, Json] = {
+                    "from": self._degraded_since,
+                    "to": Moment.of(self._clock).stamp,
+                    "count": len(self._kept),
+                    "refused": self._refused,
+                }
+                event = Event(event=DEGRADED_EVENT, user="", data=facts)
+                gap = draft(event, Moment.of(self._clock), redactor=self._redactor, program=self._program)
+                self._store.append([gap, *self._kept], despite_damage=True)
+                self._kept.clear()
+                self._degraded_since, self._refused = None, 0
         except JournalUnavailable as error:
-            self._health = JournalHealth(ok=False, detail=str(error), pending=len(self._kept))
-            return
-        self._kept.clear()
-        self._look()
+            self._degrade(error)
+        else:
+            self._look()
+
+    def _degrade(self, error: JournalUnavailable) -> None:
+        if self._store.damage is None and self._degraded_since is None:
+            self._degraded_since = Moment.of(self._clock).stamp
+        self._health = JournalHealth(ok=False, detail=str(error), pending=len(self._kept))
 
     def _look(self) -> None:
         damage = self._store.damage
+        self._id = self._store.id or self._id
         if damage is not None:
             detail = f"{damage.segment} is damaged at entry {damage.seq}: see `quarterdeck journal verify`"
             self._health = JournalHealth(ok=False, detail=detail, pending=len(self._kept))
-        elif self._store.id:
-            self._health = JournalHealth(ok=True, pending=len(self._kept))
+        elif self._degraded_since is None:
+            self._health = JournalHealth(ok=True)
 
 
 def _resolve(future: "Future[Receipt]", result: Receipt | JournalUnavailable) -> None:
-    if future.cancelled():
+    if future.done():
         return
     if isinstance(result, Receipt):
         future.set_result(result)

@@ -111,7 +111,7 @@ def journal_id(directory: Path, *, disk: "Disk") -> str:
 class Disk:
     """Writes and flushes. One object, so that a test can stand in for a failing disk."""
 
-    def write(self, descriptor: int, content: bytes) -> int:
+    def write(self, descriptor: int, content: memoryview) -> int:
         return os.write(descriptor, content)
 
     def sync(self, descriptor: int) -> None:
@@ -133,8 +133,7 @@ def write_all(descriptor: int, content: bytes, disk: Disk) -> None:
     """Write all of ``content``, however little the disk takes at a time."""
     view = memoryview(content)
     while view:
-        written = disk.write(descriptor, bytes(view) if len(view) < len(content) else content)
-        view = view[written:]
+        view = view[disk.write(descriptor, view) :]
 
 
 def write_whole(path: Path, content: bytes, *, disk: Disk) -> None:

@@ -6,13 +6,14 @@ lock first reads what others have added since.
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from services.audit.entry import Draft, draft
+from services.audit.entry import Draft, Moment, draft
 from services.audit.event import Event, JournalUnavailable, Receipt
 from services.audit.line import FORMAT, GENESIS, chain, line, scan, segment_name
 from services.audit.place import Disk, journal_id, locked, open_lock, prepare, unavailable, write_all, write_whole
@@ -24,6 +25,7 @@ from services.redaction import Redactor
 MAX_SEGMENT = 64 * 1024 * 1024
 MAX_SEGMENT_AGE = 24 * 3600.0
 _SEAL_ROOM = 4096
+SEGMENT = re.compile(r"[0-9]{12}\.jsonl")
 
 SEGMENT_EVENT = "journal.segment"
 SEALED_EVENT = "journal.sealed"
@@ -91,7 +93,7 @@ class Store:
 
         While damage stands unacknowledged only ``despite_damage`` writes (rollbacks, and the acknowledgement itself).
         """
-        if self._lock < 0:
+        if not self.id:
             self.open()
         try:
             with locked(self._lock, self.directory):
@@ -100,10 +102,23 @@ class Store:
                     raise _damaged(tail.damage)
                 return self._append(drafts)
         except OSError as error:
-            self._forget()
+            # Whatever is wrong with the files, the next attempt begins from nothing.
+            self.close()
+            raise unavailable(self.directory, error) from error
+
+    def look(self) -> None:
+        """See where the chain stands without writing: another process may have acknowledged the damage."""
+        if not self.id:
+            self.open()
+        try:
+            with locked(self._lock, self.directory):
+                self._refresh()
+        except OSError as error:
+            self.close()
             raise unavailable(self.directory, error) from error
 
     def close(self) -> None:
+        self.id = ""
         self._forget()
         if self._lock >= 0:
             os.close(self._lock)
@@ -156,13 +171,12 @@ class Store:
         return self._tail
 
     def _segments(self) -> list[Path]:
-        return sorted(self.directory.glob("seg/[0-9]*.jsonl"))
+        return sorted(path for path in (self.directory / "seg").iterdir() if SEGMENT.fullmatch(path.name))
 
     def _refresh(self) -> _Tail:
         """Where the chain stands now, whoever moved it."""
-        names = [
-            entry.name for entry in os.scandir(self.directory / "seg") if entry.name.endswith(".jsonl") and entry.name[0] != "."
-        ]
+        with os.scandir(self.directory / "seg") as listing:
+            names = [found.name for found in listing if SEGMENT.fullmatch(found.name)]
         tail = self._tail
         if tail and names and max(names) == tail.path.name:
             found = os.stat(tail.path)
@@ -213,7 +227,7 @@ class Store:
         header = _header(content)
         if header is None:
             if b"\n" in content.rstrip(b"\0"):
-                return self._go_on_after(path, content, GENESIS, first_seq - 1, None)
+                return self._go_on_after(path, content, 0, self._hash_before(path), first_seq - 1)
             # Segments are put in place complete: without even a header line nothing acknowledged can have been in it.
             self._keep_torn(path, content, 0)
             path.unlink()
@@ -230,7 +244,7 @@ class Store:
         data = header.get("data") or {}
         found = scan(content, str(data.get("prev_hash", GENESIS)), first_seq - 1)
         if found.rest and not found.torn:
-            return self._go_on_after(path, content, found.last_hash, found.last_seq, data.get("damage"))
+            return self._go_on_after(path, content, found.valid_bytes, found.last_hash, found.last_seq)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         created = datetime.fromisoformat(str(header["timestamp"])).timestamp()
         tail = _Tail(descriptor, path, found.valid_bytes, found.last_seq, found.last_hash, created)
@@ -266,21 +280,23 @@ class Store:
         write_whole(self.directory / "torn" / name, rest, disk=self._disk)
         return name
 
-    def _go_on_after(self, path: Path, content: bytes, last_hash: str, last_seq: int, earlier: Json) -> _Tail:
+    def _go_on_after(self, path: Path, content: bytes, good_bytes: int, good_hash: str, good_seq: int) -> _Tail:
         """A new segment after a damaged one, which stays as it is. Its header names the last good hash and the bad file."""
-        lost = content.count(b"\n", sum(len(part) + 1 for part in content.split(b"\n")[: last_seq - int(path.stem) + 1]))
-        damage = Damage(segment=path.name, seq=last_seq + 1, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        rest = content[good_bytes:]
+        damage = Damage(segment=path.name, seq=good_seq + 1, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         path.chmod(0o400)
-        return self._create(
-            last_hash,
-            last_seq + max(lost, 1) + 2,
-            {
-                "prev_segment": path.name,
-                "prev_segment_sha256": damage.sha256,
-                "damage": msgspec.to_builtins(damage),
-                **({"earlier_damage": earlier} if earlier else {}),
-            },
-        )
+        facts = {"prev_segment": path.name, "prev_segment_sha256": damage.sha256, "damage": msgspec.to_builtins(damage)}
+        # The numbers of the lines that can't be trusted any more are not given out again.
+        return self._create(good_hash, good_seq + rest.count(b"\n") + (not rest.endswith(b"\n")) + 1, facts)
+
+    def _hash_before(self, path: Path) -> str:
+        """The last good hash of the segment before ``path``."""
+        earlier = [segment for segment in self._segments() if segment.name < path.name]
+        if not earlier:
+            return GENESIS
+        content = earlier[-1].read_bytes()
+        facts = (_header(content) or {}).get("data") or {}
+        return scan(content, str(facts.get("prev_hash", GENESIS)), int(earlier[-1].stem) - 1).last_hash
 
     def _rotate(self, tail: _Tail) -> _Tail:
         """Seal ``tail`` and begin the next segment."""
@@ -292,8 +308,9 @@ class Store:
             except _SyncFailed as failed:
                 return self._replace(tail, failed)
             self._advance(tail, len(content), receipts)
-        os.fchmod(tail.descriptor, 0o400)
-        return self._next(tail, {})
+        made = self._next(tail, {})
+        tail.path.chmod(0o400)
+        return made
 
     def _replace(self, tail: _Tail, failed: "_SyncFailed") -> _Tail:
         """Leave a file whose sync failed; what was not acknowledged is cut from it as far as the disk allows."""
@@ -326,7 +343,8 @@ class Store:
         return tail
 
     def _own(self, event: str, data: dict[str, Json]) -> Draft:
-        return draft(Event(event=event, user="", data=data), clock=self._clock, redactor=self._redactor, program=self._program)
+        happened = Event(event=event, user="", data=data)
+        return draft(happened, Moment.of(self._clock), redactor=self._redactor, program=self._program)
 
     def _forget(self) -> None:
         if self._tail is not None:
