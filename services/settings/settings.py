@@ -47,7 +47,7 @@ class Settings(Section):
         min_length=1, description="one or more of dev, staging, canary, production"
     )
     policy: Policies = Policies()
-    people: tuple[PersonField, ...] = ()
+    people: tuple[PersonField, ...] = Field(default=(), description="a list of {name, login, ticket_account}")
     tickets: Tickets | None = None
     metrics: Metrics = Metrics()
     probes: Probes = Probes()
