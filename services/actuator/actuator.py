@@ -82,7 +82,8 @@ class Actuator:
         account = self._account(rollout, rollback=rollback)
         command = f"claim {' '.join(str(ref) for ref in objects)} for epoch {hold.epoch}"
         told_objects: list[Json] = [named(ref) for ref in objects]
-        ref_id = await account.intent(command, {"objects": told_objects, "epoch": hold.epoch, "step_name": "claim"})
+        facts: dict[str, Json] = {"objects": told_objects, "epoch": hold.epoch, "step_name": "claim"}
+        ref_id = await account.intent(command, facts)
         started = self._clock.monotonic()
         claimed: dict[ObjectRef, dict[str, Json]] = {}
         created: list[Json] = []
@@ -94,12 +95,12 @@ class Actuator:
                 if new:
                     created.append(named(ref))
         except QuarterdeckError as error:
-            data: dict[str, Json] = {"claimed": [named(ref) for ref in claimed], "created": created, "error": str(error)}
+            data: dict[str, Json] = {**facts, "claimed": [named(ref) for ref in claimed], "created": created, "error": str(error)}
             await account.outcome(command, ref_id, _outcome_of(error), data)
             raise
         took = round((self._clock.monotonic() - started) * 1000, 1)
         await account.outcome(
-            command, ref_id, "ok", {"claimed": [named(ref) for ref in claimed], "created": created, "milliseconds": took}
+            command, ref_id, "ok", {**facts, "claimed": [named(ref) for ref in claimed], "created": created, "milliseconds": took}
         )
         return claimed
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from services.model.objects import Json, ObjectRef
 from services.model.release import Release, Strategy, Target, Tier
-from services.model.rollout import Driver, Rollout
+from services.model.rollout import Driver, Record, Rollout
 from services.model.steps import Plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,6 +35,25 @@ def rollout(
     )
     release = Release(service=service, version="v2.15.0", target=target(namespace), strategy=Strategy.CANARY, ticket="CHG-4821")
     return Rollout(id=id, release=release, plan=plan, operator="jane", created=created, driver=driver(), epoch=epoch)
+
+
+def record(id: str = "r1", *, finished: datetime = NOW, service: str = "payment-service") -> Record:
+    return Record(
+        rollout=id,
+        service=service,
+        version="v2.15.0",
+        previous_version="v2.14.1",
+        environment="staging",
+        tier="staging",
+        strategy="canary",
+        outcome="rolled_back",
+        restored=True,
+        operator="jane",
+        finished=finished,
+        journal_id="j1",
+        journal_seq=7,
+        journal_hash="ab" * 32,
+    )
 
 
 def deployment(
