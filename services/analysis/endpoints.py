@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import httpx
 
-from services.model.errors import Unavailable
+from services.model.errors import QuarterdeckError, Unavailable
 
 MOST_BYTES = 4 * 1024 * 1024
 """The longest body that is read."""
@@ -58,7 +58,7 @@ class Proxied:
     async def reachable(self) -> bool:
         try:
             await self._connection.latency()
-        except Unavailable:
+        except QuarterdeckError:
             return False
         return True
 

@@ -8,7 +8,7 @@ import msgspec
 from services.analysis.endpoints import Endpoint, NoAnswer, Proxied, Proxy, Templated
 from services.analysis.scrape import CONCURRENCY
 from services.analysis.targets import PodTarget
-from services.model.errors import Forbidden, NotFound, Throttled, Unavailable
+from services.model.errors import Forbidden, Invalid, NotFound, QuarterdeckError, Throttled
 from services.settings import Probes
 
 TIMEOUT = 3.0
@@ -64,7 +64,7 @@ class HealthProbe:
     async def probe(self, pods: Sequence[PodTarget]) -> tuple[HealthHistory, ...]:
         """Ask every pod once."""
         answers = await asyncio.gather(*(self._ask(pod) for pod in pods))
-        silent = any(isinstance(answer, Unavailable) for answer in answers)
+        silent = any(isinstance(answer, QuarterdeckError) for answer in answers)
         reachable = await self._endpoint.reachable() if silent else True
         self._histories = {
             pod.name: self._histories.get(pod.name, HealthHistory(pod=pod.name)).after(
@@ -77,20 +77,20 @@ class HealthProbe:
     async def close(self) -> None:
         await self._endpoint.close()
 
-    async def _ask(self, pod: PodTarget) -> int | Unavailable:
+    async def _ask(self, pod: PodTarget) -> int | QuarterdeckError:
         async with self._slots:
             try:
                 async with asyncio.timeout(self._timeout):
                     return (await self._endpoint.get(pod.namespace, pod.name, self._path, timeout=self._timeout))[0]
             except TimeoutError:
                 return NoAnswer(f"{pod.name} did not answer within {self._timeout:g} s")
-            except Unavailable as error:
+            except QuarterdeckError as error:
                 return error
 
 
-def _result(answer: int | Unavailable, *, reachable: bool) -> ProbeResult:
+def _result(answer: int | QuarterdeckError, *, reachable: bool) -> ProbeResult:
     """Silence is the pod's only where the way to it works."""
     if isinstance(answer, int):
         return ProbeResult(answer == 200, f"answered {answer}")
-    unsaid = isinstance(answer, Forbidden | NotFound | Throttled) or not reachable
+    unsaid = isinstance(answer, Forbidden | Invalid | NotFound | Throttled) or not reachable
     return ProbeResult(None if unsaid else False, str(answer))

@@ -7,7 +7,7 @@ import msgspec
 
 from services.analysis.endpoints import Endpoint, Proxied, Proxy, Templated
 from services.clock import Clock
-from services.model.errors import Unavailable
+from services.model.errors import QuarterdeckError
 from services.model.steps import SmokeCheck
 from services.settings import Smoke
 
@@ -49,7 +49,7 @@ class SmokeRunner:
         except TimeoutError:
             detail = f"GET {check.path} had no answer within {check.timeout:g} s"
             return SmokeResult(check=check, passed=False, detail=detail, seconds=self._clock.monotonic() - began)
-        except Unavailable as error:
+        except QuarterdeckError as error:
             return SmokeResult(check=check, passed=None, detail=str(error), seconds=self._clock.monotonic() - began)
         seconds = self._clock.monotonic() - began
         if status != check.status:

@@ -10,7 +10,7 @@ from support.clock import ManualClock
 from services.analysis import DirectScrape, HealthProbe, PodReading, PodTarget, SmokeRunner, Unreadable, target_of
 from services.analysis.endpoints import Proxied, Templated
 from services.cluster.objects import Container, Meta, Pod, PodSpec, Resources
-from services.model.errors import Forbidden, NotFound, Unavailable
+from services.model.errors import Forbidden, Invalid, NotFound, Unavailable
 from services.model.steps import SmokeCheck
 from services.settings import Metrics, Probes, Smoke
 
@@ -149,6 +149,7 @@ async def test_through_the_proxy_of_the_api_server():
         (Unavailable("the pod does not answer"), True, 3),
         (Unavailable("the API server is away"), False, 0),
         (Forbidden("no right to proxy"), True, 0),
+        (Invalid("no such port"), True, 0),
         (NotFound("the pod is gone"), True, 0),
     ],
 )
