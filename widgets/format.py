@@ -5,16 +5,17 @@ import math
 UNKNOWN = "?"
 
 
-def _known(value: float | None) -> float | None:
+def known(value: float | None) -> float | None:
+    """``value``, or ``None`` where it is no number that could be shown (infinite or not a number)."""
     return None if value is None or not math.isfinite(value) else value
 
 
 def age(seconds: float | None) -> str:
     """How old something is: ``2s``, ``4m``, ``3h``, ``12d``. A clock that is a little ahead counts as now."""
-    known = _known(seconds)
-    if known is None:
+    number = known(seconds)
+    if number is None:
         return UNKNOWN
-    whole = max(0, int(known))
+    whole = max(0, int(number))
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if whole >= size * (2 if unit == "d" else 1):
             return f"{whole // size}{unit}"
@@ -23,13 +24,13 @@ def age(seconds: float | None) -> str:
 
 def seconds(value: float | None) -> str:
     """A duration: ``0.4s``, ``4.1s``, ``48s``, ``6m 11s``, ``2h 03m``."""
-    known = _known(value)
-    if known is None:
+    number = known(value)
+    if number is None:
         return UNKNOWN
-    known = max(0.0, known)
-    if known < 9.95:
-        return f"{known:.1f}s"
-    whole = round(known)
+    number = max(0.0, number)
+    if number < 9.95:
+        return f"{number:.1f}s"
+    whole = round(number)
     if whole < 60:
         return f"{whole}s"
     minutes, rest = divmod(whole, 60)
@@ -41,10 +42,10 @@ def seconds(value: float | None) -> str:
 
 def countdown(value: float | None) -> str:
     """Time left: ``01:48``, from an hour on ``1:02:03``. Rounded up, so that ``00:00`` means it is over."""
-    known = _known(value)
-    if known is None:
+    number = known(value)
+    if number is None:
         return "--:--"
-    whole = max(0, math.ceil(known))
+    whole = max(0, math.ceil(number))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
@@ -52,10 +53,9 @@ def countdown(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """A share (0-1) with as many digits as it deserves: ``0%``, ``0.05%``, ``1.8%``, ``5%``, ``41%``; ``<0.01%`` is not 0."""
-    known = _known(share)
-    if known is None:
+    value = known(None if share is None else share * 100)
+    if value is None:
         return UNKNOWN
-    value = known * 100
     size = abs(value)
     if abs(value - round(value)) < 1e-9:
         return f"{round(value)}%"
@@ -75,28 +75,28 @@ def weight(value: int | None) -> str:
 
 def count(value: float | None) -> str:
     """A number of things: ``0``, ``812``, ``12.3k``, ``4.1M``."""
-    known = _known(value)
-    if known is None:
+    number = known(value)
+    if number is None:
         return UNKNOWN
-    if abs(known) < 999.5:
-        return f"{known:.0f}"
+    if abs(number) < 999.5:
+        return f"{number:.0f}"
     for unit, size in (("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)):
-        scaled = known / size
+        scaled = number / size
         if abs(scaled) < 99.95:
             return f"{scaled:.1f}{unit}"
         if abs(scaled) < 999.5:
             return f"{scaled:.0f}{unit}"
-    return f"{known:.1e}"
+    return f"{number:.1e}"
 
 
 def size(value: float | None) -> str:
     """Bytes in binary units: ``512 B``, ``1.5 GiB``."""
-    known = _known(value)
-    if known is None:
+    number = known(value)
+    if number is None:
         return UNKNOWN
-    if abs(known) < 1023.5:
-        return f"{known:.0f} B"
-    scaled = known
+    if abs(number) < 1023.5:
+        return f"{number:.0f} B"
+    scaled = number
     for unit in ("KiB", "MiB", "GiB", "TiB"):
         scaled /= 1024
         if abs(scaled) < 99.95:
@@ -108,17 +108,17 @@ def size(value: float | None) -> str:
 
 def milliseconds(value: float | None) -> str:
     """A latency, given in seconds: ``0.4ms``, ``48ms``, ``1.25s``."""
-    known = _known(value)
-    if known is None:
+    number = known(value)
+    if number is None:
         return UNKNOWN
-    ms = known * 1000
+    ms = number * 1000
     if abs(ms) < 0.05:
         return "0ms"
     if abs(ms) < 9.95:
         return f"{ms:.1f}ms"
     if abs(ms) < 999.5:
         return f"{ms:.0f}ms"
-    return f"{known:.2f}s" if abs(known) < 9.995 else f"{known:.0f}s"
+    return f"{number:.2f}s" if abs(number) < 9.995 else f"{number:.0f}s"
 
 
 def bare(value: float | None, unit: str) -> str:
@@ -131,11 +131,12 @@ _UNITS = {"share": percent, "ratio": percent, "s": milliseconds, "seconds": mill
 
 def reading(value: float | None, unit: str) -> str:
     """A value in its unit: ``share`` (0-1), ``%``, ``s`` (a latency in seconds), ``ms``, ``bytes``, or things counted."""
-    if _known(value) is None:
+    number = known(value)
+    if number is None:
         return UNKNOWN
-    if value is not None and unit == "%":
-        return percent(value / 100)
-    if value is not None and unit == "ms":
-        return milliseconds(value / 1000)
-    known = _UNITS.get(unit)
-    return known(value) if known is not None else f"{count(value)} {unit}"
+    if unit == "%":
+        return percent(number / 100)
+    if unit == "ms":
+        return milliseconds(number / 1000)
+    in_unit = _UNITS.get(unit)
+    return in_unit(number) if in_unit is not None else f"{count(number)} {unit}"

@@ -6,7 +6,10 @@ A widget's drawing is a tuple of lines, a line a tuple of spans ``(text, tone)``
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 
+from rich.color import Color
+from rich.color_triplet import ColorTriplet
 from rich.segment import Segment
 from rich.style import Style
 from textual.content import Content
@@ -45,7 +48,7 @@ _RULES = {
     Tone.WARN: "color: $text-warning; text-style: bold;",
     Tone.BAD: "color: $text-error; text-style: bold;",
     Tone.ALARM: "color: $text-error; text-style: bold reverse;",
-    Tone.ACCENT: "color: $text-accent; text-style: bold;",
+    Tone.ACCENT: "color: $text-primary; text-style: bold;",
     Tone.CANARY: "color: $text-accent;",
     Tone.STABLE: "color: $text-primary;",
 }
@@ -54,6 +57,12 @@ _RULES = {
 def tone_css(widget: str) -> str:
     """The rules that give the tones their colours inside ``widget`` (a CSS type name)."""
     return "\n".join(f"{widget} > .tone--{tone.value} {{ {rule} }}" for tone, rule in _RULES.items())
+
+
+LEGIBLE = 4.5
+"""The least contrast of words on their background (WCAG 2.2, level AA)."""
+
+_BLACK, _WHITE = ColorTriplet(0, 0, 0), ColorTriplet(255, 255, 255)
 
 
 def plain(line: Line) -> str:
@@ -110,11 +119,40 @@ def joined(parts: Iterable[Line], separator: Span) -> Line:
 
 def strip(widget: Widget, line: Line, width: int, over: Style | None = None) -> Strip:
     """``line`` as the strip that ``widget`` draws, padded to ``width``; ``over`` is laid over every style (a cursor)."""
+    # the colour of the words stays: a cursor must not hide what is bad
+    paper = None if over is None else Style(bgcolor=over.bgcolor, bold=over.bold or None)
     segments = []
     for text, tone in fill(line, width):
-        style = widget.get_component_rich_style(f"tone--{tone}", partial=over is not None)
-        segments.append(Segment(text, over + style if over is not None else style))
+        style = widget.get_component_rich_style(f"tone--{tone}")
+        segments.append(Segment(text, legible(style if paper is None else style + paper)))
     return Strip(segments, width)
+
+
+def _luminance(color: ColorTriplet) -> float:
+    linear = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in color.normalized)
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: ColorTriplet, other: ColorTriplet) -> float:
+    """The contrast ratio of two colours, 1 to 21 (WCAG 2.2, relative luminance)."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@lru_cache(maxsize=512)
+def legible(style: Style) -> Style:
+    """``style`` with its colour moved towards black or white until it can be read on its background, whatever the theme.
+
+    Terminal colours (ANSI) stay as they are: only the terminal knows how they look."""
+    if style.color is None or style.bgcolor is None or style.color.triplet is None or style.bgcolor.triplet is None:
+        return style
+    color, ground = style.color.triplet, style.bgcolor.triplet
+    pole = min((_BLACK, _WHITE), key=lambda end: -contrast(end, ground))
+    for part in range(11):
+        mixed = ColorTriplet(*(round(own + (end - own) * part / 10) for own, end in zip(color, pole, strict=True)))
+        if contrast(mixed, ground) >= LEGIBLE:
+            return style if part == 0 else style + Style(color=Color.from_triplet(mixed))
+    return style + Style(color=Color.from_triplet(pole))
 
 
 def title(text: str) -> Content:

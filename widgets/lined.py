@@ -26,7 +26,7 @@ class Lined(ScrollView, can_focus=True):
         scrollbar-size-vertical: 1;
     }
     Lined > .lined--cursor { background: $foreground 8%; }
-    Lined:focus > .lined--cursor { background: $accent 30%; text-style: bold; }
+    Lined:focus > .lined--cursor { background: $primary 35%; text-style: bold; }
     """ + ink.tone_css("Lined")
 
     BINDINGS: ClassVar[list[BindingType]] = [

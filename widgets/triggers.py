@@ -25,19 +25,20 @@ def _verdict(reading: TriggerReading) -> tuple[str, str, Tone]:
     signs = glyphs.current()
     if reading.fired:
         return signs.bad, "FIRED", Tone.ALARM
-    if reading.value is None:
+    if figures.known(reading.value) is None:
         return signs.unknown, "unknown", Tone.WARN
-    if reading.value > reading.limit:
+    if reading.value is not None and reading.value > reading.limit:
         return signs.warning, "over", Tone.WARN
     return signs.ok, "ok", Tone.GOOD
 
 
 def _bar(reading: TriggerReading, tone: Tone) -> Line:
     signs = glyphs.current()
-    if reading.value is None:
+    value = figures.known(reading.value)
+    if value is None:
         return ((signs.gap * _BAR, Tone.MUTED),)
-    share = reading.value / reading.limit if reading.limit > 0 else float(reading.value > 0)
-    full = max(0, min(_BAR, round(share * _BAR)))
+    share = min(1.0, value / reading.limit) if reading.limit > 0 else float(value > 0)
+    full = max(0, round(share * _BAR))
     return ((signs.bar_full * full, tone), (signs.bar_empty * (_BAR - full), Tone.MUTED))
 
 

@@ -72,7 +72,8 @@ def _plot(series: Series, width: int, height: int, start: float, end: float, top
     distances = [later[0] - earlier[0] for earlier, later in itertools.pairwise(points)]
     longest = median(distances) * _GAP_FACTOR if distances else 0.0
     before: tuple[float, int, int] | None = None
-    for at, value in points:
+    for at, raw in points:
+        value = figures.known(raw)
         if value is None:
             before = None
             continue
@@ -106,7 +107,9 @@ def _legend(chart: Chart, top: float, width: int) -> Line:
 
 def draw_chart(chart: Chart, width: int, height: int) -> Lines:
     """The chart on ``height`` lines: legend, plot, time axis."""
-    values = [value for series in chart.series for _, value in series.points if value is not None]
+    values = [
+        value for series in chart.series for _, value in series.points if figures.known(value) is not None and value is not None
+    ]
     times = [at for series in chart.series for at, _ in series.points]
     top = top_of(values, chart.limit)
     legend = _legend(chart, top, width)
@@ -114,7 +117,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> Lines:
     if rows < 1 or columns < 4:
         return (legend,)
     if not times:
-        return (legend, *(((),) * (rows // 2)), (("no data yet", Tone.MUTED),), *(((),) * (rows - rows // 2)))
+        return (legend, *(((),) * (rows // 2)), ink.fit((("no data yet", Tone.MUTED),), width), *(((),) * (rows - rows // 2)))
     end = chart.now if chart.now is not None else max(times)
     start = end - chart.span if chart.span is not None else min(times)
     if end <= start:
@@ -124,7 +127,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> Lines:
     if chart.limit is not None and 0 <= chart.limit <= top:
         limit_row = rows - 1 - min(rows * 4 - 1, round(chart.limit / top * (rows * 4 - 1))) // 4
     lines = [(*_label(chart, top, row, rows, limit_row), *_row(chart, canvases, row, columns, limit_row)) for row in range(rows)]
-    return (legend, *lines, _time_axis(end - start, columns))
+    return (legend, *lines, ink.fit(_time_axis(end - start, columns), width))
 
 
 def _label(chart: Chart, top: float, row: int, rows: int, limit_row: int | None) -> Line:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from widgets import format as figures
 from widgets import glyphs
 from widgets.drawn import Drawn
 from widgets.ink import Line, Lines, Span, Tone
@@ -21,7 +22,7 @@ def spark(values: Sequence[float | None], width: int, limit: float | None = None
     """The newest ``width`` values as cells, the newest at the right edge. The scale begins at zero and reaches ``top``, or else
     the highest value shown. A value over ``limit`` is drawn as a sign of its own in alarm, whatever the scale."""
     signs = glyphs.current()
-    shown = list(values[-width:]) if width > 0 else []
+    shown = [figures.known(value) for value in values[-width:]] if width > 0 else []
     known = [value for value in shown if value is not None]
     highest = top if top is not None else max(known, default=0.0)
     spans: list[Span] = [(" " * (width - len(shown)), Tone.MUTED)]

@@ -39,7 +39,7 @@ class Grid(ScrollView, can_focus=True):
     }
     Grid > .grid--header { color: $text-muted; text-style: bold; }
     Grid > .grid--cursor { background: $foreground 8%; }
-    Grid:focus > .grid--cursor { background: $accent 30%; text-style: bold; }
+    Grid:focus > .grid--cursor { background: $primary 35%; text-style: bold; }
     """ + ink.tone_css("Grid")
 
     BINDINGS: ClassVar[list[BindingType]] = [
