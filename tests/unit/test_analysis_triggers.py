@@ -21,7 +21,7 @@ from services.analysis import (
 )
 from services.analysis.histogram import Histogram
 from services.analysis.probes import ProbeResult
-from services.analysis.triggers import CONSECUTIVE, SHARED_INCIDENT, is_shared_incident
+from services.analysis.triggers import SHARED_INCIDENT, is_shared_incident
 from services.model.rollout import Baseline, TriggerName, TriggerReading
 
 LIMITS = Limits()
@@ -390,7 +390,6 @@ def test_the_plainest_reason_comes_first_and_the_others_are_kept():
 def test_readings_survive_the_checkpoint():
     found = evaluate(LIMITS, fed([(10, 1, 0)]), baseline=None, exposed_at=None, now=10.0)
     assert msgspec.json.decode(msgspec.json.encode(found), type=tuple[TriggerReading, ...]) == found
-    assert CONSECUTIVE == 3
 
 
 def test_a_baseline_of_too_few_requests_has_no_p99():

@@ -1,6 +1,5 @@
 """Plans of the rolling and canary strategies: what they change, in which order, and when they refuse."""
 
-import copy
 import shlex
 
 import msgspec
@@ -24,8 +23,7 @@ from services.model.steps import (
 )
 from services.settings import CanaryPlan, CanaryStep, Environment, Settings
 from services.strategies import ServiceState, clone, compile_plan
-from services.strategies.draft import Draft, differences
-from services.strategies.images import parse
+from services.strategies.draft import Draft
 
 IMAGE = "/spec/template/spec/containers/0/image"
 STABLE = ObjectRef("Deployment", "production", "pay")
@@ -339,55 +337,6 @@ def test_containers_that_could_all_be_meant_are_named():
     with pytest.raises(Rejected) as refused:
         compile_plan(release(Strategy.ROLLING), state(stable=body), settings())
     assert "web (shop/web:v1), worker (shop/worker:v1)" in refused.value.accepted
-
-
-@given(
-    registry=st.sampled_from(["", "localhost:5000/", "ghcr.io/", "10.0.0.1:443/a/"]),
-    name=st.from_regex(r"[a-z][a-z0-9-]{0,8}(/[a-z][a-z0-9-]{0,8})?", fullmatch=True),
-    tag=st.from_regex(r"(v?[0-9][A-Za-z0-9._-]{0,8})?", fullmatch=True),
-    digest=st.sampled_from(["", "sha256:" + "a" * 64]),
-)
-def test_image_references_come_apart_and_together(registry, name, tag, digest):
-    reference = f"{registry}{name}" + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
-    image = parse(reference)
-    assert (image.repository, image.tag, image.digest) == (registry + name, tag, digest)
-
-
-def test_a_clone_differs_by_name_labels_images_and_replicas_alone():
-    source = deployment()
-    before = copy.deepcopy(source)
-    body = clone(source, "pay-canary", images={"pay": "r/pay:v2"}, labels={"track": "canary"}, replicas=0)
-    assert source == before
-    assert body["metadata"] == {"name": "pay-canary", "namespace": "production", "labels": {"app": "pay", "track": "canary"}}
-    assert {path for path, _, _ in differences(source["spec"], body["spec"])} == {
-        "/replicas",
-        "/selector/matchLabels/track",
-        "/template/metadata/labels/track",
-        "/template/spec/containers/0/image",
-    }
-    assert "status" not in body
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab/~0", max_size=2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~0", min_size=1, max_size=2), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def without_nulls(value):
-    if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-@given(old=json_values.map(without_nulls), new=json_values.map(without_nulls))
-def test_differences_played_on_the_old_value_give_the_new(old, new):
-    ref = STABLE
-    draft = Draft({ref: {"at": old}})
-    for path, _, value in differences(old, new, "/at"):
-        draft.set(ref, path, value)
-    assert draft.at(ref, "/at") == new
 
 
 def test_an_existing_canary_with_another_template_is_made_the_clone():
