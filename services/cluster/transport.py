@@ -254,8 +254,8 @@ class Transport:
             self._loading = None
 
     def _may_reload(self, refused: Credentials) -> bool:
-        """Whether a 401 is worth another try: somebody has loaded newer credentials, or it is time to load them again."""
-        if self._credentials is not refused:
+        """Whether a 401 is worth another try: newer credentials are here or on their way, or it is time to load them again."""
+        if self._credentials is not refused or self._stale:
             return True
         if self._clock.monotonic() - self._refused_at < _RELOAD_SECONDS:
             return False
