@@ -6,12 +6,13 @@ import argparse
 import asyncio
 import os
 from collections.abc import Iterable
+from functools import partial
 
 from textual import work
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from console.actions import BY_ID, Situation, actions_on
+from console.actions import Situation, actions_on
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
 from console.session import Session
@@ -29,7 +30,6 @@ class ConsoleApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     AUTO_FOCUS = None
-    BINDINGS = []
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class ConsoleApp(App[int]):
                 continue
             reason = action.guard(situation)
             text = f"{action.help} [not now: {reason}]" if reason else action.help
-            yield SystemCommand(f"{action.label}  ({action.shown_key})", text, lambda chosen=action.id: screen.action_act(chosen))  # type: ignore[misc]
+            yield SystemCommand(f"{action.label}  ({action.shown_key})", text, partial(screen.action_act, action.id))
 
     def leave(self) -> None:
         """Quit. Rollouts go on in their drivers; say which, and who watches them."""
@@ -107,7 +107,10 @@ class ConsoleApp(App[int]):
         message = None
         if live:
             names = ", ".join(f"{card.rollout.release.service} in {card.environment}" for card in live)
-            message = f"Still running in their own driver processes: {names}. Their triggers are watched there; `quarterdeck watch` follows them."
+            message = (
+                f"Still running in their own driver processes: {names}. "
+                "Their triggers are watched there; `quarterdeck watch` follows them."
+            )
         self.exit(int(ExitCode.DONE), message=message)
 
     # ---- what screens ask of the session
@@ -192,6 +195,3 @@ def run(arguments: argparse.Namespace) -> int:
     app = ConsoleApp(arguments)
     result = app.run()
     return int(app.return_code or 0) if result is None else int(result)
-
-
-__all__ = ["BY_ID", "ConsoleApp", "run"]

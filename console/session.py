@@ -235,10 +235,10 @@ class Session:
     async def checks(self, draft: Draft, confirmed: str | None = None) -> AsyncIterator[GateResult]:
         """Every gate's answer as it comes. Unconfirmed, the environment gate says what to type."""
         from services import gates
-        from services.integrations import ticket_system
+        from services.integrations import open_tickets
 
         context = self.context
-        tickets = ticket_system(context.settings, context.redactor, context.clock)
+        tickets = open_tickets(context.settings, redactor=context.redactor, clock=context.clock)
         try:
             async with contextlib.aclosing(
                 gates.stream(

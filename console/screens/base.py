@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from console.actions import BY_ID, Situation, actions_on
 from console.view import Picture, Selection
+from services.model.fleet import EnvironmentView
 from widgets.format import age
 from widgets.keybar import Key, KeyBar
 from widgets.statusbar import Part, StatusBar
@@ -90,9 +91,10 @@ class ConsoleScreen(Screen[None]):
         right: list[Part] = []
         for unsafe in attention(picture):
             left.append(Part(unsafe, "bad", 1))
-        right.append(
-            Part("● journal ok", "good", 3) if picture.journal_ok else Part(f"✖ journal: {picture.journal_detail}", "alarm")
-        )
+        if picture.journal_ok:
+            right.append(Part("● journal ok", "good", 3))
+        else:
+            right.append(Part(f"✖ journal: {picture.journal_detail}", "alarm"))
         if picture.read_only:
             right.append(Part("READ ONLY", "warn"))
         if picture.speed != 1:
@@ -168,11 +170,10 @@ def attention(picture: Picture) -> list[str]:
     asking = [card for card in picture.rollouts if card.rollout.phase.value == "needs_attention"]
     if asking:
         found.append(f"! {', '.join(sorted({card.rollout.release.service for card in asking}))} needs a person")
-    for view in picture.fleet.environments:
-        if not view.reachable:
-            found.append(
-                f"? {view.name} unreachable, seen {age(view.age_seconds)} ago"
-                if view.age_seconds is not None
-                else f"? {view.name} not reached yet"
-            )
+    found += [f"? {view.name} {last_seen(view)}" for view in picture.fleet.environments if not view.reachable]
     return [] if picture.connecting else found
+
+
+def last_seen(view: EnvironmentView) -> str:
+    """How old the picture of an environment is that can't be reached."""
+    return f"unreachable, last seen {age(view.age_seconds)} ago" if view.age_seconds is not None else "not reached yet"

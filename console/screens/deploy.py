@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -21,7 +23,14 @@ from widgets.format import seconds
 from widgets.text import sanitize
 from widgets.toast import toast
 
-FIELDS = ("environment", "service", "version", "strategy", "ticket")
+FORM = (
+    ("environment", "environment", "name it: no default"),
+    ("service", "service", "one of that environment"),
+    ("version", "version", "v1.2.3 or 1.2.3-rc.1"),
+    ("strategy", "strategy", "canary, rolling; empty: policy"),
+    ("ticket", "ticket", "CHG-1234"),
+)
+FIELDS = tuple(name for name, _, _ in FORM)
 
 
 class DeployScreen(ConsoleScreen):
@@ -50,45 +59,14 @@ class DeployScreen(ConsoleScreen):
         self._draft: Draft | None = None
         self._results: dict[GateName, GateResult] = {}
         self._choices: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-        self._problem = ""
+        self._asked: DeployRequest | None = None
 
     def body(self) -> ComposeResult:
         check = self.console.check_field
         with Horizontal(id="panes"):
             with VerticalScroll(id="form"):
-                yield Field(
-                    "environment",
-                    "environment",
-                    accepted="name it: there is no default",
-                    check=lambda value: check("environment", value),
-                    id="f-environment",
-                )
-                yield Field(
-                    "service",
-                    "service",
-                    value=self._selected.service,
-                    accepted="a service of that environment",
-                    check=lambda value: check("service", value),
-                    id="f-service",
-                )
-                yield Field(
-                    "version",
-                    "version",
-                    accepted="v1.2.3 or 1.2.3-rc.1",
-                    check=lambda value: check("version", value),
-                    id="f-version",
-                )
-                yield Field(
-                    "strategy",
-                    "strategy",
-                    accepted="canary or rolling; empty: what the policy says",
-                    choices=tuple(strategy.value for strategy in Strategy),
-                    check=lambda value: check("strategy", value),
-                    id="f-strategy",
-                )
-                yield Field(
-                    "ticket", "change ticket", accepted="CHG-1234", check=lambda value: check("ticket", value), id="f-ticket"
-                )
+                for name, label, accepted in FORM:
+                    yield Field(name, label, accepted=accepted, check=partial(check, name), id=f"f-{name}")
             with Horizontal(id="right"):
                 with VerticalScroll(id="checks"):
                     yield Static("CHECKLIST", classes="title", markup=False)
@@ -102,6 +80,8 @@ class DeployScreen(ConsoleScreen):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one(TypedConfirmation).block("the form is not complete")
+        self._field("strategy").set_choices(tuple(strategy.value for strategy in Strategy))
+        self._field("service").set_value(self._selected.service)
         self._field("environment").focus_input()
 
     def focus_body(self) -> None:
@@ -131,6 +111,10 @@ class DeployScreen(ConsoleScreen):
     @on(Field.Changed)
     def form_changed(self) -> None:
         """Anything typed voids the plan, the checklist and the confirmation at once; a new plan follows when the typing rests."""
+        request = self.request()
+        if request == self._asked:
+            return
+        self._asked = request
         self._draft = None
         self._results = {}
         self.query_one(PlanDiff).show(None)
@@ -225,7 +209,7 @@ class DeployScreen(ConsoleScreen):
     def service_known(self, event: Field.Changed) -> None:
         environment = self.console.picture.environment(self.console.canonical_environment(self._field("environment").value))
         if event.value and environment and event.value not in {service.name for service in environment.services}:
-            self._field("service").set_validity(Validity(False, f"not in {environment.name}"))
+            self._field("service").set_validity(Validity(False, f"not in {environment.name}"), of=event.value)
 
 
 def sentence_of(draft: Draft) -> str:
@@ -233,7 +217,8 @@ def sentence_of(draft: Draft) -> str:
     release, plan = draft.release, draft.plan
     total = sum(step.expected_seconds for step in plan.steps)
     text = (
-        f"{release.service} {plan.previous_version} → {release.version} in {release.target.environment}, {release.strategy.value}: "
+        f"{release.service} {plan.previous_version} → {release.version} in {release.target.environment}, "
+        f"{release.strategy.value}: "
         f"{len(plan.steps)} steps, about {seconds(total)}. A rollback takes about {seconds(plan.rollback_seconds)}."
     )
     return " ".join((text, *plan.notes))

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
-from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.base import ConsoleScreen, bindings_of, last_seen
 from console.view import Picture, RolloutCard, Selection
 from services.model.fleet import EnvironmentView, Health, ServiceView
 from services.model.rollout import Phase
@@ -72,10 +72,8 @@ def service_row(service: ServiceView, reachable: bool) -> Row:
 def rollout_row(card: RolloutCard, pace: float) -> Row:
     rollout = card.rollout
     mark, tone = phase_text(card)
-    if card.live and rollout.plan.steps:
-        at = f"{min(rollout.step + 1, len(rollout.plan.steps))}/{len(rollout.plan.steps)}"
-    else:
-        at = ""
+    total = len(rollout.plan.steps)
+    at = f"{min(rollout.step + 1, total)}/{total}" if card.live and total else ""
     due = countdown(rollout.next_at - pace) if card.live and rollout.next_at is not None else ""
     return Row(
         rollout.id,
@@ -199,18 +197,12 @@ class FleetScreen(ConsoleScreen):
             environments.select(self._environment)
         environments.apply(environment_row(view) for view in picture.fleet.environments)
         view = picture.environment(self._environment)
-        services.set_empty(
-            picture.failure
-            or (view.problem if view and view.problem else "connecting …" if picture.connecting else "no services")
-        )
-        services.apply(service_row(service, view.reachable) for service in (view.services if view else ()))
+        connecting = "connecting …" if picture.connecting else "no services"
+        services.set_empty((view.problem if view else "") or connecting)
+        services.apply([service_row(service, view.reachable) for service in view.services] if view else [])
         title = f"SERVICES · {self._environment}" if view else "SERVICES"
         if view and not view.reachable:
-            title += (
-                f"   ? last seen {age(view.age_seconds)} ago: {view.problem}"
-                if view.age_seconds is not None
-                else f"   ? {view.problem}"
-            )
+            title += f"   ? {last_seen(view)}: {view.problem}"
         self.query_one("#services-title", Static).update(title)
         rollouts.apply(rollout_row(card, picture.pace) for card in picture.rollouts)
         recent = picture.entries[-40:]

@@ -44,7 +44,8 @@ class HelpScreen(ModalScreen[None]):
 
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
-    HelpScreen > VerticalScroll { width: 90%; max-width: 130; height: auto; max-height: 90%; border: round $accent; padding: 1 2; background: $surface; }
+    HelpScreen > VerticalScroll { width: 90%; max-width: 130; height: auto;
+        max-height: 90%; border: round $accent; padding: 1 2; background: $surface; }
     """
 
     def __init__(self, screen: str, situation: Situation) -> None:

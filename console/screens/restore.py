@@ -17,7 +17,8 @@ class RestoreScreen(ModalScreen[bool]):
 
     DEFAULT_CSS = """
     RestoreScreen { align: center middle; }
-    RestoreScreen > VerticalScroll { width: 90%; max-width: 110; height: auto; max-height: 80%; border: round $warning; padding: 1 2; background: $surface; }
+    RestoreScreen > VerticalScroll { width: 90%; max-width: 110; height: auto;
+        max-height: 80%; border: round $warning; padding: 1 2; background: $surface; }
     """
 
     def __init__(self, preview: Preview) -> None:

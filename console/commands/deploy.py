@@ -1,0 +1,259 @@
+"""``quarterdeck deploy``: the guarded deploy without a screen. The same rooms as the console's, one document as the answer."""
+
+import argparse
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from services.model.errors import ExitCode, HeldByAnother, ObserverMode, QuarterdeckError, Rejected
+from services.model.release import DeployRequest
+
+if TYPE_CHECKING:
+    from console.context import Context
+    from services.cluster.connection import Connection
+    from services.cluster.inventory import Inventory
+    from services.model.gates import Checklist
+    from services.model.release import Release
+    from services.model.rollout import Rollout
+    from services.model.steps import Plan
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("deploy", parents=parents, help="deploy a version, guarded, and follow it to its end")
+    parser.add_argument("service", metavar="SERVICE")
+    parser.add_argument("version", metavar="VERSION")
+    parser.add_argument("-e", "--environment", metavar="ENV", default="", help="dev, staging, canary, production, or an alias")
+    parser.add_argument("-n", "--namespace", metavar="NAMESPACE", default="", help="where the environment has several")
+    parser.add_argument("--strategy", metavar="S", default="", help="rolling or canary (else the tier's default)")
+    parser.add_argument("--ticket", metavar="T", default=None, help="change ticket (else CHANGE_TICKET)")
+    parser.add_argument("--confirm", metavar="NAME", default=None, help="the environment's name, needed for production")
+    parser.add_argument("--dry-run", action="store_true", help="show plan and gates; change nothing anywhere")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit codes of the command line; on interruption the rollout goes on in its driver."""
+    from console import output
+    from services.model.rollout import Reason
+
+    request = DeployRequest(
+        service=args.service,
+        version=args.version,
+        environment=args.environment,
+        strategy=args.strategy,
+        ticket=args.ticket if args.ticket is not None else os.environ.get("CHANGE_TICKET", ""),
+        namespace=args.namespace,
+    )
+    try:
+        return asyncio.run(_deploy(args, request))
+    except QuarterdeckError as error:
+        output.problem(error)
+        if args.output == "json":
+            reason: Reason = output.reason_of(error)
+            output.document(output.rejected_deploy(request, reason))
+        return int(error.exit_code)
+
+
+async def _deploy(args: argparse.Namespace, request: DeployRequest) -> int:
+    from console.context import Context
+    from services.release import validate, validate_syntax
+    from services.rollout.service import read_state
+    from services.strategies import compile_plan
+
+    async with Context.open(args) as context:
+        candidate = validate_syntax(request, context.settings)
+        if context.read_only and not args.dry_run:
+            raise ObserverMode(
+                "Read-only: nothing is deployed",
+                "Nothing was sent to any cluster.",
+                "Start without --read-only, or use --dry-run.",
+            )
+        contexts = context.clusters.contexts()
+        known: dict[tuple[str, str], list[str]] = {}
+        if candidate.context in contexts:
+            connection = await context.clusters.connect(candidate.context)
+            for namespace in candidate.namespaces:
+                known[candidate.context, namespace] = await _services(connection, namespace)
+        release = validate(request, context.settings, contexts, lambda place, namespace: known.get((place, namespace), []))
+        connection = await context.clusters.connect(release.target.context)
+        resumable = None if args.dry_run else await _unfinished(context, release)
+        if resumable is not None:
+            _confirmed(args, release)
+            return await _resume(args, context, resumable)
+        plan = compile_plan(release, await read_state(connection, release.target, release.service), context.settings)
+        checklist = await _checked(context, args, release, plan)
+        if args.dry_run:
+            return _show_plan(args, plan, checklist)
+        if not checklist.passed:
+            return await _refuse(args, context, release, plan, checklist)
+        return await _start(args, context, release, plan, checklist)
+
+
+async def _services(connection: "Connection", namespace: str) -> list[str]:
+    return [found.metadata.name for found in await connection.list("Deployment", namespace)]
+
+
+async def _unfinished(context: "Context", release: "Release") -> "Rollout | None":
+    """This operator's own interrupted rollout of exactly this release. Raises :class:`HeldByAnother` for any other live one."""
+    from console.commands.following import checkpoints
+    from services.cluster.watched import rollouts
+    from services.model.rollout import Phase
+    from services.rollout.home import alive
+
+    async with checkpoints(context, release.target) as inventory:
+        found = rollouts(inventory, context.clock, local_alive=lambda rollout: alive(context.home, rollout))
+    for watch in found:
+        rollout = watch.rollout
+        if rollout.release.service != release.service or rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION:
+            continue
+        if not watch.orphaned:
+            raise HeldByAnother(
+                f"{release.service} in {release.target.environment} is being rolled out by {watch.who}",
+                f"Rollout {rollout.id} to {rollout.release.version} ({rollout.phase.value}). Nothing was changed.",
+                f"Watch it: quarterdeck watch {rollout.id}",
+            )
+        if rollout.release == release and rollout.operator == context.user:
+            return rollout
+        raise HeldByAnother(
+            f"{release.service} in {release.target.environment} has an unfinished rollout that nobody drives",
+            f"Rollout {rollout.id} to {rollout.release.version} by {rollout.operator}: {watch.reason}. Nothing was changed.",
+            f"Resume it (quarterdeck drive {rollout.id} --take-over) or roll it back "
+            f"(quarterdeck rollback {release.service} -e {release.target.environment}).",
+        )
+    return None
+
+
+def _confirmed(args: argparse.Namespace, release: "Release") -> None:
+    from services.model.release import Tier
+
+    name = release.target.environment
+    if (args.confirm is None and release.target.tier is Tier.PRODUCTION) or args.confirm not in (None, name):
+        raise Rejected("confirm", args.confirm or "", f"does not name {name} exactly", name)
+
+
+async def _checked(context: "Context", args: argparse.Namespace, release: "Release", plan: "Plan") -> "Checklist":
+    from services.gates import check
+    from services.integrations.tickets import open_tickets
+    from services.rollout.evidence import records_everywhere
+
+    tickets = open_tickets(context.settings, redactor=context.redactor, clock=context.clock)
+    try:
+        return await check(
+            release,
+            plan,
+            context.settings,
+            operator=context.operator,
+            confirmed=args.confirm,
+            tickets=tickets,
+            find_records=lambda service: records_everywhere(context, service),
+            clock=context.clock,
+        )
+    finally:
+        if tickets is not None:
+            await tickets.close()
+
+
+def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist") -> int:
+    from console import output
+    from services.model.objects import dotted
+    from services.rollout.report import dry_run_document
+
+    if args.output == "json":
+        output.document(dry_run_document(plan, checklist.results))
+        return ExitCode.DONE
+    for step in plan.steps:
+        output.text(f"{step.name}  (about {step.expected_seconds:.0f} s; undo: {step.undo.value})")
+        for change in step.changes:
+            output.text(f"    {change.object} {dotted(change.path)}: {change.old!r} → {change.new!r}")
+        if step.command:
+            output.text(f"    {step.command}")
+    _show_gates(checklist)
+    return ExitCode.DONE
+
+
+def _show_gates(checklist: "Checklist") -> None:
+    from console import output
+
+    output.table(
+        ("GATE", "OUTCOME", "EVIDENCE"),
+        [(gate.name.value, gate.outcome.value, " ".join((gate.evidence, gate.detail))) for gate in checklist.results],
+    )
+
+
+async def _refuse(args: argparse.Namespace, context: "Context", release: "Release", plan: "Plan", checklist: "Checklist") -> int:
+    from console import output
+    from services.model.rollout import Reason
+    from services.rollout.report import refused_document
+    from services.rollout.start import journal_refusal
+
+    seqs = await journal_refusal(context, release, checklist)
+    unmet = checklist.unmet[0]
+    reason = Reason(
+        kind="gate", name=unmet.name.value, value=unmet.outcome.value, detail=" ".join((unmet.evidence, unmet.detail))
+    )
+    output.note(f"quarterdeck: {len(checklist.unmet)} of {len(checklist.results)} gates are unmet; nothing was changed")
+    for gate in checklist.unmet:
+        output.note(f"  {gate.name.value}: {gate.evidence}. {gate.detail}")
+    if args.output == "json":
+        output.document(refused_document(release, plan, "gate_unmet", reason, checklist.results, seqs))
+    else:
+        _show_gates(checklist)
+    return ExitCode.GATE_UNMET
+
+
+async def _start(args: argparse.Namespace, context: "Context", release: "Release", plan: "Plan", checklist: "Checklist") -> int:
+    from console import output
+    from console.commands.following import checkpoints
+    from services.rollout.start import start_rollout
+
+    async with checkpoints(context, release.target) as inventory:
+        rollout, process = await start_rollout(context, release, plan, checklist, args.confirm or release.target.environment)
+        output.note(f"Rollout {rollout.id}: {release.service} {plan.previous_version} → {release.version}")
+        return await _follow(args, context, inventory, rollout, process)
+
+
+async def _resume(args: argparse.Namespace, context: "Context", rollout: "Rollout") -> int:
+    from console import output
+    from console.commands.following import checkpoints
+    from services.rollout.start import start_driver
+
+    async with checkpoints(context, rollout.release.target) as inventory:
+        output.note(f"Resuming rollout {rollout.id}")
+        return await _follow(args, context, inventory, rollout, start_driver(context, rollout.id, take_over=True))
+
+
+async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inventory", rollout: "Rollout", process: Any) -> int:
+    from console import output
+    from console.commands.following import followed
+    from services.model.rollout import Reason
+    from services.rollout.report import deploy_document, verdict
+
+    result = await followed(context, inventory, rollout, process)
+    if result is None:
+        output.note(f"quarterdeck: left; the rollout goes on in its driver. Watch it: quarterdeck watch {rollout.id}")
+        reason: Reason | None = Reason(
+            kind="operator", name="interrupted", detail="this command was stopped; the rollout goes on"
+        )
+        final, outcome, code = rollout, "interrupted", ExitCode.INTERRUPTED
+    else:
+        outcome, code, reason = verdict(result)
+        final = result.rollout
+    if args.output == "json":
+        output.document(deploy_document(final, outcome, reason))
+    else:
+        _tell(final, outcome, reason)
+    return code
+
+
+def _tell(rollout: "Rollout", outcome: str, reason: Any) -> None:
+    from console import output
+
+    place = f"{rollout.release.service} in {rollout.release.target.environment}"
+    output.text(f"{outcome.replace('_', ' ')}: {place}, {rollout.plan.previous_version} → {rollout.release.version}")
+    if reason is not None:
+        limit = f" (limit {reason.limit})" if reason.limit is not None else ""
+        output.text(f"  {reason.name} {reason.value if reason.value is not None else ''}{limit} {reason.detail}".rstrip())
+    for command in rollout.left:
+        output.text(f"  by hand: {command}")
+    if outcome in ("needs_attention", "interrupted"):
+        output.text(f"  quarterdeck watch {rollout.id}")

@@ -1,0 +1,26 @@
+"""``quarterdeck drive ID``: the process that drives one rollout. Started by the other commands and the console."""
+
+import argparse
+import asyncio
+from typing import Any
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("drive", parents=parents, help="drive or resume one rollout (a process of its own)")
+    parser.add_argument("rollout", metavar="ID")
+    parser.add_argument("--take-over", action="store_true", help="take the lease from whoever holds it")
+    parser.add_argument("--rollback", action="store_true", help="roll it back, whatever its state")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="why, for the journal")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    return asyncio.run(_drive(args))
+
+
+async def _drive(args: argparse.Namespace) -> int:
+    from console.context import Context
+    from services.rollout.driver import run_driver
+
+    async with Context.open(args, program="quarterdeck drive") as context:
+        return await run_driver(context, args.rollout, take_over=args.take_over, rollback=args.rollback, reason=args.reason)

@@ -1,0 +1,81 @@
+"""``quarterdeck watch [ROLLOUT]``: rollouts as they go, one line each time something is new; JSON one document a line."""
+
+import argparse
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
+
+from services.model.errors import ExitCode, Rejected
+
+if TYPE_CHECKING:
+    from services.cluster.watched import RolloutWatch
+
+LOOK_SECONDS = 1.0
+"""Wall seconds between two looks where no watch event comes: a driver that died writes nothing any more."""
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("watch", parents=parents, help="follow one rollout to its end, or all of them")
+    parser.add_argument("rollout", metavar="ROLLOUT", nargs="?", default="", help="its id (else every live rollout)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 0 when the named rollout is over, or when stopped while watching all; 7 when stopped before the named one's end."""
+    return asyncio.run(_watch(args))
+
+
+async def _watch(args: argparse.Namespace) -> int:
+    from console.commands.following import inventories
+    from console.context import Context
+    from services.cluster.watched import rollouts
+    from services.rollout.home import alive
+
+    leaving = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, leaving.set)
+    async with Context.open(args) as context, inventories(context, context.settings.environments) as found:
+        told: dict[str, tuple[object, ...]] = {}
+        while not leaving.is_set():
+            watches = [
+                watch
+                for inventory in found.values()
+                for watch in rollouts(inventory, context.clock, local_alive=lambda rollout: alive(context.home, rollout))
+                if args.rollout in ("", watch.rollout.id)
+            ]
+            if args.rollout and not watches:
+                raise Rejected("rollout", args.rollout[:80], "is in no environment that can be read", "an id that `status` shows")
+            for watch in watches:
+                state = (watch.rollout, watch.orphaned)
+                # Those that were over before we came are news to nobody, unless asked for by name.
+                new = watch.rollout.id in told or args.rollout or not watch.rollout.phase.final
+                if new and told.get(watch.rollout.id) != state:
+                    told[watch.rollout.id] = state
+                    _tell(args, watch)
+            if args.rollout and watches[0].rollout.phase.final:
+                return ExitCode.DONE
+            waiting = [asyncio.create_task(inventory.changed(inventory.version)) for inventory in found.values()]
+            stop = asyncio.create_task(leaving.wait())
+            await asyncio.wait([*waiting, stop], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            for task in (*waiting, stop):
+                task.cancel()
+            await asyncio.gather(*waiting, stop, return_exceptions=True)
+        return ExitCode.INTERRUPTED if args.rollout else ExitCode.DONE
+
+
+def _tell(args: argparse.Namespace, watch: "RolloutWatch") -> None:
+    import msgspec
+
+    from console import output
+
+    rollout = watch.rollout
+    if args.output == "json":
+        facts = {"rollout": msgspec.to_builtins(rollout), "orphaned": watch.orphaned, "driver": watch.who, "why": watch.reason}
+        output.document(facts)
+        return
+    step = rollout.plan.steps[rollout.step].name if rollout.step < len(rollout.plan.steps) else "done"
+    unwatched = f"  NOBODY WATCHES IT: {watch.reason}" if watch.orphaned else ""
+    output.text(
+        f"{rollout.id}  {rollout.phase.value:14} {min(rollout.step + 1, len(rollout.plan.steps))}/{len(rollout.plan.steps)} {step}"
+        f"  weight {rollout.weight} %  next: {rollout.next}{unwatched}"
+    )
