@@ -66,7 +66,7 @@ async def _deploy(args: argparse.Namespace, request: DeployRequest) -> int:
             raise ObserverMode(
                 "Read-only: nothing is deployed",
                 "Nothing was sent to any cluster.",
-                "Start without --read-only, or use --dry-run.",
+                "Leave --read-only out, or use --dry-run.",
             )
         contexts = context.clusters.contexts()
         known: dict[tuple[str, str], list[str]] = {}
@@ -188,9 +188,8 @@ async def _refuse(args: argparse.Namespace, context: "Context", release: "Releas
 
     seqs = await journal_refusal(context, release, checklist)
     unmet = checklist.unmet[0]
-    reason = Reason(
-        kind="gate", name=unmet.name.value, value=unmet.outcome.value, detail=" ".join((unmet.evidence, unmet.detail))
-    )
+    why = f"{unmet.evidence} {unmet.detail}".strip()
+    reason = Reason(kind="gate", name=unmet.name.value, value=unmet.outcome.value, detail=why)
     output.note(f"quarterdeck: {len(checklist.unmet)} of {len(checklist.results)} gates are unmet; nothing was changed")
     for gate in checklist.unmet:
         output.note(f"  {gate.name.value}: {gate.evidence}. {gate.detail}")
@@ -231,9 +230,7 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     result = await followed(context, inventory, rollout, process)
     if result is None:
         output.note(f"quarterdeck: left; the rollout goes on in its driver. Watch it: quarterdeck watch {rollout.id}")
-        reason: Reason | None = Reason(
-            kind="operator", name="interrupted", detail="this command was stopped; the rollout goes on"
-        )
+        reason: Reason | None = Reason(kind="operator", name="interrupted", detail="this command was stopped")
         final, outcome, code = rollout, "interrupted", ExitCode.INTERRUPTED
     else:
         outcome, code, reason = verdict(result)

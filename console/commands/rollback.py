@@ -67,11 +67,11 @@ async def _run(args: argparse.Namespace, context: "Context", inventory: "Invento
 
 async def _target(context: "Context", args: argparse.Namespace) -> "Target":
     """Where the service is. Raises :class:`Rejected` for anything the configuration or the cluster does not know."""
-    from services.release.names import NAME_RULE, is_name
-
     from services.model.errors import NotFound
     from services.model.objects import ObjectRef
     from services.model.release import Target
+    from services.release.validate import NAME_RULE
+    from services.settings.section import is_name
 
     name, environment = context.settings.resolve_environment(args.environment)
     if not is_name(args.service):

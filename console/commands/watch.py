@@ -74,8 +74,9 @@ def _tell(args: argparse.Namespace, watch: "RolloutWatch") -> None:
         output.document(facts)
         return
     step = rollout.plan.steps[rollout.step].name if rollout.step < len(rollout.plan.steps) else "done"
+    steps = len(rollout.plan.steps)
     unwatched = f"  NOBODY WATCHES IT: {watch.reason}" if watch.orphaned else ""
     output.text(
-        f"{rollout.id}  {rollout.phase.value:14} {min(rollout.step + 1, len(rollout.plan.steps))}/{len(rollout.plan.steps)} {step}"
+        f"{rollout.id}  {rollout.phase.value:14} {min(rollout.step + 1, steps)}/{steps} {step}"
         f"  weight {rollout.weight} %  next: {rollout.next}{unwatched}"
     )

@@ -6,6 +6,7 @@ import sys
 
 import msgspec
 
+from services.audit import Event
 from services.model.gates import Checklist
 from services.model.objects import Json
 from services.model.release import Release
@@ -100,3 +101,32 @@ def _environment() -> dict[str, str]:
     if "PYTHONPATH" in kept:
         kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part)
     return kept
+
+
+async def journal_refusal(station: Station, release: Release, checklist: Checklist) -> list[int]:
+    """Record that a deploy was attempted and which gates held it; the entries' numbers. A journal that is away delays 2 s."""
+    facts: dict[str, Json] = {
+        "gates": msgspec.to_builtins(checklist.results),
+        "unmet": [gate.name.value for gate in checklist.unmet],
+        "digest": checklist.digest,
+        "release": msgspec.to_builtins(release),
+    }
+    seqs: list[int] = []
+    for event, outcome in (("deployment.approval_checked", "fail"), ("rollout.refused", "gate_unmet")):
+        receipt = await station.journal.append_within(
+            Event(
+                event=event,
+                user=station.user,
+                environment=release.target.environment,
+                service=release.service,
+                version=release.version,
+                change_ticket=release.ticket,
+                approvers=checklist.approvers,
+                outcome=outcome,
+                data=facts,
+            ),
+            2.0,
+        )
+        if receipt is not None:
+            seqs.append(receipt.seq)
+    return seqs

@@ -1,0 +1,103 @@
+"""Following a rollout from outside its driver: through its checkpoint, whoever drives it, until it has ended or waits."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.cluster.inventory import Inventory
+from services.cluster.watched import RolloutWatch, rollouts
+from services.coordination import Coordination
+from services.model.errors import QuarterdeckError, Unavailable
+from services.model.rollout import Rollout
+from services.rollout import home as homes
+from services.rollout import state
+from services.rollout.station import Station
+
+LOOK_SECONDS = 0.25
+"""Wall seconds between two looks at the driver's process; checkpoints arrive by watch."""
+KINDS = ("ConfigMap", "Lease")
+"""All that an inventory needs to hold for following."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The rollout as last seen. ``abandoned``: nobody drives it although it is not over; ``error``: the driver's last words."""
+
+    rollout: Rollout
+    abandoned: bool = False
+    error: QuarterdeckError | None = None
+
+
+def watched(station: Station, inventory: Inventory, rollout_id: str) -> RolloutWatch | None:
+    """The rollout in its newest checkpoint, with who watches it."""
+    found = rollouts(inventory, station.clock, local_alive=lambda rollout: homes.alive(station.home, rollout))
+    return next((watch for watch in found if watch.rollout.id == rollout_id), None)
+
+
+async def follow(
+    station: Station,
+    inventory: Inventory,
+    rollout: Rollout,
+    *,
+    process: subprocess.Popen[bytes] | None = None,
+    seen: Callable[[Rollout], None] | None = None,
+) -> Followed:
+    """Wait until the rollout is over, waits for a person, or nobody drives it any more.
+
+    ``rollout`` is what was known before: checkpoints of its epoch or older are not looked at while ``process``, the driver
+    that was just started, lives. ``seen`` is told every newer state.
+    """
+    newest = rollout
+    while True:
+        version = inventory.version
+        watch = watched(station, inventory, rollout.id)
+        ended = process is not None and process.poll() is not None
+        if watch is not None and (watch.rollout.epoch > rollout.epoch or process is None):
+            if watch.rollout != newest:
+                newest = watch.rollout
+                if seen is not None:
+                    seen(newest)
+            if settled(newest):
+                return Followed(newest)
+        if ended or (watch is not None and watch.orphaned and (process is None or watch.rollout.epoch > rollout.epoch)):
+            newest = await _stored(station, inventory, newest)
+            if settled(newest) and newest.epoch > rollout.epoch:
+                return Followed(newest)
+            if not await _driven(station, inventory, newest, process):
+                last = homes.read_ended(station.home, rollout.id)
+                return Followed(newest, abandoned=True, error=last.error() if last is not None else None)
+        await _change(inventory, version)
+
+
+def settled(rollout: Rollout) -> bool:
+    """Whether there is nothing left to wait for: it is over, or only a person can go on."""
+    return rollout.phase.final or state.needs_person(rollout)
+
+
+async def _driven(station: Station, inventory: Inventory, rollout: Rollout, process: subprocess.Popen[bytes] | None) -> bool:
+    """Whether somebody else drives the rollout that our driver has left."""
+    if process is not None and process.poll() is None:
+        return True
+    watch = watched(station, inventory, rollout.id)
+    ours = rollout.driver is not None and rollout.driver.home == homes.home_id(station.home)
+    if watch is None or watch.orphaned:
+        return False
+    return not ours or homes.alive(station.home, rollout) is not False
+
+
+async def _stored(station: Station, inventory: Inventory, known: Rollout) -> Rollout:
+    """The checkpoint as it is stored now: the watch may be a moment behind a driver that has just ended."""
+    reading = Coordination(inventory.connection, station.clock, read_only=True)
+    try:
+        return await reading.load(known.release.target.namespace, known.id) or known
+    except Unavailable:
+        return known
+
+
+async def _change(inventory: Inventory, version: int) -> None:
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            await inventory.changed(version)
+    except TimeoutError:
+        return

@@ -1,0 +1,82 @@
+"""Which rollout a rollback of a service is about, and starting it."""
+
+import subprocess
+
+from services.cluster.inventory import Inventory
+from services.cluster.watched import RolloutWatch, rollouts
+from services.model.errors import NeedsAttention, Rejected
+from services.model.release import Target
+from services.model.rollout import Phase, Rollout
+from services.rollout import home as homes
+from services.rollout.events import entry
+from services.rollout.intents import Ask, Intent, send
+from services.rollout.revisions import to_revision
+from services.rollout.start import start_driver
+from services.rollout.station import Station
+
+
+async def start_rollback(
+    station: Station, inventory: Inventory, target: Target, service: str, *, revision: str = "", reason: str = ""
+) -> tuple[Rollout, subprocess.Popen[bytes] | None]:
+    """Start rolling a service back; the rollout to follow, and the driver where one was started.
+
+    A live rollout is rolled back by its driver, or taken over where that is not ours or does not answer; a finished one by a
+    new driver from its undo records; a service without any, or with ``revision``, to an earlier ReplicaSet's template.
+    Raises :class:`Rejected` where there is nothing to go back to.
+    """
+    live, newest = _newest(station, inventory, service)
+    if live is not None and revision:
+        raise Rejected(
+            "to", revision, f"rollout {live.rollout.id} is under way", "no --to: roll that one back first, then go to a revision"
+        )
+    if live is not None:
+        return await _roll_back_live(station, live, reason)
+    if newest is not None and not revision:
+        if newest.phase is Phase.ROLLED_BACK:
+            raise Rejected(
+                "service",
+                service,
+                f"was rolled back to {newest.plan.previous_version} already (rollout {newest.id})",
+                "--to REVISION for another one",
+            )
+        return newest, start_driver(station, newest.id, take_over=True, rollback=True, reason=reason)
+    now = station.clock.now()
+    rollout = await to_revision(
+        inventory.connection,
+        target,
+        service,
+        revision,
+        id=homes.new_id(service, now),
+        operator=station.user,
+        reason=reason,
+        created=now,
+        pace=station.clock.pace(),
+    )
+    await station.journal.append_within(
+        entry(rollout, "deployment.rollback", outcome="requested", data={"notes": list(rollout.plan.notes)}), 0.25
+    )
+    homes.write_started(station.home, rollout)
+    return rollout, start_driver(station, rollout.id)
+
+
+def _newest(station: Station, inventory: Inventory, service: str) -> tuple[RolloutWatch | None, Rollout | None]:
+    """The live rollout of a service, if any, and its newest one that changed something."""
+    found = [
+        watch
+        for watch in rollouts(inventory, station.clock, local_alive=lambda rollout: homes.alive(station.home, rollout))
+        if watch.rollout.release.service == service and watch.rollout.phase is not Phase.REFUSED
+    ]
+    live = next((watch for watch in found if not watch.rollout.phase.final), None)
+    return live, found[0].rollout if found else None
+
+
+async def _roll_back_live(station: Station, live: RolloutWatch, reason: str) -> tuple[Rollout, subprocess.Popen[bytes] | None]:
+    rollout = live.rollout
+    if not live.orphaned and rollout.phase is not Phase.NEEDS_ATTENTION and homes.alive(station.home, rollout):
+        try:
+            answer = await send(station.home, rollout.id, Ask(intent=Intent.ROLLBACK, operator=station.user, reason=reason))
+        except NeedsAttention:
+            answer = None
+        if answer is not None and answer.ok:
+            return rollout, None
+    return rollout, start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason)
