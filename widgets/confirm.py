@@ -116,7 +116,9 @@ class TypedConfirmation(Vertical):
 
     def _redraw(self) -> None:
         self._input.disabled = bool(self._blocked)
-        self._prompt.show((("type ", Tone.TEXT), (self._expected or "…", Tone.STRONG), (" and press enter to deploy", Tone.TEXT)))
+        self._prompt.show(
+            (("type ", Tone.TEXT), (self._expected or "the name", Tone.STRONG), (" and press enter to deploy", Tone.TEXT))
+        )
         self._status.show(self._state())
         matches = self.matches
         self.set_class(matches, "-matches")

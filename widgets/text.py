@@ -15,6 +15,8 @@ from widgets import glyphs
 Align = Literal["left", "right"]
 
 REPLACEMENT = "�"
+PLAIN_REPLACEMENT = "?"
+"""In place of every picture while the screen is drawn in ASCII."""
 _MARKS = ("Mn", "Mc", "Me")
 _STACKED = 2  # more combining marks than any script needs on one letter climb over the lines above
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f") | {
@@ -22,18 +24,25 @@ _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f") | {
 }
 
 
-def _picture(character: str) -> str:
+def _picture(character: str, plain: bool) -> str:
     code = ord(character)
+    if plain:
+        return PLAIN_REPLACEMENT
     if code < 0x20:
         return chr(0x2400 + code)
     return "␡" if code == 0x7F else REPLACEMENT
 
 
-@lru_cache(maxsize=16384)
 def sanitize(text: str) -> str:
     """``text`` on one line, with every character visible and inert. Tabs and odd blanks become a space; idempotent."""
     if text.isascii() and text.isprintable():
         return text
+    return _sanitize(text, glyphs.current() is glyphs.ASCII)
+
+
+@lru_cache(maxsize=16384)
+def _sanitize(text: str, plain: bool) -> str:
+    replacement = PLAIN_REPLACEMENT if plain else REPLACEMENT
     safe: list[str] = []
     marks = _STACKED
     for character in text:
@@ -43,15 +52,15 @@ def sanitize(text: str) -> str:
             if marks <= _STACKED:
                 safe.append(character)
             elif marks == _STACKED + 1:
-                safe.append(REPLACEMENT)
+                safe.append(replacement)
             continue
         marks = 0
         if character == "\t" or category == "Zs":
             safe.append(" ")
         elif not character.isprintable():
-            safe.append(_picture(character))
+            safe.append(_picture(character, plain))
         elif character in _INVISIBLE or cell_len(character) == 0:
-            safe.append(REPLACEMENT)
+            safe.append(replacement)
         else:
             safe.append(character)
     return "".join(safe)

@@ -214,6 +214,7 @@ class Gallery(App[None]):
 
     CSS = "Vertical { height: auto; } .half { width: 1fr; padding: 0 1; } .tall { height: 1fr; }"
     ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None  # a focused field blinks
 
     def __init__(
         self, scene: Callable[[], list[Widget]], prepare: Callable[["Gallery"], None], theme: str = "textual-dark"

@@ -81,6 +81,7 @@ def test_cut_shows_that_something_is_missing():
     glyphs.use("ascii")
     try:
         assert text.cut("payment-service", 8) == "payment~"
+        assert text.sanitize("a\x1b[31m\u202e") == "a?[31m?"
     finally:
         glyphs.use("unicode")
 
