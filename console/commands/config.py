@@ -1,4 +1,7 @@
-"""``quarterdeck config init|check``: a first configuration, and everything that is wrong with one. Needs no cluster."""
+"""``quarterdeck config init|check|schema``: a first configuration, everything that is wrong with one, and what there is to say.
+
+Needs no cluster.
+"""
 
 import argparse
 import os
@@ -19,6 +22,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     making.add_argument("--force", action="store_true", help="replace a file that is there")
     checking = actions.add_parser("check", parents=parents, help="report every problem, with its line")
     checking.add_argument("path", metavar="PATH", nargs="?", help="the file (else --config, else where it is looked for)")
+    actions.add_parser("schema", parents=parents, help="print the JSON schema of the configuration, for editors")
     parser.set_defaults(run=run)
 
 
@@ -26,13 +30,15 @@ def run(args: argparse.Namespace) -> int:
     """Exit 0; 2 where the configuration has problems, or a file would be replaced without ``--force``."""
     from services.settings import find
 
+    if args.action == "schema":
+        return _schema()
     path = find(args.path or args.config, os.environ)
     return _init(args, path) if args.action == "init" else _check(args, path)
 
 
 def _init(args: argparse.Namespace, path: Path) -> int:
     from console import output
-    from services.redaction import Redactor, passing_key
+    from services.redaction import Redactor
     from services.settings import current_login, parse, starter
 
     try:
@@ -41,7 +47,7 @@ def _init(args: argparse.Namespace, path: Path) -> int:
         output.note(f"The kubeconfig can't be read ({error}); the environments are an example to correct.")
         known = ()
     text = starter.starting(known, current_login())
-    parse(text, file=str(path), base=path.parent, redactor=Redactor(passing_key()))
+    parse(text, file=str(path), base=path.parent, redactor=Redactor())
     try:
         starter.write(path, text, force=args.force)
     except FileExistsError:
@@ -58,11 +64,11 @@ def _init(args: argparse.Namespace, path: Path) -> int:
 
 def _check(args: argparse.Namespace, path: Path) -> int:
     from console import output
-    from services.redaction import Redactor, passing_key
+    from services.redaction import Redactor
     from services.settings import ConfigurationError, load
 
     try:
-        settings = load(path, redactor=Redactor(passing_key()))
+        settings = load(path, redactor=Redactor())
         error = None
         problems = _open_secrets(settings, path)
     except ConfigurationError as caught:
@@ -81,6 +87,14 @@ def _check(args: argparse.Namespace, path: Path) -> int:
         if error is not None and not problems:
             output.text(str(error))
     return ExitCode.DONE if ok else ExitCode.REJECTED
+
+
+def _schema() -> int:
+    from console import output
+    from services.settings import Settings
+
+    output.document(Settings.model_json_schema())
+    return ExitCode.DONE
 
 
 def _open_secrets(settings: "Settings", path: Path) -> "tuple[Problem, ...]":

@@ -1,7 +1,6 @@
 """Configuration files turned into one validated :class:`Settings`."""
 
 from services.model.gates import Person
-from services.settings import starter
 from services.settings.load import load, parse
 from services.settings.locate import current_login, find, home
 from services.settings.policy import Binding, Policy
@@ -46,7 +45,6 @@ __all__ = [
     "load",
     "operator",
     "parse",
-    "starter",
 ]
 
 

@@ -223,16 +223,8 @@ async def test_results_arrive_as_they_come_and_stopping_stops_the_asking() -> No
     async def none(service: str) -> list[Record]:
         return []
 
-    results = stream(
-        release(),
-        plan(),
-        SETTINGS,
-        operator=JANE,
-        confirmed=None,
-        tickets=Tickets(slow),
-        find_records=none,
-        clock=ManualClock(),
-    )
+    who = {"operator": JANE, "confirmed": None}
+    results = stream(release(), plan(), SETTINGS, **who, tickets=Tickets(slow), find_records=none, clock=ManualClock())
     first = {(await anext(results)).name for _ in range(4)}
     assert first == {GateName.SMOKE_TESTS, GateName.GRADUAL_ROLLOUT, GateName.ROLLBACK_TESTED, GateName.ENVIRONMENT}
     await results.aclose()

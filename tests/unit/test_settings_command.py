@@ -5,7 +5,9 @@ import re
 import stat
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 from support.configuration import WHOLE, redactor
 
 from console.cli import main
@@ -136,6 +138,15 @@ def test_check_finds_a_token_that_others_can_read(tmp_path: Path, capsys: pytest
     assert '"key":"tickets.token"' in capsys.readouterr().out
     (tmp_path / "token").chmod(0o600)
     assert main(["config", "check", str(path)]) == 0
+
+
+def test_the_schema_knows_what_check_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    schema = told(capsys)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(WHOLE), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"environments": {"dev": {"context": "d", "namespaces": ["d"], "teir": "dev"}}}, schema)
 
 
 def test_a_missing_configuration_is_one_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
