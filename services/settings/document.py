@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     # Dates stay text: no key of ours is a date, and a person's name such as 2024-01-01 is no reason for surprise.
-    yaml_implicit_resolvers = {  # noqa: RUF012
+    yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
