@@ -147,6 +147,8 @@ class Store:
             except _SyncFailed as again:
                 raise OSError(again.error.errno, again.error.strerror) from again
         self._advance(tail, len(content), receipts)
+        if any(made.fields["event"] == ACKNOWLEDGED_EVENT for made in drafts):
+            tail.damage = None
         return receipts
 
     def _write(self, tail: _Tail, content: bytes) -> None:

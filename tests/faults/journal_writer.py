@@ -1,0 +1,23 @@
+"""A process that appends for as long as it lives and prints each receipt: ``journal_writer.py DIRECTORY NAME [COUNT]``."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from services.audit import Event, Journal
+from services.clock import SystemClock
+from services.redaction import Redactor
+
+
+async def main(directory: Path, name: str, count: int) -> None:
+    journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=SystemClock())
+    for n in range(count):
+        receipt = await journal.append(Event(event="deployment.executed", user=name, data={"n": n, "pad": "x" * (n * 37 % 900)}))
+        sys.stdout.write(f"{n} {receipt.seq} {receipt.hash}\n")
+        sys.stdout.flush()
+    journal.close()
+
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 10**9))

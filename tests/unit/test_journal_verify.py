@@ -1,0 +1,222 @@
+"""Verification: whatever was done to the files, it is named, and named for what it is."""
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.clock import ManualClock
+
+from services.audit import Event, Journal, verify
+from services.redaction import Redactor
+
+
+def make(directory: Path, entries: int, segments: int = 1) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=clock)
+        for segment in range(segments):
+            if segment:
+                await clock.advance(25 * 3600)
+            for n in range(entries):
+                await journal.append(Event(event="deployment.executed", user="jane", data={"n": n}))
+        journal.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three segments: 1 to 6, 7 to 12, 13 to 17."""
+    directory = tmp_path_factory.mktemp("sample") / "journal"
+    make(directory, 4, 3)
+    return directory
+
+
+FIRST, SECOND, THIRD = "000000000001.jsonl", "000000000007.jsonl", "000000000013.jsonl"
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def put(path: Path, lines: list[bytes]) -> None:
+    path.chmod(0o600)
+    path.write_bytes(b"".join(lines))
+
+
+def edit(directory: Path) -> None:
+    lines = lines_of(directory / SECOND)
+    lines[2] = lines[2].replace(b'"user":"jane"', b'"user":"joan"')
+    put(directory / SECOND, lines)
+
+
+def edit_and_hash_again(directory: Path) -> None:
+    lines = lines_of(directory / SECOND)
+    body = lines[2][65:-1].replace(b'"user":"jane"', b'"user":"joan"')
+    lines[2] = hashlib.sha256(b"audit-v1\0" + lines[1][:64] + body).hexdigest().encode() + b"\t" + body + b"\n"
+    put(directory / SECOND, lines)
+
+
+def drop(directory: Path) -> None:
+    lines = lines_of(directory / SECOND)
+    del lines[2]
+    put(directory / SECOND, lines)
+
+
+def drop_and_rewrite(directory: Path) -> None:
+    """Remove an entry and make the rest of the segment consistent again."""
+    lines = lines_of(directory / THIRD)
+    previous, kept = lines_of(directory / SECOND)[-1][:64], []
+    for line in [*lines[:2], *lines[3:]]:
+        body = line[65:-1]
+        previous = hashlib.sha256(b"audit-v1\0" + previous + body).hexdigest().encode()
+        kept.append(previous + b"\t" + body + b"\n")
+    put(directory / THIRD, kept)
+
+
+def insert(directory: Path) -> None:
+    lines = lines_of(directory / SECOND)
+    put(directory / SECOND, [*lines[:3], lines[2], *lines[3:]])
+
+
+def swap(directory: Path) -> None:
+    lines = lines_of(directory / SECOND)
+    lines[2], lines[3] = lines[3], lines[2]
+    put(directory / SECOND, lines)
+
+
+def cut_tail_of_old_segment(directory: Path) -> None:
+    put(directory / SECOND, lines_of(directory / SECOND)[:-1])
+
+
+def lose_middle(directory: Path) -> None:
+    (directory / SECOND).unlink()
+
+
+def lose_first(directory: Path) -> None:
+    (directory / FIRST).unlink()
+
+
+def swap_segments(directory: Path) -> None:
+    second, third = lines_of(directory / SECOND), lines_of(directory / THIRD)
+    put(directory / SECOND, third)
+    put(directory / THIRD, second)
+
+
+def other_journal(directory: Path) -> None:
+    (directory.parent / "journal.id").write_text("11111111-2222-3333-4444-555555555555\n")
+
+
+def lose_id(directory: Path) -> None:
+    (directory.parent / "journal.id").unlink()
+
+
+def not_json(directory: Path) -> None:
+    lines = lines_of(directory / THIRD)
+    body = b"{not json}"
+    lines[-1] = hashlib.sha256(b"audit-v1\0" + lines[-2][:64] + body).hexdigest().encode() + b"\t" + body + b"\n"
+    put(directory / THIRD, lines)
+
+
+def stranger(directory: Path) -> None:
+    (directory / "copy of 1.jsonl").write_text("")
+
+
+def noise(directory: Path) -> None:
+    put(directory / THIRD, [*lines_of(directory / THIRD), b"what is this\n"])
+
+
+def nul_tail(directory: Path) -> None:
+    put(directory / THIRD, [*lines_of(directory / THIRD), b"\0" * 512])
+
+
+def partial_line(directory: Path) -> None:
+    put(directory / THIRD, [*lines_of(directory / THIRD), b"0123abc"])
+
+
+def emptied(directory: Path) -> None:
+    put(directory / THIRD, [])
+
+
+@pytest.mark.parametrize(
+    ("tamper", "kind", "segment", "seq"),
+    [
+        (edit, "wrong-hash", SECOND, 9),
+        (edit_and_hash_again, "wrong-hash", SECOND, 10),
+        (drop, "wrong-hash", SECOND, 9),
+        (drop_and_rewrite, "sequence-gap", THIRD, 15),
+        (insert, "wrong-hash", SECOND, 10),
+        (swap, "wrong-hash", SECOND, 9),
+        (cut_tail_of_old_segment, "missing-segment", THIRD, 13),
+        (lose_middle, "missing-segment", THIRD, 13),
+        (lose_first, "missing-segment", SECOND, 7),
+        (swap_segments, "header", SECOND, 7),
+        (other_journal, "header", FIRST, 1),
+        (lose_id, "header", None, None),
+        (not_json, "bad-json", THIRD, 17),
+        (stranger, "header", "copy of 1.jsonl", None),
+        (noise, "bad-line", THIRD, 18),
+        (nul_tail, "torn-tail", THIRD, 18),
+        (partial_line, "torn-tail", THIRD, 18),
+        (emptied, "header", THIRD, 13),
+    ],
+)
+def test_each_kind_of_tampering_is_named(
+    sample: Path, tmp_path: Path, tamper: Callable[[Path], None], kind: str, segment: str | None, seq: int | None
+) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    assert verify(directory).ok
+    tamper(directory / "seg")
+    found = verify(directory)
+    assert not found.ok
+    first = found.problems[0]
+    assert (first.kind, first.segment, first.seq) == (kind, segment, seq)
+    assert first.detail
+
+
+def test_one_wrong_line_is_one_problem(sample: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    edit(directory / "seg")
+    kinds = [problem.kind for problem in verify(directory).problems]
+    # The line itself, and the digest of its segment that the next one holds.
+    assert kinds == ["wrong-hash", "broken-link"]
+
+
+def test_every_bit_flipped_in_a_journal_of_ten_entries_is_detected(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    make(directory, 9)
+    path = directory / "seg" / FIRST
+    good = path.read_bytes()
+    assert good.count(b"\n") == 10
+    missed = []
+    for bit in range(len(good) * 8):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(bad))
+        if verify(directory).ok:
+            missed.append(bit)
+    assert missed == []
+
+
+def test_the_verifier_shares_nothing_with_the_writer() -> None:
+    source = Path(verify.__code__.co_filename).read_text(encoding="utf-8")
+    assert "services." not in source.split('"""', 2)[2]
+
+
+def test_a_journal_that_was_lost_is_not_fine(sample: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    shutil.rmtree(directory / "seg")
+    assert [problem.kind for problem in verify(directory).problems] == ["missing-segment"]
+
+
+def test_an_entry_reads_with_standard_tools(sample: Path) -> None:
+    line = lines_of(sample / "seg" / FIRST)[1]
+    entry = json.loads(line[65:])
+    assert entry["event"] == "deployment.executed"
