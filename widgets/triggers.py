@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.model.rollout import TriggerReading
+from services.model.rollout import TriggerName, TriggerReading
 from widgets import format as figures
 from widgets import glyphs, ink, text
 from widgets.drawn import Drawn
@@ -42,13 +42,19 @@ def _bar(reading: TriggerReading, tone: Tone) -> Line:
     return ((signs.bar_full * full, tone), (signs.bar_empty * (_BAR - full), Tone.MUTED))
 
 
+def _figure(reading: TriggerReading, value: float | None, *, named: bool = False) -> str:
+    if reading.name is TriggerName.PROGRESS_DEADLINE:
+        return figures.seconds(value)  # minutes of waiting, not a latency
+    return figures.reading(value, reading.unit) if named else figures.bare(value, reading.unit)
+
+
 def draw_trigger(reading: TriggerReading, width: int) -> Line:
     """One trigger: sign, word, name, value, bar up to the limit, limit, and what is missing; the essence where it is narrow."""
     sign, word, tone = _verdict(reading)
     name_tone = Tone.STRONG if reading.fired else Tone.TEXT
-    value = figures.bare(reading.value, reading.unit)
+    value = _figure(reading, reading.value)
     if width < _NARROW:
-        limit = figures.bare(reading.limit, reading.unit)
+        limit = _figure(reading, reading.limit)
         short: Line = (
             (f"{sign} ", tone),
             (text.pad(reading.name.value, _NAME), name_tone),
@@ -64,7 +70,7 @@ def draw_trigger(reading: TriggerReading, width: int) -> Line:
     ]
     if width >= _WIDE:
         line += [*_bar(reading, tone), (" ", Tone.TEXT)]
-    line.append((f"limit {figures.reading(reading.limit, reading.unit)}", Tone.MUTED))
+    line.append((f"limit {_figure(reading, reading.limit, named=True)}", Tone.MUTED))
     if reading.detail:
         line.append((f"  {reading.detail}", tone if reading.fired else Tone.MUTED))
     return ink.fit(tuple(line), width)

@@ -182,6 +182,11 @@ def test_a_trigger_fits_whatever_it_reads(value, limit, unit, width):
     assert ink.cells(draw_trigger(reading, width)) <= width
 
 
+def test_a_deadline_is_a_wait_not_a_latency():
+    reading = TriggerReading(name=TriggerName.PROGRESS_DEADLINE, value=0.0, limit=600, unit="s")
+    assert ink.plain(draw_trigger(reading, 100)).split()[3:] == ["0.0s", *"░░░░░░░░░░".split(), "limit", "10m", "00s"]
+
+
 def test_a_value_that_is_no_number_is_unknown_not_ok():
     reading = TriggerReading(name=TriggerName.CPU, value=float("nan"), limit=0.9, unit="share")
     assert "unknown" in ink.plain(draw_trigger(reading, 100))
