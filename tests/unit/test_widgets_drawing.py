@@ -184,7 +184,7 @@ def test_a_trigger_fits_whatever_it_reads(value, limit, unit, width):
 
 def test_a_deadline_is_a_wait_not_a_latency():
     reading = TriggerReading(name=TriggerName.PROGRESS_DEADLINE, value=0.0, limit=600, unit="s")
-    assert ink.plain(draw_trigger(reading, 100)).split()[3:] == ["0.0s", *"░░░░░░░░░░".split(), "limit", "10m", "00s"]
+    assert ink.plain(draw_trigger(reading, 100)).split()[3:] == ["0.0s", "░░░░░░░░░░", "limit", "10m", "00s"]
 
 
 def test_a_value_that_is_no_number_is_unknown_not_ok():
