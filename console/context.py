@@ -139,17 +139,21 @@ class Context:
 
 def explicit_home(args: argparse.Namespace | None, env: Mapping[str, str] | None = None) -> Path:
     """The home without a look at any configuration: ``--home``, QUARTERDECK_HOME, else the XDG state directory."""
+    env = os.environ if env is None else env
+    if given := getattr(args, "home", None) or env.get("QUARTERDECK_HOME"):
+        # Answered here, so that reading a journal does not load the whole code for configurations.
+        return Path(given).expanduser().absolute()
     import services.settings as rooms
 
-    return rooms.home(getattr(args, "home", None), os.environ if env is None else env, None)
+    return rooms.home(None, env, None)
 
 
 def home_of(args: argparse.Namespace) -> Path:
     """The home for commands that only read it: nothing is made, and with ``--home`` no configuration is looked at."""
-    import services.settings as rooms
-
     if args.home or os.environ.get("QUARTERDECK_HOME"):
         return explicit_home(args)
+    import services.settings as rooms
+
     config = rooms.find(args.config, os.environ)
     settings = rooms.load(config, redactor=Redactor()) if args.config or config.exists() else None
     return rooms.home(None, os.environ, settings)

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from console.draft import Answer, Draft, Preview
 from console.view import Picture, RolloutCard
-from services.model.errors import QuarterdeckError, Unavailable
+from services.model.errors import GateUnmet, QuarterdeckError, Rejected, Unavailable
 from services.model.fleet import FleetView, PodView
-from services.model.gates import GateName, GateResult
-from services.model.release import DeployRequest
+from services.model.gates import Checklist, GateName, GateResult
+from services.model.release import DeployRequest, Release, Target
 from services.model.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
+    import subprocess
+
     from console.context import Context
     from services.cluster.inventory import Inventory
+    from services.strategies import ServiceState
 
 SHORTEST_INTERVAL = 0.2
 """Wall seconds between pictures while things change; once a second otherwise, for the ages."""
@@ -45,6 +48,7 @@ class Session:
         self._inventories: dict[str, Inventory] = {}
         self._problems: dict[str, str] = {}
         self._tasks: list[asyncio.Task[Any]] = []
+        self._drivers: list[subprocess.Popen[bytes]] = []
         self._dirty = asyncio.Event()
         self._entries: tuple[dict[str, Any], ...] = ()
         self._picture = Picture()
@@ -110,6 +114,8 @@ class Session:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._dirty.wait(), 1.0)
             self._dirty.clear()
+            # reaps drivers of ours that ended; the others are none of this process's business
+            self._drivers = [driver for driver in self._drivers if driver.poll() is None]
             self._picture = self._compose()
             self._show(self._picture)
             await self.context.clock.sleep(SHORTEST_INTERVAL)
@@ -215,14 +221,11 @@ class Session:
     async def draft(self, request: DeployRequest) -> Draft:
         """Validate the request and compile its plan from the objects as they are now. Raises ``Rejected``, ``Unavailable``."""
         from services.release import validate
-        from services.rollout.service import read_state
         from services.strategies import compile_plan
 
         context = self.context
         release = validate(request, context.settings, context.clusters.contexts(), self._known_services)
-        connection = await context.clusters.connect(release.target.context)
-        state = await read_state(connection, release.target, release.service)
-        return Draft(release=release, plan=compile_plan(release, state, context.settings))
+        return Draft(release=release, plan=compile_plan(release, await self._state_of(release), context.settings))
 
     def _known_services(self, context: str, namespace: str) -> list[str]:
         inventory = self._inventories.get(context)
@@ -235,7 +238,8 @@ class Session:
     async def checks(self, draft: Draft, confirmed: str | None = None) -> AsyncIterator[GateResult]:
         """Every gate's answer as it comes. Unconfirmed, the environment gate says what to type."""
         from services import gates
-        from services.integrations import open_tickets
+        from services.integrations.tickets import open_tickets
+        from services.rollout.evidence import records_everywhere
 
         context = self.context
         tickets = open_tickets(context.settings, redactor=context.redactor, clock=context.clock)
@@ -248,7 +252,7 @@ class Session:
                     operator=context.operator,
                     confirmed=confirmed,
                     tickets=tickets,
-                    find_records=self._records,
+                    find_records=lambda service: records_everywhere(context, service),
                     clock=context.clock,
                 )
             ) as results:
@@ -259,11 +263,37 @@ class Session:
                 await tickets.close()
 
     async def start(self, draft: Draft, typed: str) -> str:
-        """Compile again, compare with what was confirmed, ask every gate again, start the driver. Returns the rollout's id."""
-        raise NotImplementedError
+        """Compile again, compare with what was confirmed, ask every gate again, start the driver. Returns the rollout's id.
 
-    async def _records(self, service: str) -> list[Any]:
-        raise NotImplementedError
+        Raises ``GateUnmet`` where a gate does not pass any more or the plan is another one by now: the confirmation is void.
+        """
+        from services.rollout.start import journal_refusal, start_rollout
+        from services.strategies import compile_plan
+
+        context, release = self.context, draft.release
+        state = await self._state_of(release)
+        plan = compile_plan(release, state, context.settings)
+        if plan.digest != draft.plan.digest:
+            raise GateUnmet(
+                "The confirmation is void",
+                f"{release.service} in {release.target.environment} changed since you confirmed; nothing was started.",
+                "Read the new plan and confirm it.",
+            )
+        results = [result async for result in self.checks(draft, typed)]
+        order = list(GateName)
+        checklist = Checklist(results=tuple(sorted(results, key=lambda result: order.index(result.name))), digest=plan.digest)
+        if not checklist.passed:
+            await journal_refusal(context, release, checklist)
+            unmet = checklist.unmet[0]
+            raise GateUnmet(f"{unmet.name.value}: {unmet.evidence}", "Nothing was started.", unmet.detail)
+        rollout, driver = await start_rollout(context, release, plan, checklist, typed)
+        self._drivers.append(driver)
+        return rollout.id
+
+    async def _state_of(self, release: Release) -> ServiceState:
+        from services.rollout.service import read_state
+
+        return await read_state(await self.context.clusters.connect(release.target.context), release.target, release.service)
 
     # ---- intents
 
@@ -274,16 +304,52 @@ class Session:
         return Answer(answer.detail if answer.ok else f"not done: {answer.detail}", card.key)
 
     async def take_over(self, card: RolloutCard) -> Answer:
-        raise NotImplementedError
+        """A driver of this home for the rollout, from its checkpoint; whoever drove before is refused by the API server."""
+        from services.rollout.start import start_driver
+
+        self._drivers.append(start_driver(self.context, card.key, take_over=True))
+        return Answer("a driver was started: it takes over from the checkpoint", card.key)
 
     async def roll_back(self, card: RolloutCard) -> Answer:
-        raise NotImplementedError
+        """At once: the first restoring patch leaves from here, a driver does and verifies the rest."""
+        from services.rollout.immediate import rollback_now
+
+        inventory = self._inventory_of(card.rollout.release.target.context)
+        done = await rollback_now(self.context, inventory, card.rollout)
+        if done.driver is not None:
+            self._drivers.append(done.driver)
+        return Answer(done.text, card.key)
 
     async def roll_back_service(self, environment: str, service: str) -> Answer:
-        raise NotImplementedError
+        from services.rollout.undoing import start_rollback
+
+        target = self._target(environment, service)
+        inventory = self._inventory_of(target.context)
+        rollout, driver = await start_rollback(self.context, inventory, target, service, reason="asked for on the screen")
+        if driver is not None:
+            self._drivers.append(driver)
+        return Answer(f"rolling back to {rollout.plan.previous_version}", rollout.id)
 
     async def preview_rollback(self, environment: str, service: str) -> Preview:
-        raise NotImplementedError
+        """What a rollback would restore. Raises ``Rejected`` where there is nothing to go back to."""
+        from services.rollout.undoing import describe_rollback
+
+        target = self._target(environment, service)
+        lines = await describe_rollback(self.context, self._inventory_of(target.context), target, service)
+        return Preview(f"roll back {service} in {environment}", lines)
+
+    def _inventory_of(self, context: str) -> Inventory:
+        try:
+            return self._inventories[context]
+        except KeyError:
+            raise Unavailable(f"{context} has not answered yet", self._problems.get(context, "")) from None
+
+    def _target(self, environment: str, service: str) -> Target:
+        found = self._picture.service(environment, service)
+        if found is None:
+            raise Rejected("service", service, f"is not in {environment}", "a service that the fleet shows")
+        name, settings = self.context.settings.resolve_environment(environment)
+        return Target(environment=name, tier=settings.tier, context=settings.context, namespace=found.namespace)
 
 
 def _open(arguments: argparse.Namespace) -> Context:
@@ -298,6 +364,3 @@ def _warm_up() -> None:
     import services.gates
     import services.release
     import services.strategies  # noqa: F401
-
-
-__all__ = ["GateName", "Session"]
