@@ -1,0 +1,227 @@
+"""The command line's promises, whatever the verb."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from console import arguments, cli, output
+from services.model.errors import GateUnmet, HeldByAnother, NeedsAttention, Rejected, Unavailable
+from services.model.release import DeployRequest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("textual", "kubernetes", "httpx", "pydantic", "aiohttp", "rich", "yaml", "prometheus_client")
+
+
+def quarterdeck(*words: str, **more: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "console", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        **more,
+    )  # type: ignore[call-overload,no-any-return]
+
+
+def test_importing_and_parsing_load_nothing_heavy() -> None:
+    code = f"import sys, console.cli; console.cli.parser(); print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reading_the_journal_of_a_home_needs_no_settings_code(tmp_path: Path) -> None:
+    code = (
+        f"import sys, console.cli; console.cli.main(['journal', 'verify', '--home', {str(tmp_path)!r}]);"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_verb_is_there() -> None:
+    verbs = next(action.choices for action in cli.parser()._actions if action.dest == "verb")
+    assert verbs is not None
+    assert tuple(verbs) == cli.VERBS
+
+
+@pytest.mark.parametrize(
+    "words", [["-o", "json", "journal", "list"], ["journal", "-o", "json", "list"], ["journal", "list", "-o", "json"]]
+)
+def test_global_options_stand_anywhere(words: list[str]) -> None:
+    args = cli.parser().parse_args([*words, "--home", "/x"])
+    assert (args.output, args.home, args.config, args.read_only) == ("json", "/x", None, False)
+    args = cli.parser().parse_args(["--read-only", "--config", "c", *words])
+    assert (args.output, args.config, args.read_only) == ("json", "c", True)
+
+
+def test_options_are_never_guessed_from_abbreviations(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["journal", "list", "--serv", "x"]) == 2
+    assert "--serv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["bogus"], ["journal"], ["journal", "show", "x"], ["--output", "xml", "journal", "list"], ["deploy"]]
+)
+def test_a_command_line_that_cannot_be_understood(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("quarterdeck: command line: ")
+    assert "Traceback" not in err
+
+
+def test_a_deploy_that_cannot_be_understood_still_answers_with_its_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deploy", "payment-service", "v2.15.0", "-e", "production", "--bogus", "-o", "json"]) == 2
+    out, _ = capsys.readouterr()
+    document = json.loads(out)
+    assert out.count("\n") == 1
+    assert document["outcome"] == "rejected"
+    assert (document["service"], document["version"], document["environment"]) == ("payment-service", "v2.15.0", "production")
+    assert set(document) == {
+        "rollout", "service", "environment", "version", "previous_version", "strategy", "outcome", "reason", "gates", "steps",
+        "rollback", "duration_seconds", "journal",
+    }  # fmt: skip
+    assert document["reason"]["kind"] == "input"
+    assert (document["gates"], document["steps"], document["rollback"]) == ([], [], None)
+
+
+def test_the_rejected_document_names_field_rule_and_accepted() -> None:
+    error = Rejected("version", "latest", "is no semantic version", "v1.2.3")
+    request = DeployRequest(service="s", version="latest", environment="dev", strategy="canary")
+    document = output.rejected_deploy(request, output.reason_of(error), first=4, last=5)
+    assert document["reason"] == {
+        "kind": "input", "name": "version", "value": "latest", "limit": None,
+        "detail": "is no semantic version; accepted: v1.2.3",
+    }  # fmt: skip
+    assert document["journal"] == {"first": 4, "last": 5}
+    assert document["strategy"] == "canary"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "outcome"),
+    [
+        (Rejected("field", "x", "rule", "y"), 2, "rejected"),
+        (GateUnmet("A gate is unmet"), 3, "failed"),
+        (NeedsAttention("Look"), 5, "failed"),
+        (HeldByAnother("Held"), 6, "failed"),
+        (Unavailable("Down", "https://x", "Wait"), 1, "failed"),
+        (KeyboardInterrupt(), 7, None),
+        (ZeroDivisionError("secret=hunter2"), 1, "failed"),
+    ],
+)
+def test_what_a_command_raises_becomes_an_exit_code(
+    raised: BaseException,
+    code: int,
+    outcome: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise raised
+
+    monkeypatch.setattr("console.commands.journal.run", run)
+    assert cli.main(["journal", "verify", "--home", str(tmp_path), "-o", "json"]) == code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    assert err.count("quarterdeck: ") == 1
+    if outcome:
+        assert json.loads(out)["outcome"] == outcome
+    if isinstance(raised, ZeroDivisionError):
+        log = tmp_path / "log" / "quarterdeck.log"
+        assert str(log) in err
+        assert "Traceback" in log.read_text()
+        assert "hunter2" not in log.read_text() + err + out
+
+
+def test_a_reader_that_leaves_early_is_no_crash(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "console", "--help"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    process.wait(30)
+    assert b"Traceback" not in err
+    assert b"BrokenPipe" not in err
+
+
+def test_without_a_terminal_the_console_says_so() -> None:
+    done = quarterdeck()
+    assert done.returncode == 2
+    assert "terminal" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_stranger_of_the_same_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "widgets").mkdir()
+    (tmp_path / "widgets" / "__init__.py").write_text("")
+    code = (
+        "import sys; sys.path.append(sys.argv[1]); from console.cli import main; "
+        "sys.path.insert(0, sys.argv[2]); sys.exit(main(['--version']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT), str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "`widgets` is taken by another one" in done.stderr
+    assert str(tmp_path) in done.stderr
+
+
+SLEEPER = """
+import sys, time, console.commands.journal as journal
+from console import cli
+def run(args):
+    print("up", file=sys.stderr, flush=True)
+    time.sleep(30)
+journal.run = run
+sys.exit(cli.main(["journal", "verify"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_command_with_the_code_for_interrupted(number: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SLEEPER], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "up\n"
+    time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 7
+    assert "Traceback" not in err
+
+
+def test_json_is_seen_in_a_command_line_that_cannot_be_parsed() -> None:
+    for words in (["-o", "json"], ["-ojson"], ["--output=json"], ["--output", "json"], ["-o", "text", "-o", "json"]):
+        assert arguments.wants_json(["x", *words])
+    for words in ([], ["-o", "text"], ["-o"], ["json"], ["-o", "json", "-o", "text"]):
+        assert not arguments.wants_json(["x", *words])
+
+
+def test_tables_are_aligned_and_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("A", "LONGER"), [("x" * 5, "1"), ("y", "2\x1b")])
+    assert capsys.readouterr().out.splitlines() == ["A      LONGER", "xxxxx  1", "y      2\\x1b"]
+
+
+def test_documents_survive_hostile_text(capsys: pytest.CaptureFixture[str]) -> None:
+    output.document({"a": "\ud800\x1b\n", "b": [float("nan"), (1, 2)]})
+    assert json.loads(capsys.readouterr().out) == {"a": "\\ud800\x1b\n", "b": [None, [1, 2]]}

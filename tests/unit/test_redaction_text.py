@@ -1,0 +1,215 @@
+"""Secrets in every form they take; and what only looks like one."""
+
+import base64
+import json
+import random
+import string
+import time
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.redaction import Redactor
+
+KEY = b"k" * 32
+
+
+def redactor(*secrets: str) -> Redactor:
+    made = Redactor(KEY)
+    for secret in secrets:
+        made.register(secret)
+    return made
+
+
+def seeded_secrets(count: int) -> list[str]:
+    chance = random.Random(7)
+    alphabet = string.ascii_letters + string.digits + "!$%&/()=?+-_#*'\"\\ é"
+    return ["".join(chance.choice(alphabet) for _ in range(chance.randint(8, 40))).strip() for _ in range(count)]
+
+
+ENCODINGS = {
+    "raw": lambda s: s,
+    "url": lambda s: quote(s, safe=""),
+    "json": lambda s: json.dumps({"a": s}),
+    "hex": lambda s: s.encode().hex(),
+    "base64": lambda s: base64.b64encode(s.encode()).decode(),
+    "base64, one before": lambda s: base64.b64encode(b"x" + s.encode() + b"y").decode(),
+    "base64, two before": lambda s: base64.b64encode(b"u:" + s.encode() + b":tail").decode(),
+    "base64, url-safe": lambda s: base64.urlsafe_b64encode(b"user:" + s.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_registered_secrets_are_found_in_every_encoding(encoding: str) -> None:
+    secrets = seeded_secrets(200)
+    taken_out = redactor(*secrets)
+    for secret in secrets:
+        encoded = ENCODINGS[encoding](secret)
+        text = f"before {encoded} after"
+        clean = taken_out.text(text)
+        assert "[REDACTED:registered:" in clean, secret
+        for other in ENCODINGS.values():
+            inner = other(secret)[4:-4]
+            assert len(inner) < 8 or inner not in clean
+        assert clean.startswith("before ")
+        assert clean.endswith(" after")
+
+
+@given(st.text(min_size=6, max_size=60), st.text(max_size=80), st.text(max_size=80))
+def test_whatever_the_secret_it_is_not_left_in_the_text(secret: str, before: str, after: str) -> None:
+    taken_out = redactor(secret)
+    stripped = secret.strip("\r\n")
+    clean = taken_out.text(before + secret + after)
+    if (
+        len(stripped) >= 4
+        and stripped not in "[REDACTED:registered:00000000]"
+        and not set(stripped) <= set("0123456789abcdef:[]REDACT")
+    ):
+        assert stripped not in clean
+
+
+TOKENS = {
+    "github-token": "ghp_" + "a1B2" * 9,
+    "gitlab-token": "glpat-abcdEFGH1234_-xyz",
+    "aws-key": "AKIAIOSFODNN7EXAMPLE",
+    "slack-token": "xoxb-1234567890-abcdefghij",
+    "google-key": "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",
+    "vault-token": "hvs.CAESIJ1234567890",
+    "npm-token": "npm_abcdefghijklmnop1234567890",
+    "pypi-token": "pypi-AgEIcHlwaS5vcmcCJDU",
+    "stripe-key": "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+    "docker-token": "dckr_pat_abcdefgh12345678",
+    "sendgrid-key": "SG.abcdefgh12345678.ijklmnop12345678",
+    "private-key": "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("rule", TOKENS)
+@pytest.mark.parametrize("frame", ["{}", "curl -H 'X: {}' https://x", 'told "{}", twice', "a={}\n"])
+def test_known_shapes(rule: str, frame: str) -> None:
+    clean = redactor().text(frame.format(TOKENS[rule]))
+    assert "[REDACTED:" in clean
+    assert TOKENS[rule][6:] not in clean
+
+
+def test_a_cut_private_key_is_still_a_key() -> None:
+    clean = redactor().text("x\n-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0")
+    assert "MIIEvQ" not in clean
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("Authorization: Bearer abc123def456", "abc123def456"),
+        ("authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+        ("GET https://jane:hunter22@jira.example/rest", "hunter22"),
+        ("postgres://app:p%40ss@db:5432/x", "p%40ss"),
+        ("DB_PASSWORD=hunter2 ./run", "hunter2"),
+        ('{"password": "with space in it"}', "with space"),
+        ('{\\"api_key\\": \\"k-123456\\"}', "k-123456"),
+        ("password: hunter2", "hunter2"),
+        ("kubectl --token tok-abcdef get pods", "tok-abcdef"),
+        ("helm --password=hunter2 login", "hunter2"),
+        ("client-key-data: LS0tLS1CRUdJTg==", "LS0tLS1CRUdJTg"),
+        ("https://hooks.slack.com/services/T000/B000/XXXXyyyy", "XXXXyyyy"),
+        ("the key aB3dE5fG7hI9jK1lM3nO5 was used", "aB3dE5fG7hI9jK1lM3nO5"),
+    ],
+)
+def test_secrets_told_by_what_stands_beside_them(text: str, secret: str) -> None:
+    clean = redactor().text(text)
+    assert secret not in clean
+    assert "[REDACTED:" in clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kubectl set image deployment/payment-service app=registry.example/payment:v2.15.0 -n production",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "token: file:/etc/quarterdeck/token",
+        "token: env:JIRA_TOKEN",
+        "the token is missing; get one from your administrator",
+        "Basic checks passed before the Bearer of the flag arrived",
+        "secret not found: production/payment-service",
+        "key da39a3ee5e6b4b0d3255bfef95601890afd80709 of the commit",
+        "https://jira.example:8443/browse/CHG-4821",
+        'kubectl patch virtualservice payment-service --type=json -p \'[{"op":"test"}]\'',
+        "10.0.0.1:8080 answered 503 within 41 ms",
+        "tokenizer=fast mode",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redactor().text(text) == text
+
+
+def test_normal_events_are_left_alone() -> None:
+    chance = random.Random(3)
+    services = ["payment-service", "checkout", "search", "auth-token-service", "session-store", "secret-santa", "key-value-db"]
+    changed = []
+    for _ in range(10_000):
+        text = (
+            f"kubectl scale deployment/{chance.choice(services)} --replicas={chance.randint(0, 50)} -n production "
+            f"CHG-{chance.randint(1, 9999)} v{chance.randint(0, 9)}.{chance.randint(0, 99)}.{chance.randint(0, 9)} "
+            f"{chance.getrandbits(160):040x} {chance.randint(1, 600)}ms {chance.random():.3f}"
+        )
+        if redactor().text(text) != text:
+            changed.append(text)
+    assert len(changed) < 10, changed[:3]
+
+
+@given(st.text(max_size=300))
+def test_twice_is_as_good_as_once(text: str) -> None:
+    taken_out = redactor("correct-horse")
+    once = taken_out.text(text)
+    assert taken_out.text(once) == once
+
+
+def test_the_same_secret_has_the_same_mark_and_another_installation_another() -> None:
+    first, second = redactor("correct-horse"), redactor("correct-horse")
+    assert first.text("correct-horse") == second.text("correct-horse")
+    assert first.text("correct-horse") == first.text(quote("correct-horse"))
+    other = Redactor(b"o" * 32)
+    other.register("correct-horse")
+    assert other.text("correct-horse") != first.text("correct-horse")
+
+
+def test_a_very_short_secret_is_taken_out_where_it_stands_alone() -> None:
+    taken_out = redactor("abc", "")
+    assert "abc" not in taken_out.text("abc")
+    assert taken_out.text("abcdef") == "abcdef"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a" * 200_000,
+        "password" * 20_000,
+        "-----BEGIN " * 15_000,
+        "eyJ" * 60_000,
+        "://" * 60_000,
+        "token=" * 30_000,
+        "key " + "aB3" * 60_000,
+        "\\\"'" * 60_000,
+        "--a-" * 50_000,
+    ],
+    ids=lambda text: text[:12],
+)
+def test_hostile_text_takes_linear_time(hostile: str) -> None:
+    taken_out = redactor("correct-horse-battery")
+    before = time.process_time()
+    taken_out.text(hostile)
+    whole = time.process_time() - before
+    assert whole < 2.0
+
+
+def test_what_is_beyond_the_limit_never_passes_unread() -> None:
+    clean = redactor("correct-horse").text("x" * 300_000 + " password=hunter2 correct-horse")
+    assert "hunter2" not in clean
+    assert "correct-horse" not in clean
+    assert len(clean) < 263_000
