@@ -14,12 +14,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
 from console import output
 from console.arguments import Parser, UsageError, asked_deploy, common, program_version, wants_json
 from services.model.errors import ExitCode, QuarterdeckError
 
 VERBS = ("demo", "sandbox", "deploy", "rollback", "status", "watch", "journal", "config", "drive")
 """Each is a module of ``console.commands`` with ``add(subparsers, parents)`` and ``run(args) -> int``."""
+_ANSWERING = ("deploy", "rollback")
+"""What asks these for JSON waits for a document, even after an interruption."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +85,11 @@ def _run(words: list[str]) -> int:
         if as_json and output.printed() == before:
             output.document(_refusal(words, args, error))
         return int(error.exit_code)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
+        if as_json and args is not None and args.verb in _ANSWERING and output.printed() == before:
+            output.document(_interrupted(words, args))
+        raise
+    except BrokenPipeError:
         raise
     except Exception as error:
         return _unexpected(words, args, as_json and output.printed() == before, error)
@@ -92,6 +100,17 @@ def _refusal(words: Sequence[str], args: argparse.Namespace | None, error: Quart
     if verb == "deploy" and error.exit_code == ExitCode.REJECTED:
         return output.rejected_deploy(asked_deploy(words), output.reason_of(error))
     return output.rejected(error)
+
+
+def _interrupted(words: Sequence[str], args: argparse.Namespace) -> object:
+    told = QuarterdeckError(
+        "Interrupted", "The command was stopped before it had a result.", "`quarterdeck status` shows what runs."
+    )
+    reason = msgspec.structs.replace(output.reason_of(told), kind="operator", name="interrupted")
+    document = (
+        output.rejected_deploy(asked_deploy(words), reason) if args.verb == "deploy" else {"reason": msgspec.to_builtins(reason)}
+    )
+    return {**document, "outcome": "interrupted"}
 
 
 def _unexpected(words: Sequence[str], args: argparse.Namespace | None, as_json: bool, error: Exception) -> int:
