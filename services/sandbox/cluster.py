@@ -1,0 +1,71 @@
+"""The embedded cluster: store, rules and controllers in one, seeded with the fleet."""
+
+import asyncio
+from random import Random
+
+from services.clock import Clock
+from services.sandbox import fleet
+from services.sandbox.behaviour import Behaviour, Behaviours
+from services.sandbox.controllers.deployments import Deployments
+from services.sandbox.controllers.endpoints import Endpoints
+from services.sandbox.controllers.kubelet import Kubelet
+from services.sandbox.controllers.loop import Controllers
+from services.sandbox.controllers.progress import Progress
+from services.sandbox.controllers.replicasets import ReplicaSets
+from services.sandbox.controllers.rules import complete
+from services.sandbox.manifests import manifests, rehearsal
+from services.sandbox.recorder import Recorder
+from services.sandbox.registry import Registry
+from services.sandbox.resources import DEPLOYMENTS, Object, meta
+from services.sandbox.schedule import Schedule
+from services.sandbox.store import Store
+
+
+class EmbeddedCluster:
+    """A whole cluster in this process. Needs a running event loop: its controllers act in it."""
+
+    def __init__(self, clock: Clock, random: Random, behaviours: Behaviours) -> None:
+        self.store = Store()
+        self.registry = Registry(self.store, clock.now, random)
+        self.schedule = Schedule(clock)
+        self._clock = clock
+        self._behaviours = behaviours
+        recorder = Recorder(self.registry)
+        progress = Progress(self.registry, self.schedule, clock)
+        self._kubelet = Kubelet(self.registry, self.schedule, recorder, random, self.behaviour)
+        self.controllers = Controllers(
+            self.registry,
+            Deployments(self.registry, recorder, progress),
+            ReplicaSets(self.registry, recorder),
+            Endpoints(self.registry),
+            self._kubelet,
+            asyncio.get_running_loop().call_soon,
+        )
+
+    def behaviour(self, pod: Object) -> Behaviour:
+        return self._behaviours.of(meta(pod)["namespace"], pod["spec"]["containers"][0]["image"])
+
+    def seed(self) -> None:
+        """Put the fleet there, running: nobody waits for its first start."""
+        for namespace in ("default", "kube-system", *fleet.NAMESPACES):
+            self.registry.ensure_namespace(namespace)
+        self._kubelet.hurry = True
+        for resource, namespace, body in manifests():
+            self.registry.create(resource, namespace, body)
+        resource, namespace, body = rehearsal(self._clock.now())
+        self.registry.create(resource, namespace, body)
+        for _ in range(100):
+            self.controllers.settle()
+            self.schedule.run_due()
+            if self.healthy():
+                break
+        self._kubelet.hurry = False
+
+    def healthy(self) -> bool:
+        """Whether every workload that was seeded healthy is ready."""
+        for namespace in fleet.NAMESPACES:
+            for workload in fleet.WORKLOADS:
+                found = self.store.get(DEPLOYMENTS, namespace, workload.name)
+                if not fleet.broken(workload, namespace) and (found is None or not complete(found)):
+                    return False
+        return True

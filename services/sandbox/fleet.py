@@ -1,0 +1,74 @@
+"""The simulated fleet: which services run where, in which version, with how many pods and under what load."""
+
+from dataclasses import dataclass
+
+NAMESPACES = ("dev", "staging", "canary", "production")
+REGISTRY = "registry.sandbox.internal"
+PROGRESS_DEADLINE = 120
+"""Pace seconds."""
+PORT = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One service. ``rate``: requests a second in production; ``p99``: seconds; ``errors``: share of requests that fail anyway."""
+
+    name: str
+    versions: dict[str, str]
+    """By namespace; ``*`` for all others."""
+    replicas: int
+    rate: float
+    p99: float
+    errors: float
+    memory: str
+    cpu: str = "1"
+    routed: bool = False
+    """Has a VirtualService and a DestinationRule; the others split by ready pods."""
+    smoke: str = "/api/v1/ping"
+
+    def version(self, namespace: str) -> str:
+        return self.versions.get(namespace, self.versions["*"])
+
+    def replicas_in(self, namespace: str) -> int:
+        return self.replicas if namespace == "production" else max(1, round(self.replicas / (2 if namespace == "canary" else 3)))
+
+    def rate_in(self, namespace: str) -> float:
+        return self.rate * SHARE_OF_LOAD[namespace]
+
+
+SHARE_OF_LOAD = {"dev": 0.05, "staging": 0.1, "canary": 0.25, "production": 1.0}
+
+WORKLOADS = (
+    Workload("payment-service", {"*": "v2.14.1"}, 6, 20_000.0, 0.045, 0.0005, "512Mi", routed=True),
+    Workload("checkout", {"*": "v1.9.0", "dev": "v1.10.0-rc.2"}, 6, 6_000.0, 0.080, 0.001, "512Mi", routed=True),
+    Workload("cart", {"*": "v3.2.1", "staging": "v3.3.0", "dev": "v3.3.0"}, 4, 9_000.0, 0.025, 0.0008, "256Mi"),
+    Workload("catalog", {"*": "v5.0.3"}, 4, 12_000.0, 0.018, 0.0004, "512Mi"),
+    Workload("search", {"*": "v4.0.2", "canary": "v4.1.0", "staging": "v4.1.0", "dev": "v4.2.0-alpha.1"}, 5, 4_000.0, 0.120, 0.002, "1Gi", "2"),
+    Workload("accounts", {"*": "v2.7.0"}, 3, 1_500.0, 0.035, 0.0003, "256Mi"),
+    Workload("notifications", {"*": "v1.4.2", "dev": "v1.5.0-beta.1"}, 2, 800.0, 0.060, 0.0015, "256Mi"),
+    Workload("recommendations", {"*": "v0.9.3", "dev": "v0.9.4-rc.1"}, 3, 2_500.0, 0.150, 0.003, "1Gi", "2"),
+    Workload("web-frontend", {"*": "v7.12.0", "staging": "v7.12.1", "dev": "v7.13.0-beta.3"}, 4, 10_000.0, 0.030, 0.0006, "256Mi"),
+    Workload("ledger", {"*": "v1.1.5"}, 2, 5.0, 0.090, 0.001, "256Mi", "500m", routed=True),
+)
+
+BY_NAME = {workload.name: workload for workload in WORKLOADS}
+
+OFFER_SERVICE, OFFER_VERSION = "payment-service", "v2.15.0"
+"""The release that the scenarios are about."""
+
+BROKEN = {"recommendations:v0.9.4-rc.1"}
+"""Images that crash in any scenario: a fleet in which all is well looks like none."""
+
+
+def image(service: str, version: str) -> str:
+    return f"{REGISTRY}/{service}:{version}"
+
+
+def version(namespace: str, service: str) -> str:
+    """What the service was seeded with there; empty where it is not part of the fleet."""
+    workload = BY_NAME.get(service.removesuffix("-canary"))
+    return workload.version(namespace) if workload and namespace in NAMESPACES else ""
+
+
+def broken(workload: Workload, namespace: str) -> bool:
+    return f"{workload.name}:{workload.version(namespace)}" in BROKEN

@@ -1,0 +1,120 @@
+"""The objects of the fleet, as one would write them in files: the same for the embedded API and for a real one."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+
+from services.model.rollout import Record
+from services.sandbox import fleet
+from services.sandbox.fleet import Workload
+from services.sandbox.registry import config_map
+from services.sandbox.resources import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    DESTINATIONRULES,
+    SERVICES,
+    VIRTUALSERVICES,
+    Object,
+    Resource,
+)
+
+Manifest = tuple[Resource, str, Object]
+
+
+def manifests(deadline: int = fleet.PROGRESS_DEADLINE) -> Iterator[Manifest]:
+    """Every workload of every namespace with its Service and, where it has them, its routes; ``deadline`` as its cluster counts."""
+    for namespace in fleet.NAMESPACES:
+        for workload in fleet.WORKLOADS:
+            yield DEPLOYMENTS, namespace, deployment(workload, namespace, deadline)
+            yield SERVICES, namespace, service(workload)
+            if workload.routed:
+                yield DESTINATIONRULES, namespace, destination_rule(workload)
+                yield VIRTUALSERVICES, namespace, virtual_service(workload)
+
+
+def deployment(workload: Workload, namespace: str, deadline: int) -> Object:
+    labels = {"app": workload.name, "track": "stable"}
+    container = {
+        "name": workload.name,
+        "image": fleet.image(workload.name, workload.version(namespace)),
+        "ports": [{"name": "http", "containerPort": fleet.PORT}],
+        "env": [{"name": "ENVIRONMENT", "value": namespace}],
+        "resources": {
+            "requests": {"cpu": "250m", "memory": "128Mi"},
+            "limits": {"cpu": workload.cpu, "memory": workload.memory},
+        },
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": fleet.PORT}, "periodSeconds": 5},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": workload.name, "labels": dict(labels)},
+        "spec": {
+            "replicas": workload.replicas_in(namespace),
+            "progressDeadlineSeconds": deadline,
+            "revisionHistoryLimit": 10,
+            "selector": {"matchLabels": dict(labels)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def service(workload: Workload) -> Object:
+    ports = [{"name": "http", "port": 80, "targetPort": fleet.PORT}]
+    labels = {"app": workload.name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": workload.name, "labels": dict(labels)},
+        "spec": {"selector": dict(labels), "ports": ports},
+    }
+
+
+def virtual_service(workload: Workload) -> Object:
+    def route(subset: str, weight: int) -> Object:
+        return {"destination": {"host": workload.name, "subset": subset}, "weight": weight}
+
+    return {
+        "apiVersion": VIRTUALSERVICES.api_version(),
+        "kind": "VirtualService",
+        "metadata": {"name": workload.name, "labels": {"app": workload.name}},
+        "spec": {"hosts": [workload.name], "http": [{"name": "primary", "route": [route("stable", 100), route("canary", 0)]}]},
+    }
+
+
+def destination_rule(workload: Workload) -> Object:
+    subsets = [{"name": track, "labels": {"track": track}} for track in ("stable", "canary")]
+    return {
+        "apiVersion": DESTINATIONRULES.api_version(),
+        "kind": "DestinationRule",
+        "metadata": {"name": workload.name, "labels": {"app": workload.name}},
+        "spec": {"host": workload.name, "subsets": subsets},
+    }
+
+
+def rehearsal(now: datetime) -> Manifest:
+    """The record that a colleague's rehearsal of the release on offer left in staging: rolled back, everything restored."""
+    finished = (now - timedelta(days=2, hours=3)).replace(microsecond=0)
+    name = f"rehearsal-{finished:%Y%m%d}"
+    record = Record(
+        rollout=name,
+        service=fleet.OFFER_SERVICE,
+        version=fleet.OFFER_VERSION,
+        previous_version=fleet.version("staging", fleet.OFFER_SERVICE),
+        environment="staging",
+        tier="staging",
+        strategy="canary",
+        outcome="rolled_back",
+        restored=True,
+        operator="Sam Chen",
+        finished=finished,
+        journal_id="sandbox-rehearsal",
+        journal_seq=41,
+        journal_hash=hashlib.sha256(f"{name}{finished}".encode()).hexdigest(),
+    )
+    labels = {"quarterdeck/kind": "record", "quarterdeck/service": fleet.OFFER_SERVICE, "quarterdeck/rollout": name}
+    data = {"record": msgspec.json.encode(record).decode()}
+    return CONFIGMAPS, "staging", config_map(f"quarterdeck-record-{name}", data, labels)

@@ -1,0 +1,1 @@
+"""How the release on offer behaves, a file each."""
