@@ -100,6 +100,11 @@ class Transport:
                 await self._current()  # loaded off the loop, and with it the HTTP library
                 return await self._with_retries(request, flight, limit)
         except TimeoutError as error:
+            if self._loading is not None and not flight.sent:
+                title = f"the credentials of context {self.context} are still being loaded after {seconds:g} s"
+                raise Unavailable(
+                    title, f"{request.what} was not sent.", "Finish signing in where its plugin asks for it."
+                ) from error
             raise self._lost(request, flight, f"{self.server} did not answer within {seconds:g} s") from error
 
     async def stream(self, request: Request, quiet_seconds: float) -> AsyncGenerator[bytes]:

@@ -320,6 +320,17 @@ async def test_a_plugin_that_fails_says_why_and_is_not_started_over_and_over(tmp
         assert api.requests == []
 
 
+async def test_a_plugin_that_takes_its_time_is_waited_for_not_started_again(tmp_path: Path) -> None:
+    body = COUNTING.replace("print(", "import time\nwhile not os.path.exists(path + '.go'): time.sleep(0.01)\nprint(")
+    async with connected(tmp_path, user=_plugin(tmp_path, body)) as (_, connection):
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="credentials of context test are still being loaded"):
+                await connection.get(REF, timeout=0.5)
+        (tmp_path / "count.go").touch()
+        assert await connection.get(REF)
+        assert (tmp_path / "count").read_text() == "1"
+
+
 async def test_a_credential_with_an_end_is_replaced_before_it(tmp_path: Path) -> None:
     body = COUNTING.replace('"status": {', '"status": {"expirationTimestamp": "2020-01-01T00:00:00Z", ')
     async with connected(tmp_path, user=_plugin(tmp_path, body)) as (api, connection):
