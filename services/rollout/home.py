@@ -120,6 +120,20 @@ def alive(home: Path, rollout: Rollout) -> bool | None:
     return False
 
 
+def lock_rollback(home: Path, rollout_id: str) -> int | None:
+    """A descriptor that holds the right to roll this rollout back from this home, to be handed to the driver that does it (it
+    holds it for as long as it lives); ``None`` where somebody has it already."""
+    path = directory(home, rollout_id) / "rollback.lock"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
 def socket_path(home: Path, rollout_id: str) -> Path:
     """Where the driver listens for intents. Short, since a Unix socket's path has 108 bytes at most."""
     name = hashlib.sha256(f"{home_id(home)}/{rollout_id}".encode()).hexdigest()[:16]

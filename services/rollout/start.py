@@ -64,9 +64,18 @@ async def start_rollout(
 
 
 def start_driver(
-    station: Station, rollout_id: str, *, take_over: bool = False, rollback: bool = False, reason: str = ""
+    station: Station,
+    rollout_id: str,
+    *,
+    take_over: bool = False,
+    rollback: bool = False,
+    reason: str = "",
+    holding: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start ``quarterdeck drive ID`` apart from this process: own session, own streams. The handle only tells when it ends."""
+    """Start ``quarterdeck drive ID`` apart from this process: own session, own streams. The handle only tells when it ends.
+
+    ``holding`` is a locked descriptor that the driver keeps open for as long as it lives.
+    """
     place = homes.directory(station.home, rollout_id)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     homes.forget_ended(station.home, rollout_id)
@@ -82,6 +91,7 @@ def start_driver(
             stderr=log,
             start_new_session=True,
             close_fds=True,
+            pass_fds=() if holding is None else (holding,),
             cwd="/",
             env=_environment(),
         )

@@ -1,0 +1,97 @@
+"""``R``: restore at once, whoever drives, and let a driver finish and verify.
+
+The first restoring patch is built from the inventory's copies and sent without a read, a lease or a gate before it: requests
+back to stable where the canary has a share, else stable's own template. It bumps the object's epoch, so the driver that was
+running is refused from there on. Everything else is the work of ``drive ID --rollback``, started right behind it.
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+from services.actuator import Actuator
+from services.actuator.undo import fold, plan_restore
+from services.cluster.inventory import Inventory
+from services.model.errors import ObserverMode, QuarterdeckError
+from services.model.objects import ObjectRef
+from services.model.release import Target
+from services.model.rollout import Rollout
+from services.rollout import home as homes
+from services.rollout.revisions import to_revision
+from services.rollout.start import start_driver
+from services.rollout.station import Station
+
+
+@dataclass(frozen=True, slots=True)
+class Immediate:
+    """``seconds``: wall seconds from the call to the API server's acceptance of the first patch (``None``: none was needed, or
+    it was refused, see ``problem``: the driver tries again). ``joined``: a rollback of it was under way already."""
+
+    rollout: Rollout
+    object: ObjectRef | None = None
+    seconds: float | None = None
+    joined: bool = False
+    problem: QuarterdeckError | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+
+async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout, *, reason: str = "") -> Immediate:
+    """Roll ``rollout`` back, live or finished. Raises :class:`ObserverMode`; what goes wrong with the first patch is in the
+    answer, since the driver goes on with it."""
+    if station.read_only:
+        raise ObserverMode("Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out.")
+    started = station.clock.monotonic()
+    lock = homes.lock_rollback(station.home, rollout.id)
+    if lock is None:
+        return Immediate(rollout, joined=True)
+    try:
+        accepted, touched, problem = await _first(station, inventory, rollout)
+        process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=lock)
+    finally:
+        os.close(lock)
+    seconds = accepted - started if accepted is not None else None
+    return Immediate(rollout, object=touched, seconds=seconds, problem=problem, process=process)
+
+
+async def rollback_service_now(
+    station: Station, inventory: Inventory, target: Target, service: str, *, reason: str = ""
+) -> Immediate:
+    """The same for a service without a rollout to undo: to the template of its previous ReplicaSet. Raises :class:`Rejected`
+    where there is none."""
+    if station.read_only:
+        raise ObserverMode("Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out.")
+    now = station.clock.now()
+    rollout = await to_revision(
+        inventory.connection,
+        target,
+        service,
+        "",
+        id=homes.new_id(service, now),
+        operator=station.user,
+        reason=reason,
+        created=now,
+        pace=station.clock.pace(),
+    )
+    homes.write_started(station.home, rollout)
+    return await rollback_now(station, inventory, rollout, reason=reason)
+
+
+async def _first(
+    station: Station, inventory: Inventory, rollout: Rollout
+) -> tuple[float | None, ObjectRef | None, QuarterdeckError | None]:
+    """Send the first restoring patch: when it was accepted (monotonic), of which object, and what was wrong."""
+    plan = rollout.plan
+    folded = fold(rollout.undo)
+    live = {item.object: inventory.raw(item.object) for item in folded}
+    restore = plan_restore(folded, live, stable=plan.stable, canary=plan.canary, step=rollout.step)
+    if not restore.phases:
+        return None, None, None
+    mutation = restore.phases[0].mutations[0]
+    base = live[mutation.object]
+    assert base is not None
+    actuator = Actuator(inventory.connection, station.journal, station.clock, read_only=station.read_only, operator=station.user)
+    try:
+        await actuator.force(mutation, epoch=rollout.epoch + 1, rollout=rollout, base=base)
+    except QuarterdeckError as error:
+        return None, mutation.object, error
+    return station.clock.monotonic(), mutation.object, None
