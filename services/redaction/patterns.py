@@ -95,3 +95,6 @@ PATTERNS: tuple[Pattern, ...] = (
         re.IGNORECASE,
     ),
 )  # fmt: skip
+
+HINTS: tuple[tuple[str, int], ...] = tuple((hint, index) for index, pattern in enumerate(PATTERNS) for hint in pattern.hints)
+"""Every hint with the place of its pattern, for one pass."""

@@ -7,17 +7,20 @@ import json
 import math
 import re
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 from services.model.objects import Json, pointer_parts
 from services.redaction.installation import passing_key
 from services.redaction.keys import is_reference, names_a_secret
-from services.redaction.patterns import PATTERNS
+from services.redaction.patterns import HINTS, PATTERNS
 
 MAX_TEXT = 256 * 1024
 """Characters of one text that are looked at; what follows is cut off, never passed on unread."""
 MAX_DEPTH = 64
+_REMEMBERED = 200
+_MAX_REMEMBERED = 4096
 _MIN_PART = 4
 _MIN_ENCODED = 6
 _MARKER = re.compile(r"\[REDACTED:[a-z-]+:[0-9a-f]{8}\]")
@@ -57,6 +60,9 @@ class Redactor:
         self._key = key or passing_key()
         self._needles: tuple[_Needle, ...] = ()
         self._whole: frozenset[str] = frozenset()
+        self._registering = Lock()
+        self._clean: set[str] = set()
+        """Short texts that were searched without a find: most of what is recorded repeats."""
 
     def use_key(self, key: bytes) -> None:
         """Make markers with ``key`` from now on."""
@@ -67,13 +73,15 @@ class Redactor:
         secret = secret.strip("\r\n")
         if not secret:
             return
-        if len(secret) < _MIN_PART:
-            self._whole = self._whole | {secret}
-            return
-        needles = {needle.text: needle for needle in self._needles}
-        for text in _encodings(secret):
-            needles.setdefault(text, _Needle(text, secret))
-        self._needles = tuple(sorted(needles.values(), key=lambda needle: -len(needle.text)))
+        with self._registering:
+            if len(secret) < _MIN_PART:
+                self._whole = self._whole | {secret}
+            else:
+                needles = {needle.text: needle for needle in self._needles}
+                for text in _encodings(secret):
+                    needles.setdefault(text, _Needle(text, secret))
+                self._needles = tuple(sorted(needles.values(), key=lambda needle: -len(needle.text)))
+            self._clean = set()
 
     def text(self, s: str) -> str:
         """``s`` without secrets. Redacting twice changes nothing more."""
@@ -90,6 +98,18 @@ class Redactor:
         return f"[REDACTED:{rule}:{digest[:8]}]"
 
     def _text(self, s: str, rules: set[str]) -> str:
+        # Taken before the search: what is found clean with the secrets of this moment is remembered with them only.
+        clean = self._clean
+        if s in clean:
+            return s
+        found = self._searched(s, rules)
+        if found == s and len(s) <= _REMEMBERED:
+            if len(clean) >= _MAX_REMEMBERED:
+                self._clean = set()
+            clean.add(s)
+        return found
+
+    def _searched(self, s: str, rules: set[str]) -> str:
         if s in self._whole:
             return self._marker("registered", s, rules)
         for needle in self._needles:
@@ -98,11 +118,12 @@ class Redactor:
         if len(s) > MAX_TEXT:
             s = s[:MAX_TEXT] + f"[cut: {len(s) - MAX_TEXT} characters]"
         lower = s.lower()
-        for pattern in PATTERNS:
-            if any(hint in lower for hint in pattern.hints):
-                s = pattern.regex.sub(partial(self._replaced, pattern.rule, rules), s)
-        if any(word in lower for word in ("key", "token", "secret", "credential", "passw")):
-            s = _NEAR_KEY_WORD.sub(lambda match: self._random(match, rules), s)
+        wanted = {index for hint, index in HINTS if hint in lower}
+        for index in sorted(wanted):
+            pattern = PATTERNS[index]
+            s = pattern.regex.sub(partial(self._replaced, pattern.rule, rules), s)
+        if wanted:
+            s = _NEAR_KEY_WORD.sub(partial(self._random, rules), s)
         return s
 
     def _replaced(self, rule: str, rules: set[str], match: re.Match[str]) -> str:
@@ -114,7 +135,7 @@ class Redactor:
         whole = match.group()
         return whole[:start] + self._marker(rule, secret, rules) + whole[end:]
 
-    def _random(self, match: re.Match[str], rules: set[str]) -> str:
+    def _random(self, rules: set[str], match: re.Match[str]) -> str:
         candidate = match.group("candidate")
         if _PLAIN_SHAPE.fullmatch(candidate) or _bits_per_character(candidate) <= _ENTROPY_BITS:
             return match.group()
