@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from console.context import Context
     from services.cluster.inventory import Inventory
+    from services.rollout.immediate import Immediate
     from services.strategies import ServiceState
 
 SHORTEST_INTERVAL = 0.2
@@ -34,6 +35,8 @@ JOURNAL_INTERVAL = 1.0
 KEPT_ENTRIES = 500
 ROLLBACK_WINDOW = 3600.0
 """Wall seconds after a rollout's end in which one key rolls it back at once."""
+
+_BY_KEY = "asked for with the rollback key"
 
 log = logging.getLogger(__name__)
 
@@ -315,28 +318,52 @@ class Session:
         from services.rollout.immediate import rollback_now
 
         inventory = self._inventory_of(card.rollout.release.target.context)
-        done = await rollback_now(self.context, inventory, card.rollout)
-        if done.driver is not None:
-            self._drivers.append(done.driver)
-        return Answer(done.text, card.key)
+        return self._told(await rollback_now(self.context, inventory, card.rollout, reason=_BY_KEY))
 
     async def roll_back_service(self, environment: str, service: str) -> Answer:
-        from services.rollout.undoing import start_rollback
+        """The same for a service whose rollback window is over, or that has no rollout: what :meth:`preview_rollback` showed."""
+        from services.rollout.immediate import rollback_now, rollback_service_now
 
         target = self._target(environment, service)
         inventory = self._inventory_of(target.context)
-        rollout, driver = await start_rollback(self.context, inventory, target, service, reason="asked for on the screen")
-        if driver is not None:
-            self._drivers.append(driver)
-        return Answer(f"rolling back to {rollout.plan.previous_version}", rollout.id)
+        card = self._last_change(environment, service)
+        if card is not None:
+            return self._told(await rollback_now(self.context, inventory, card.rollout, reason=_BY_KEY))
+        return self._told(await rollback_service_now(self.context, inventory, target, service, reason=_BY_KEY))
 
     async def preview_rollback(self, environment: str, service: str) -> Preview:
         """What a rollback would restore. Raises ``Rejected`` where there is nothing to go back to."""
-        from services.rollout.undoing import describe_rollback
+        from services.rollout.preview import restored_values, restoring_revision
 
         target = self._target(environment, service)
-        lines = await describe_rollback(self.context, self._inventory_of(target.context), target, service)
+        inventory = self._inventory_of(target.context)
+        card = self._last_change(environment, service)
+        if card is not None:
+            lines = restored_values(card.rollout)
+        else:
+            lines = await restoring_revision(self.context, inventory, target, service)
         return Preview(f"roll back {service} in {environment}", lines)
+
+    def _last_change(self, environment: str, service: str) -> RolloutCard | None:
+        """The newest rollout of a service that left something to undo."""
+        cards = self._picture.rollouts_of(environment, service)
+        return next((card for card in cards if card.rollout.undo and card.rollout.phase is not Phase.ROLLED_BACK), None)
+
+    def _told(self, done: Immediate) -> Answer:
+        if done.process is not None:
+            self._drivers.append(done.process)
+        place = f"{done.rollout.release.service} in {done.rollout.release.target.environment}"
+        if done.joined:
+            return Answer(f"{place} is being rolled back already: joined", done.rollout.id)
+        if done.problem is not None:
+            return Answer(
+                f"{place}: the first patch was not accepted ({done.problem.title}); a driver goes on trying", done.rollout.id
+            )
+        if done.seconds is None:
+            return Answer(f"{place}: a driver rolls it back", done.rollout.id)
+        return Answer(
+            f"{place}: {done.object} restored, accepted in {done.seconds * 1000:.0f} ms; a driver verifies", done.rollout.id
+        )
 
     def _inventory_of(self, context: str) -> Inventory:
         try:

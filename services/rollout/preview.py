@@ -1,0 +1,52 @@
+"""What a rollback would restore, in lines for a person to read before the key is pressed."""
+
+from services.actuator.undo import fold
+from services.cluster.inventory import Inventory
+from services.model.objects import dotted
+from services.model.release import Target
+from services.model.rollout import Rollout
+from services.rollout import home as homes
+from services.rollout.revisions import to_revision
+from services.rollout.station import Station
+
+_SHOWN = 100
+
+
+def restored_values(rollout: Rollout) -> tuple[str, ...]:
+    """The values that the rollback of a finished rollout puts back, and how long that should take."""
+    lines = [
+        f"{rollout.release.service} {rollout.release.version} → {rollout.plan.previous_version} "
+        f"(rollout {rollout.id}, {rollout.phase.value.replace('_', ' ')})",
+        "",
+    ]
+    for item in fold(rollout.undo):
+        lines.append(f"{item.object} {dotted(item.path)}: {_shown(item.last)} → {_shown(item.original)}")
+    lines += ["", f"Expected: {rollout.plan.rollback_seconds:.0f} s until the requests are where they were."]
+    return tuple(lines)
+
+
+async def restoring_revision(station: Station, inventory: Inventory, target: Target, service: str) -> tuple[str, ...]:
+    """The same for a service without a rollout on record: its previous ReplicaSet's template. Raises ``Rejected`` without one."""
+    now = station.clock.now()
+    rollout = await to_revision(
+        inventory.connection,
+        target,
+        service,
+        "",
+        id=homes.new_id(service, now),
+        operator=station.user,
+        reason="",
+        created=now,
+        pace=station.clock.pace(),
+    )
+    return (
+        f"{service} {rollout.release.version} → {rollout.plan.previous_version}",
+        "",
+        "No rollout of it is on record here: its previous pod template is restored, as `kubectl rollout undo` does.",
+        *rollout.plan.notes,
+    )
+
+
+def _shown(value: object) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
