@@ -1,7 +1,6 @@
 """What a command works with, wired once: redactor → settings → home → log → clock → journal → clusters → operator."""
 
 import argparse
-import getpass
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -166,8 +165,6 @@ def _make_home(home: Path) -> None:
     except OSError as error:
         raise Rejected("home", str(home), f"can't be made ({error.strerror})", "a directory of your own") from error
     if found.st_uid != os.geteuid():
-        raise Rejected(
-            "home", str(home), f"belongs to uid {found.st_uid}", f"a directory of uid {os.geteuid()} ({getpass.getuser()})"
-        )
+        raise Rejected("home", str(home), f"belongs to uid {found.st_uid}", f"a directory of uid {os.geteuid()}")
     if found.st_mode & 0o077:
         home.chmod(0o700)

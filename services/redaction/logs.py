@@ -9,8 +9,6 @@ from services.redaction.redactor import Redactor
 class RedactingFormatter(logging.Formatter):
     """Formats a record, traceback and all, and redacts the result. One record is one or more lines, UTC."""
 
-    default_msec_format = "%s.%03dZ"
-
     def __init__(self, redactor: Redactor) -> None:
         super().__init__("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
         self.redactor = redactor

@@ -75,3 +75,16 @@ def test_four_processes_at_once_one_of_them_killed(tmp_path: Path) -> None:
         mine = [entry for entry in reading.entries(directory) if entry["user"] == f"writer-{n}"]
         assert [entry["data"]["n"] for entry in mine] == list(range(150))
         assert len(acknowledged(answer)) == 150
+
+
+def test_a_writer_at_work_is_never_taken_for_a_torn_journal(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    writer = start(directory, "writer")
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    try:
+        for _ in range(150):
+            assert verify(directory).problems == ()
+    finally:
+        writer.kill()
+        writer.communicate()
