@@ -9,7 +9,7 @@ from aiohttp import web
 from services.clock import Clock
 from services.sandbox import discovery, patches
 from services.sandbox.access import Tokens, User
-from services.sandbox.errors import ApiError, bad_request, not_found, patch_failed, unknown_path
+from services.sandbox.errors import ApiError, bad_request, not_found, patch_failed
 from services.sandbox.faults import Faults
 from services.sandbox.paging import Pages
 from services.sandbox.podweb import PodWeb

@@ -54,7 +54,7 @@ class Behaviours:
         self.scenario = scenario
 
     def of(self, namespace: str, image: str) -> Behaviour:
-        """Versions that were never healthy stay so; what is newer than what the namespace was seeded with follows the scenario."""
+        """Broken versions stay so; what is newer than what the namespace was seeded with follows the scenario."""
         service, tag = split_image(image)
         if f"{service}:{tag}" in fleet.BROKEN:
             return Behaviour(crash=True)

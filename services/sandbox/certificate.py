@@ -1,7 +1,7 @@
 """A self-signed server certificate for loopback.
 
-kubectl sends no token to a server without TLS, so the API needs a certificate; nothing that is installed with the console can make
-one. This makes an ECDSA P-256 key (FIPS 186-4) and signs one X.509 certificate (RFC 5280) with it. The handshakes are OpenSSL's.
+kubectl sends no token to a server without TLS, so the API needs a certificate, and nothing that is installed with the console
+can make one. This makes an ECDSA P-256 key (FIPS 186-4) and signs one X.509 certificate (RFC 5280) with it. The handshakes are OpenSSL's.
 """
 
 import base64
@@ -60,7 +60,11 @@ def _sign(key: int, message: bytes) -> bytes:
 
 def _der(tag: int, content: bytes) -> bytes:
     size = len(content)
-    head = bytes([size]) if size < 128 else bytes([0x80 | (size.bit_length() + 7) // 8]) + size.to_bytes((size.bit_length() + 7) // 8)
+    head = (
+        bytes([size])
+        if size < 128
+        else bytes([0x80 | (size.bit_length() + 7) // 8]) + size.to_bytes((size.bit_length() + 7) // 8)
+    )
     return bytes([tag]) + head + content
 
 
@@ -92,7 +96,11 @@ def _extension(oid: str, content: bytes, critical: bool = False) -> bytes:
 
 
 def _time(at: datetime) -> bytes:
-    return _der(0x18, at.strftime("%Y%m%d%H%M%SZ").encode()) if at.year >= 2050 else _der(0x17, at.strftime("%y%m%d%H%M%SZ").encode())
+    return (
+        _der(0x18, at.strftime("%Y%m%d%H%M%SZ").encode())
+        if at.year >= 2050
+        else _der(0x17, at.strftime("%y%m%d%H%M%SZ").encode())
+    )
 
 
 def _pem(kind: str, content: bytes) -> str:

@@ -20,7 +20,10 @@ def check(resource: Resource, new: Object, old: Object | None) -> None:
         raise invalid(resource.kind, resource.group, name, field, why)
 
     if len(name) > 253 or not _NAME.fullmatch(name):
-        refuse("metadata.name", f'Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters')
+        refuse(
+            "metadata.name",
+            f'Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters',
+        )
     for key, value in (meta(new).get("labels") or {}).items():
         if not isinstance(value, str) or len(value) > 63 or not _LABEL.fullmatch(value):
             refuse("metadata.labels", f"Invalid value: {value!r} of {key}: a valid label must be an empty string or alphanumeric")
@@ -54,7 +57,11 @@ def _check_workload(new: Object, old: Object | None, refuse: Any) -> None:
     for index, container in enumerate(containers):
         if not container.get("name") or names.count(container["name"]) > 1:
             refuse(f"spec.template.spec.containers[{index}].name", "Required value, and each only once")
-        if not isinstance(container.get("image"), str) or not container["image"].strip() or container["image"] != container["image"].strip():
+        if (
+            not isinstance(container.get("image"), str)
+            or not container["image"].strip()
+            or container["image"] != container["image"].strip()
+        ):
             refuse(f"spec.template.spec.containers[{index}].image", "Required value")
 
 

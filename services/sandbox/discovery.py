@@ -99,7 +99,10 @@ def openapi(path: str) -> dict[str, Any] | None:
                 continue
             space = "/namespaces/{namespace}" if resource.namespaced else ""
             marks = {"x-kubernetes-group-version-kind": {"group": resource.group, "version": version, "kind": resource.kind}}
-            asked = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("dryRun", "fieldManager", "fieldValidation")]
+            asked = [
+                {"name": name, "in": "query", "schema": {"type": "string"}}
+                for name in ("dryRun", "fieldManager", "fieldValidation")
+            ]
             operation = {"parameters": asked, "responses": {"200": {"description": "OK"}}, **marks}
             paths[f"/{root}{space}/{resource.plural}"] = {"post": {**operation, "x-kubernetes-action": "post"}}
             paths[f"/{root}{space}/{resource.plural}/{{name}}"] = {
@@ -107,4 +110,9 @@ def openapi(path: str) -> dict[str, Any] | None:
             }
     if not paths:
         return None
-    return {"openapi": "3.0.0", "info": {"title": "Quarterdeck sandbox", "version": VERSION["gitVersion"]}, "paths": paths, "components": {}}
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Quarterdeck sandbox", "version": VERSION["gitVersion"]},
+        "paths": paths,
+        "components": {},
+    }

@@ -6,7 +6,9 @@ from typing import Any
 class ApiError(Exception):
     """One refusal: HTTP ``code``, machine-readable ``reason``, ``message`` for people, ``details`` of the object."""
 
-    def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self, code: int, reason: str, message: str, details: dict[str, Any] | None = None, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -16,7 +18,13 @@ class ApiError(Exception):
 
     def status(self) -> dict[str, Any]:
         """The ``Status`` object a client receives."""
-        found: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
+        found: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+        }
         found["reason"] = self.reason
         details = dict(self.details or {})
         if self.retry_after is not None:
@@ -60,7 +68,8 @@ def patch_failed() -> ApiError:
 
 def forbidden(plural: str, group: str, user: str, verb: str, namespace: str) -> ApiError:
     where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-    message = f'{_qualified(plural, group)} is forbidden: User "{user}" cannot {verb} resource "{plural}" in API group "{group}" {where}'
+    what = f'cannot {verb} resource "{plural}" in API group "{group}" {where}'
+    message = f'{_qualified(plural, group)} is forbidden: User "{user}" {what}'
     return ApiError(403, "Forbidden", message, {"kind": plural})
 
 

@@ -21,7 +21,7 @@ class Faults:
     """The fault of each system; empty where it works."""
 
     active: dict[str, str] = field(default_factory=lambda: dict.fromkeys(ACCEPTED, ""))
-    _open: set[web.BaseRequest] = field(default_factory=set)
+    _open: dict[int, web.BaseRequest] = field(default_factory=dict)
 
     def set(self, wanted: dict[str, str]) -> None:
         """Change the faults named; ApiError 400 for one that there is not."""
@@ -30,14 +30,14 @@ class Faults:
                 raise bad_request(f"no fault {fault!r} of {system!r}; accepted: {ACCEPTED}")
         self.active |= {system: fault or "" for system, fault in wanted.items()}
         if self.active["api"] == "down":
-            for request in tuple(self._open):
+            for request in tuple(self._open.values()):
                 cut(request)
 
     def watch_begins(self, request: web.BaseRequest) -> None:
-        self._open.add(request)
+        self._open[id(request)] = request
 
     def watch_ends(self, request: web.BaseRequest) -> None:
-        self._open.discard(request)
+        self._open.pop(id(request), None)
 
     async def api(self, request: web.Request, *, changes: bool) -> None:
         """Misbehave as the API server is told to; returns where it works."""
@@ -54,7 +54,9 @@ class Faults:
             case "slow":
                 await asyncio.sleep(SLOW_SECONDS["api"])
             case "conflict" if changes:
-                raise ApiError(409, "Conflict", "the object has been modified; please apply your changes to the latest version and try again")
+                raise ApiError(
+                    409, "Conflict", "the object has been modified; please apply your changes to the latest version and try again"
+                )
 
     async def other(self, system: str, request: web.Request) -> web.Response | None:
         """What a misbehaving system answers instead; None where it is to answer as it should."""

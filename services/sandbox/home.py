@@ -27,7 +27,9 @@ class HomeTaken(Exception):
     """Another sandbox runs on this home; ``pid`` is its process."""
 
     def __init__(self, home: Path, pid: str) -> None:
-        super().__init__(f"A sandbox already runs on {home} (process {pid or 'unknown'}). Stop it, or give this one another --home.")
+        super().__init__(
+            f"A sandbox already runs on {home} (process {pid or 'unknown'}). Stop it, or give this one another --home."
+        )
         self.home = home
         self.pid = pid
 
@@ -48,6 +50,18 @@ def lock(home: Path) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def held(home: Path) -> bool:
+    """Whether a live process has the home."""
+    try:
+        with (home / "sandbox.pid").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def place(path: Path, text: str, mode: int = 0o644) -> None:

@@ -24,7 +24,7 @@ Manifest = tuple[Resource, str, Object]
 
 
 def manifests(deadline: int = fleet.PROGRESS_DEADLINE) -> Iterator[Manifest]:
-    """Every workload of every namespace with its Service and, where it has them, its routes; ``deadline`` as its cluster counts."""
+    """Every workload of every namespace with its Service and, where it has them, its routes; ``deadline`` in its seconds."""
     for namespace in fleet.NAMESPACES:
         for workload in fleet.WORKLOADS:
             yield DEPLOYMENTS, namespace, deployment(workload, namespace, deadline)

@@ -29,7 +29,10 @@ class Pages:
         while len(self._rest) > KEPT:
             self._rest.popitem(last=False)
         left = len(objects) - limit
-        return objects[:limit], metadata | {"continue": base64.urlsafe_b64encode(key.encode()).decode(), "remainingItemCount": left}
+        return objects[:limit], metadata | {
+            "continue": base64.urlsafe_b64encode(key.encode()).decode(),
+            "remainingItemCount": left,
+        }
 
     def _take(self, token: str) -> tuple[int, list[Object]]:
         try:

@@ -180,12 +180,14 @@ def strategic_merge(document: Json, patch: Json) -> Json:
         name = key.split("/", 1)[1] if key.startswith("$setElementOrder/") else ""
         if name and isinstance(merged.get(name), list) and (merge_key := _merge_key(name, merged[name])):
             place = {item.get(merge_key): index for index, item in enumerate(order)}
-            merged[name].sort(key=lambda item: place.get(item.get(merge_key), len(place)))  # noqa: B023 - used within the turn
+            merged[name].sort(key=lambda item: place.get(item.get(merge_key), len(place)))
     return merged
 
 
 def _merge_key(name: str, items: list[Json]) -> str | None:
-    objects = [item for item in items if isinstance(item, dict) and "$patch" not in item] or [item for item in items if isinstance(item, dict)]
+    objects = [item for item in items if isinstance(item, dict) and "$patch" not in item] or [
+        item for item in items if isinstance(item, dict)
+    ]
     return next((key for key in MERGE_KEYS.get(name, ()) if objects and all(key in item for item in objects)), None)
 
 

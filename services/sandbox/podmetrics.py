@@ -9,7 +9,7 @@ from services.sandbox.behaviour import Behaviour
 from services.sandbox.draws import binomial, multinomial, poisson
 from services.sandbox.fleet import Workload
 
-BOUNDS = tuple(round(0.001 * 1.25**step, 6) for step in range(42)) + (10.0,)
+BOUNDS = (*(round(0.001 * 1.25**step, 6) for step in range(42)), 10.0)
 """Upper bounds of the latency buckets in seconds: steps of 1.25 from 1 ms, then 10 s."""
 
 SIGMA = 0.5
@@ -85,7 +85,9 @@ class PodMetrics:
     def page(self, now: float) -> str:
         """The Prometheus text exposition at this pace second."""
         lines = ["# HELP http_requests_total Requests answered.", "# TYPE http_requests_total counter"]
-        lines += [f'http_requests_total{{code="{code}",method="{method}"}} {count}' for (code, method), count in self.answered.items()]
+        lines += [
+            f'http_requests_total{{code="{code}",method="{method}"}} {count}' for (code, method), count in self.answered.items()
+        ]
         lines += ["# HELP http_request_duration_seconds Response times.", "# TYPE http_request_duration_seconds histogram"]
         total = 0
         for name, count in zip(_BUCKET_NAMES, self.buckets, strict=True):

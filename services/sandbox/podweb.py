@@ -23,7 +23,9 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class PodWeb:
     """The pods' own HTTP servers, reached through the API server's proxy or by URL."""
 
-    def __init__(self, store: Store, traffic: Traffic, behaviours: Behaviours, faults: Faults, clock: Clock, random: Random) -> None:
+    def __init__(
+        self, store: Store, traffic: Traffic, behaviours: Behaviours, faults: Faults, clock: Clock, random: Random
+    ) -> None:
         self._store = store
         self._traffic = traffic
         self._behaviours = behaviours
@@ -87,7 +89,9 @@ class PodWeb:
                 continue
             seed = zlib.crc32(f"{meta(pod)['uid']}{at:%H%M%S}".encode())
             code = 500 if seed % 1000 < 1000 * behaviour.errors else 200
-            lines.append(f"{_stamp(at)} {'ERROR' if code == 500 else 'INFO'} POST /api/v1/{service.split('-')[0]} {code} {8 + seed % 30}ms")
+            lines.append(
+                f"{_stamp(at)} {'ERROR' if code == 500 else 'INFO'} POST /api/v1/{service.split('-')[0]} {code} {8 + seed % 30}ms"
+            )
         return lines
 
 

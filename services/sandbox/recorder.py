@@ -55,4 +55,3 @@ class Recorder:
             space, oldest = self._names.popleft()
             store.drop(EVENTS, space, oldest)
             self._last = {key: value for key, value in self._last.items() if value != oldest}
-

@@ -1,4 +1,4 @@
-"""The rules by which objects of the simulated cluster are created, changed and deleted; everything that writes goes through here."""
+"""The rules by which objects of the simulated cluster are created, changed and deleted; whoever writes does it here."""
 
 import uuid
 from collections.abc import Callable
@@ -60,7 +60,9 @@ class Registry:
             raise bad_request("resourceVersion should not be set on objects to be created")
         if self.store.get(resource, namespace, name) is not None:
             raise already_exists(resource.plural, resource.group, name)
-        metadata = {key: value for key, value in given.items() if key not in ("managedFields", "selfLink", "deletionTimestamp") and value}
+        metadata = {
+            key: value for key, value in given.items() if key not in ("managedFields", "selfLink", "deletionTimestamp") and value
+        }
         metadata |= {"name": name, "uid": self._uid(), "creationTimestamp": self.now()}
         if resource.namespaced:
             metadata["namespace"] = namespace
@@ -91,7 +93,15 @@ class Registry:
         if subresource == "status":
             new = {**old, "status": body.get("status") or {}}
         else:
-            kept = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+            kept = (
+                "name",
+                "namespace",
+                "uid",
+                "creationTimestamp",
+                "deletionTimestamp",
+                "deletionGracePeriodSeconds",
+                "generation",
+            )
             metadata = {key: value for key, value in given.items() if key not in (*kept, "managedFields", "selfLink") and value}
             metadata |= {key: before[key] for key in (*kept, "resourceVersion") if key in before}
             new = {**body, "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": metadata}
@@ -126,7 +136,9 @@ class Registry:
         for field in ("uid", "resourceVersion"):
             wanted = (preconditions or {}).get(field)
             if wanted and wanted != meta(old)[field]:
-                raise conflict(resource.plural, resource.group, name, f"Precondition failed: {field} is {meta(old)[field]}, not {wanted}")
+                raise conflict(
+                    resource.plural, resource.group, name, f"Precondition failed: {field} is {meta(old)[field]}, not {wanted}"
+                )
         if dry_run:
             return old
         if resource is PODS and grace is None:

@@ -5,8 +5,9 @@ import base64
 import contextlib
 import secrets
 import signal
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -41,7 +42,7 @@ class Options:
 
 
 async def run(options: Options, started: Callable[[dict[str, object]], None] = lambda document: None) -> None:
-    """Serve until SIGTERM or SIGINT; ``started`` is called with the ready document. Raises HomeTaken where one runs there already."""
+    """Serve until SIGTERM or SIGINT; ``started`` gets the ready document. Raises HomeTaken where one runs already."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -83,10 +84,16 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
         encoded = base64.b64encode(authority.encode()).decode()
         home.write_yaml(kubeconfig, home.kubeconfig(server, encoded, {"admin": tokens.admin, "viewer": tokens.viewer}), 0o600)
         settings = home.configuration(
-            home=options.home, kubeconfig=kubeconfig, token_file=token_file, web=url, speed=options.speed, epoch=epoch, through_proxy=True
+            home=options.home,
+            kubeconfig=kubeconfig,
+            token_file=token_file,
+            web=url,
+            speed=options.speed,
+            epoch=epoch,
+            through_proxy=True,
         )
         home.write_yaml(options.home / "config.yaml", settings)
-        document = home.ready_document(options.home, kubeconfig, f"{url}/jira") | {"control": f"{url}/sandbox"}
+        document = home.ready_document(options.home, kubeconfig, f"{url}/jira")
         home.place_ready(ready_paths, document)
         try:
             yield document
@@ -149,7 +156,9 @@ def _routes(
         return await faults.other("tickets", request) or jira.handle(request)
 
     async def of_pod(request: web.Request) -> web.StreamResponse:
-        return await _plain(pods.pod(request, request.match_info["namespace"], request.match_info["name"], "/" + request.match_info["path"]))
+        return await _plain(
+            pods.pod(request, request.match_info["namespace"], request.match_info["name"], "/" + request.match_info["path"])
+        )
 
     async def of_service(request: web.Request) -> web.StreamResponse:
         found = request.match_info
@@ -161,9 +170,10 @@ def _routes(
     site.router.add_post("/sandbox/{what}", control.handle)
 
 
-async def _plain(answering: object) -> web.Response:
+async def _plain(answering: Awaitable[web.Response]) -> web.Response:
+    """Outside the Kubernetes API a refusal is a plain answer."""
     try:
-        return await answering  # type: ignore[misc, no-any-return]
+        return await answering
     except ApiError as error:
         return web.Response(status=error.code, text=error.message)
 
@@ -177,7 +187,10 @@ def _tls(directory: Path, authority: str, key: str) -> ssl.SSLContext:
 
 
 async def _listen(
-    stack: contextlib.AsyncExitStack, app: web.Application, tls: ssl.SSLContext | None, prepare: Callable[[str], None] | None = None
+    stack: contextlib.AsyncExitStack,
+    app: web.Application,
+    tls: ssl.SSLContext | None,
+    prepare: Callable[[str], None] | None = None,
 ) -> str:
     """Serve ``app`` on a free port of loopback; returns its base URL."""
     listener = _socket()
@@ -191,9 +204,7 @@ async def _listen(
     return base
 
 
-def _socket():  # type: ignore[no-untyped-def]
-    import socket
-
+def _socket() -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind((LOOPBACK, 0))
     return listener

@@ -9,9 +9,15 @@ from services.sandbox.resources import Object, Resource, meta
 Cell = Callable[[Object], Any]
 
 
-def table(resource: Resource, objects: list[Object], list_meta: dict[str, Any], now: datetime, *, header: bool = True) -> dict[str, Any]:
+def table(
+    resource: Resource, objects: list[Object], list_meta: dict[str, Any], now: datetime, *, header: bool = True
+) -> dict[str, Any]:
     """A ``meta.k8s.io/v1`` Table of these objects."""
-    columns = [("Name", lambda found: meta(found)["name"], 0), *_COLUMNS.get(resource.plural, ()), ("Age", _age(now), 0)]
+    columns: list[tuple[str, Cell, int]] = [
+        ("Name", _at("metadata", "name"), 0),
+        *_COLUMNS.get(resource.plural, ()),
+        ("Age", _age(now), 0),
+    ]
     columns.sort(key=lambda column: column[2])
     definitions = [
         {"name": name, "type": "string", "format": "name" if name == "Name" else "", "description": name, "priority": priority}

@@ -65,7 +65,9 @@ class Tickets:
             case ["rest", "api", "2", "myself"]:
                 return answer(self._user(self._me) | {"timeZone": "Etc/UTC", "locale": "en_US"})
             case ["rest", "api", "2", "serverInfo"]:
-                return answer({"baseUrl": self._base, "version": "9.12.0", "versionNumbers": [9, 12, 0], "deploymentType": "Server"})
+                return answer(
+                    {"baseUrl": self._base, "version": "9.12.0", "versionNumbers": [9, 12, 0], "deploymentType": "Server"}
+                )
             case ["rest", "api", "2", "issue", key]:
                 return self._issue(key, request)
             case ["rest", "servicedeskapi", "request", key, "approval"]:
@@ -119,7 +121,9 @@ class Tickets:
             "name": "Change approval",
             "finalDecision": change.decision,
             "canAnswerApproval": False,
-            "approvers": [{"approver": self._user(person), "approverDecision": decision} for person, decision in change.decisions],
+            "approvers": [
+                {"approver": self._user(person), "approverDecision": decision} for person, decision in change.decisions
+            ],
             "createdDate": _date(self._created),
         }
         if change.decision != "pending":

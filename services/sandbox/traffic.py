@@ -1,4 +1,4 @@
-"""Who gets how many requests: the load of each service, split over its pods by route weights or readiness, counted as time goes by."""
+"""Who gets how many requests: the load of each service, split over its pods by weight or readiness, counted as time goes by."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,7 +119,9 @@ class Traffic:
         for route in http:
             wanted = route["destination"].get("subset")
             asked = {} if wanted is None else subsets.get(wanted)
-            chosen = [pod for pod in pods if asked is not None and all(labels(pod).get(key) == value for key, value in asked.items())]
+            chosen = [
+                pod for pod in pods if asked is not None and all(labels(pod).get(key) == value for key, value in asked.items())
+            ]
             arms.append((chosen, _weight(route, len(http)) / total))
         return arms
 

@@ -71,7 +71,7 @@ class Watch:
                         continue
                 events = list(self._pending)
                 self._pending.clear()
-                if lines := b"".join(line for event in events if (line := self._line(event))):
+                if lines := b"".join(filter(None, map(self._line, events))):
                     await response.write(lines)
         except ApiError as error:
             if not response.prepared:
@@ -89,7 +89,7 @@ class Watch:
         if revision:
             wanted = (event for event in self._store.since(revision) if event.resource is self._target.resource)
             mine = (event for event in wanted if self._target.namespace in (None, meta(event.object).get("namespace")))
-            return [line for event in mine if (line := self._line(event))]
+            return list(filter(None, map(self._line, mine)))
         found = self._store.all(self._target.resource, self._target.namespace)
         return [self._encode("ADDED", item, None) for item in found if self._selects(item)]
 
@@ -104,7 +104,13 @@ class Watch:
 
     def _encode(self, kind: str, found: Object, event: Event | None) -> bytes:
         if self._as_table:
-            item = table(self._target.resource, [found], {"resourceVersion": meta(found)["resourceVersion"]}, self._now(), header=self._header)
+            item = table(
+                self._target.resource,
+                [found],
+                {"resourceVersion": meta(found)["resourceVersion"]},
+                self._now(),
+                header=self._header,
+            )
             self._header = False
             return msgspec.json.encode({"type": kind, "object": item}) + b"\n"
         if event is not None:

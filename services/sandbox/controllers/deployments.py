@@ -54,7 +54,9 @@ class Deployments:
         """Its ReplicaSets, oldest first."""
         uid = meta(deployment)["uid"]
         sets = self._store.each(REPLICASETS, meta(deployment)["namespace"])
-        owned = [found for found in sets if (controller_of(found) or {}).get("uid") == uid and "deletionTimestamp" not in meta(found)]
+        owned = [
+            found for found in sets if (controller_of(found) or {}).get("uid") == uid and "deletionTimestamp" not in meta(found)
+        ]
         return sorted(owned, key=lambda found: (meta(found)["creationTimestamp"], revision(found), meta(found)["name"]))
 
     def _roll(self, deployment: Object, newest: Object | None, old: list[Object]) -> None:
@@ -170,7 +172,9 @@ class Deployments:
         annotations = meta(current).get("annotations") or {}
         if annotations.get(REVISION) == str(number):
             return current
-        return self._store.put(DEPLOYMENTS, {**current, "metadata": {**meta(current), "annotations": {**annotations, REVISION: str(number)}}})
+        return self._store.put(
+            DEPLOYMENTS, {**current, "metadata": {**meta(current), "annotations": {**annotations, REVISION: str(number)}}}
+        )
 
     def _annotations(self, deployment: Object, number: int) -> dict[str, str]:
         given = {key: value for key, value in (meta(deployment).get("annotations") or {}).items() if key not in _OWN}
@@ -189,7 +193,9 @@ class Deployments:
             metadata["generation"] = metadata.get("generation", 1) + 1
             word = "up" if replicas > before else "down"
             name = meta(found)["name"]
-            self._recorder.normal(deployment, "ScalingReplicaSet", f"Scaled {word} replica set {name} to {replicas} from {before}")
+            self._recorder.normal(
+                deployment, "ScalingReplicaSet", f"Scaled {word} replica set {name} to {replicas} from {before}"
+            )
         self._store.put(REPLICASETS, {**current, "metadata": metadata, "spec": {**current["spec"], "replicas": replicas}})
 
     def _clean_up(self, namespace: str, name: str) -> None:

@@ -26,7 +26,9 @@ class Endpoints:
             {"port": port["targetPort"], "protocol": port["protocol"]} | ({"name": port["name"]} if port.get("name") else {})
             for port in service["spec"]["ports"]
         ]
-        subset: dict[str, Any] = {"ports": ports} | ({"addresses": good} if good else {}) | ({"notReadyAddresses": bad} if bad else {})
+        subset: dict[str, Any] = (
+            {"ports": ports} | ({"addresses": good} if good else {}) | ({"notReadyAddresses": bad} if bad else {})
+        )
         subsets = [subset] if good or bad else []
         current = self._store.get(ENDPOINTS, namespace, name)
         if current is None or (current.get("subsets") or []) != subsets:

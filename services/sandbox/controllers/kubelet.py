@@ -49,7 +49,11 @@ class Kubelet:
 
         def act() -> None:
             current = self._store.get(PODS, namespace, name)
-            if current is not None and meta(current)["uid"] == uid and (action == self._remove or "deletionTimestamp" not in meta(current)):
+            if (
+                current is not None
+                and meta(current)["uid"] == uid
+                and (action == self._remove or "deletionTimestamp" not in meta(current))
+            ):
                 action(current)
 
         hurried = self.hurry and action not in (self._crash, self._restart)

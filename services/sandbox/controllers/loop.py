@@ -28,7 +28,11 @@ class Controllers:
     ) -> None:
         self._registry = registry
         self._store = registry.store
-        self._reconcilers = {"deployments": deployments.reconcile, "replicasets": replica_sets.reconcile, "endpoints": endpoints.reconcile}
+        self._reconcilers = {
+            "deployments": deployments.reconcile,
+            "replicasets": replica_sets.reconcile,
+            "endpoints": endpoints.reconcile,
+        }
         self._kubelet = kubelet
         self._soon = soon
         self._waiting: dict[Key, None] = {}

@@ -61,11 +61,17 @@ class Progress:
             status["unavailableReplicas"] = total - counts["availableReplicas"]
         self._registry.set_status(DEPLOYMENTS, deployment, {**status, "conditions": conditions})
 
-    def _judge(self, deployment: Object, counts: dict[str, int], before: dict[str, Any], replica_set: str) -> list[dict[str, Any]]:
+    def _judge(
+        self, deployment: Object, counts: dict[str, int], before: dict[str, Any], replica_set: str
+    ) -> list[dict[str, Any]]:
         conditions: list[dict[str, Any]] = deployment["status"]["conditions"]
         wanted, deadline = deployment["spec"]["replicas"], deployment["spec"].get("progressDeadlineSeconds")
         current = next((found for found in conditions if found["type"] == "Progressing"), None)
-        settled = counts["replicas"] == counts["updatedReplicas"] and current is not None and current["reason"] == "NewReplicaSetAvailable"
+        settled = (
+            counts["replicas"] == counts["updatedReplicas"]
+            and current is not None
+            and current["reason"] == "NewReplicaSetAvailable"
+        )
         if deadline is None or settled:
             return conditions
         if all(counts[key] == wanted for key in ("updatedReplicas", "replicas", "availableReplicas")):
@@ -77,7 +83,9 @@ class Progress:
             or counts["replicas"] - counts["updatedReplicas"] < old_before
         )
         if moved:
-            return self._progressing(deployment, "True", "ReplicaSetUpdated", f'ReplicaSet "{replica_set}" is progressing.', moved=True)
+            return self._progressing(
+                deployment, "True", "ReplicaSetUpdated", f'ReplicaSet "{replica_set}" is progressing.', moved=True
+            )
         uid = meta(deployment)["uid"]
         if uid not in self._since:
             self._begin(deployment)
@@ -89,7 +97,9 @@ class Progress:
     def _progressing(self, deployment: Object, status: str, reason: str, message: str, *, moved: bool) -> list[dict[str, Any]]:
         if moved:
             self._begin(deployment)
-        return self._set((deployment.get("status") or {}).get("conditions") or [], "Progressing", status, reason, message, renew=moved)
+        return self._set(
+            (deployment.get("status") or {}).get("conditions") or [], "Progressing", status, reason, message, renew=moved
+        )
 
     def _begin(self, deployment: Object) -> None:
         """Progress counts anew from now; look again when the deadline is over."""
