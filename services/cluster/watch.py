@@ -31,6 +31,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 4.0
 """Full-jitter backoff in wall seconds; the longest is below 5 s, so that an outage of any length heals that fast."""
 ASK_AGAIN = 30.0
 _LONGEST_THROTTLE = 30.0
+_RESUMES = 3
+"""After so many failures in a row it lists again: where watches don't work but lists do, the picture stays current that way."""
 _STEADY = 1.0
 """A stream that lasted so long was a good one: the next failure is a first one."""
 
@@ -197,6 +199,8 @@ class Reflector:
         now = self._clock.monotonic()
         if self.proved is not None and self.proved >= self.attempted and now - self.attempted >= _STEADY:
             self._failures = 0
+        if self._failures >= _RESUMES:
+            self._version = ""
         pause = 0.0 if at_once and not self._failures else max(at_least, self._backoff())
         self._failures += 1
         if self.reading is Reading.LIVE or self.problem != problem:

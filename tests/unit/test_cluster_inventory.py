@@ -184,6 +184,17 @@ async def test_it_says_why_when_the_server_answers_errors(tmp_path: Path) -> Non
         await eventually(lambda: inventory.problem == "" and (inventory.age() or 99) < 6)
 
 
+async def test_where_watches_do_not_work_lists_keep_the_picture_current(tmp_path: Path) -> None:
+    async with running(tmp_path) as (api, inventory, _):
+        api.always(fixed(code=500, message="no watches today"), path="/pods", watch=True)
+        api.cut("pods")
+        await eventually(lambda: "no watches today" in inventory.problem)
+        for name in ("second", "third"):
+            api.put("pods", manifest("Pod", name))
+            await eventually(lambda name=name: name in names(inventory))  # type: ignore[misc]
+        assert (inventory.age() or 0) < 15
+
+
 async def test_a_quiet_cluster_is_asked_for_a_sign_of_life(tmp_path: Path) -> None:
     async with running(tmp_path) as (api, inventory, _):
         before = api.count(path="/pods", watch=False)
