@@ -19,7 +19,15 @@ import msgspec
 
 from services.clock import Clock
 from services.cluster.answers import Garbled, refusal, status_of
-from services.cluster.credentials import IN_CLUSTER, InCluster, Kubeconfig, context_names, kubeconfig_paths
+from services.cluster.credentials import (
+    IN_CLUSTER,
+    CredentialSource,
+    InCluster,
+    Kubeconfig,
+    OnLoopback,
+    context_names,
+    kubeconfig_paths,
+)
 from services.cluster.lines import Events, events_of
 from services.cluster.objects import RESOURCES, TYPES, Page, path_of
 from services.cluster.transport import DEFAULT_SECONDS, Answer, Request, Transport
@@ -191,7 +199,7 @@ class Clusters:
     """The contexts of a kubeconfig, and a connection to each that is asked for.
 
     ``kubeconfig`` is the configured file; ``None`` means KUBECONFIG, ``~/.kube/config``, or the pod's own service account.
-    ``on_secret`` is told every token that is loaded (for the redactor).
+    ``loopback_only`` refuses servers elsewhere than on this machine. ``on_secret`` is told every token that is loaded (for the redactor).
     """
 
     def __init__(
@@ -201,11 +209,13 @@ class Clusters:
         *,
         on_secret: Callable[[str], None] | None = None,
         environment: Mapping[str, str] | None = None,
+        loopback_only: bool = False,
     ) -> None:
         self._kubeconfig = kubeconfig
         self._clock = clock
         self._on_secret = on_secret
         self._environment = os.environ if environment is None else environment
+        self._loopback_only = loopback_only
         self._connections: dict[str, Connection] = {}
 
     def contexts(self) -> tuple[str, ...]:
@@ -225,9 +235,11 @@ class Clusters:
             if context not in known:
                 raise Rejected("context", context, "not in the kubeconfig", ", ".join(known) or "none: no kubeconfig was found")
             paths = kubeconfig_paths(self._kubeconfig, self._environment)
-            source = (
+            source: CredentialSource = (
                 Kubeconfig(paths, context, self._clock, self._on_secret) if paths else InCluster(self._clock, self._on_secret)
             )
+            if self._loopback_only:
+                source = OnLoopback(source)
             self._connections[context] = Connection(Transport(context, source, self._clock))
         return self._connections[context]
 

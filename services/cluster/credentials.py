@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from services.clock import Clock
 from services.model.errors import Rejected, Unavailable
+from services.settings.section import is_loopback
 
 IN_CLUSTER = "in-cluster"
 """Name of the one context there is when there is no kubeconfig and we run inside a pod."""
@@ -186,6 +187,24 @@ class Kubeconfig:
         else:
             raise ValueError(f"the plugin {command} gave neither a token nor a client certificate")
         return dict(status)
+
+
+class OnLoopback:
+    """Refuses every API server that is not on this machine: a hurried clock must never meet a real cluster."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        self._source = source
+
+    async def load(self) -> Credentials:
+        """Raises :class:`Unavailable` for a server elsewhere, before anything is sent to it."""
+        found = await self._source.load()
+        if not is_loopback(found.server):
+            raise Unavailable(
+                f"{found.server} is not on loopback",
+                "The configuration hurries time (sandbox.speed), which is for the sandbox alone; nothing was sent.",
+                "Take the 'sandbox' section out of the configuration, or name the sandbox's kubeconfig.",
+            )
+        return found
 
 
 async def _output_of(command: list[str], environment: Mapping[str, str]) -> bytes:

@@ -116,8 +116,11 @@ class Settings(Section):
     def _speed_outside_the_sandbox(self) -> Iterator[BrokenRule]:
         if self.sandbox is None or self.sandbox.speed == 1:
             return
+        if self.kubeconfig is None:
+            rule = f"must be named while sandbox.speed is {self.sandbox.speed:g}: whatever KUBECONFIG says may be a real cluster"
+            yield BrokenRule(("kubeconfig",), rule, "the sandbox's kubeconfig, or no 'sandbox' section at all")
         urls = {
-            ("metrics", "scrape_url"): self.metrics.scrape_url or "",
+            ("metrics", "scrape_url"): self.metrics.scrape_url,
             ("probes", "url"): self.probes.url,
             ("smoke", "url"): self.smoke.url,
             ("tickets", "url"): self.tickets.url if self.tickets else None,

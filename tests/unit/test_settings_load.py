@@ -211,20 +211,27 @@ def test_jira_cloud_needs_the_user_of_its_token() -> None:
 @pytest.mark.parametrize(
     ("line", "key"),
     [
-        ("metrics: {port: 8080}", "metrics.scrape_url"),
         ("metrics: {scrape_url: 'http://prod.example/{namespace}/{pod}'}", "metrics.scrape_url"),
         ("metrics: {scrape_url: 'http://127.0.0.1.{pod}/{namespace}'}", "metrics.scrape_url"),
     ],
 )
 def test_nobody_runs_a_real_fleet_at_speed_twenty(line: str, key: str) -> None:
-    problem = only(minimal("sandbox: {speed: 20}", line))
+    problem = only(minimal("sandbox: {speed: 20}", "kubeconfig: kubeconfig", line))
     assert problem.key == key
     assert "loopback" in problem.problem
 
 
+def test_a_hurried_clock_needs_a_kubeconfig_of_its_own() -> None:
+    assert only(minimal("sandbox: {speed: 20}")).key == "kubeconfig"
+
+
 def test_the_sandbox_sets_the_pace() -> None:
     settings = configured(
-        minimal("sandbox: {speed: 20.0, epoch: 1795372099.0}", "metrics: {scrape_url: 'http://127.0.0.1:1/{namespace}/{pod}'}")
+        minimal(
+            "sandbox: {speed: 20.0, epoch: 1795372099.0}",
+            "kubeconfig: kubeconfig",
+            "metrics: {scrape_url: 'http://127.0.0.1:1/{namespace}/{pod}'}",
+        )
     )
     clock = settings.clock()
     assert isinstance(clock, SystemClock)
