@@ -56,13 +56,7 @@ def parser() -> Parser:
     subparsers = top.add_subparsers(title="verbs", metavar="VERB", dest="verb", parser_class=Parser)
     parents = [common(suppress=True)]
     for verb in VERBS:
-        try:
-            module = importlib.import_module(f"console.commands.{verb}")
-        except ModuleNotFoundError as error:
-            if error.name != f"console.commands.{verb}":
-                raise
-            continue
-        module.add(subparsers, parents)
+        importlib.import_module(f"console.commands.{verb}").add(subparsers, parents)
     return top
 
 

@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from services.model.errors import Rejected
@@ -28,21 +29,21 @@ def run(args: argparse.Namespace) -> int:
         raise Rejected("terminal", "", "the demo opens a full-screen console", "a terminal; without one: `quarterdeck sandbox`")
     if not 0 < args.speed <= 1000:
         raise Rejected("speed", f"{args.speed:g}", "out of range", "a number above 0, at most 1000")
+    from console import output
+    from services.sandbox.behaviour import scenarios
+    from services.sandbox.home import default_home
     from services.sandbox.launch import start_detached
 
-    from console import output
-    from console.context import explicit_home
-
+    if args.scenario not in (known := scenarios()):
+        raise Rejected("scenario", args.scenario, "is not one of them", ", ".join(known))
     # The console's imports take as long as a good part of the sandbox's start: do both at once.
     warming = threading.Thread(target=importlib.import_module, args=("console.app",), daemon=True)
     warming.start()
-    home = explicit_home(args)
-    if not args.home and not os.environ.get("QUARTERDECK_HOME"):
-        # Never beside the rollouts of real clusters.
-        home = home / "demo"
+    home = (Path(args.home) if args.home else default_home(os.environ)).absolute()
     output.note(f"Starting the sandbox ({args.scenario}, {args.speed:g}× time) in {home} …")
     ready = start_detached(home, args.scenario, args.speed)
-    args.config, args.home = str(ready["config"]), str(home)
+    # The state's home is the one that the sandbox's configuration names, so that every other command on it agrees.
+    args.config, args.home = str(ready["config"]), None
     warming.join()
     from console.app import run as open_console
 
