@@ -199,7 +199,7 @@ class Clusters:
     """The contexts of a kubeconfig, and a connection to each that is asked for.
 
     ``kubeconfig`` is the configured file; ``None`` means KUBECONFIG, ``~/.kube/config``, or the pod's own service account.
-    ``loopback_only`` refuses servers elsewhere than on this machine. ``on_secret`` is told every token that is loaded (for the redactor).
+    ``on_secret`` is told every token that is loaded (for the redactor). ``loopback_only`` refuses servers on other machines.
     """
 
     def __init__(
