@@ -231,12 +231,14 @@ class Session:
         return Draft(release=release, plan=compile_plan(release, await self._state_of(release), context.settings))
 
     def _known_services(self, context: str, namespace: str) -> list[str]:
+        from services.cluster.fleet import service_names
+
         inventory = self._inventories.get(context)
         if inventory is None or not inventory.synced:
             raise Unavailable(
                 f"{context} has not answered yet", self._problems.get(context, ""), "Wait for it, or look into its problem."
             )
-        return [name for place, name in inventory.deployments if place == namespace]
+        return list(service_names(inventory, namespace))
 
     async def checks(self, draft: Draft, confirmed: str | None = None) -> AsyncIterator[GateResult]:
         """Every gate's answer as it comes. Unconfirmed, the environment gate says what to type."""
