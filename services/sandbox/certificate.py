@@ -1,7 +1,8 @@
 """A self-signed server certificate for loopback.
 
 kubectl sends no token to a server without TLS, so the API needs a certificate, and nothing that is installed with the console
-can make one. This makes an ECDSA P-256 key (FIPS 186-4) and signs one X.509 certificate (RFC 5280) with it. The handshakes are OpenSSL's.
+can make one. This makes an ECDSA P-256 key (FIPS 186-4) and signs one X.509 certificate (RFC 5280) with it. The handshakes are
+OpenSSL's.
 """
 
 import base64

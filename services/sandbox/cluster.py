@@ -45,6 +45,9 @@ class EmbeddedCluster:
     def behaviour(self, pod: Object) -> Behaviour:
         return self._behaviours.of(meta(pod)["namespace"], pod["spec"]["containers"][0]["image"])
 
+    async def play(self) -> None:
+        """Nothing has to be told: the pods ask for the scenario themselves."""
+
     def seed(self) -> None:
         """Put the fleet there, running: nobody waits for its first start."""
         for namespace in ("default", "kube-system", *fleet.NAMESPACES):
@@ -63,9 +66,14 @@ class EmbeddedCluster:
 
     def healthy(self) -> bool:
         """Whether every workload that was seeded healthy is ready."""
-        for namespace in fleet.NAMESPACES:
-            for workload in fleet.WORKLOADS:
-                found = self.store.get(DEPLOYMENTS, namespace, workload.name)
-                if not fleet.broken(workload, namespace) and (found is None or not complete(found)):
-                    return False
-        return True
+        return all_ready(self.store)
+
+
+def all_ready(store: Store) -> bool:
+    """Whether every workload of the fleet is as it was seeded; those that were seeded broken don't count."""
+    for namespace in fleet.NAMESPACES:
+        for workload in fleet.WORKLOADS:
+            found = store.get(DEPLOYMENTS, namespace, workload.name)
+            if not fleet.broken(workload, namespace) and (found is None or not complete(found)):
+                return False
+    return True
