@@ -188,7 +188,7 @@ async def _refuse(args: argparse.Namespace, context: "Context", release: "Releas
 
     seqs = await journal_refusal(context, release, checklist)
     unmet = checklist.unmet[0]
-    why = f"{unmet.evidence} {unmet.detail}".strip()
+    why = f"{unmet.evidence}. {unmet.detail}".strip()
     reason = Reason(kind="gate", name=unmet.name.value, value=unmet.outcome.value, detail=why)
     output.note(f"quarterdeck: {len(checklist.unmet)} of {len(checklist.results)} gates are unmet; nothing was changed")
     for gate in checklist.unmet:

@@ -117,7 +117,7 @@ async def _drive(station: Station, rollout_id: str, driver: Driver, *, take_over
         # Only the holder of the lease may trust what it reads here: a predecessor writes no more.
         stored = await _patiently(station, begun, lambda: coordination.load(target.namespace, rollout_id))
         rollout = stored or rollout
-        foreign = rollout.driver is not None and rollout.driver.identity != driver.identity
+        foreign = rollout.driver is not None and not rollout.phase.final
         run = Run(
             state.driven_by(rollout, driver, hold.epoch),
             connection=connection,

@@ -1,0 +1,108 @@
+"""Killed, stopped, interrupted, cut off: the rollout goes on, is resumed, or is rolled back, and no step takes effect twice."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.harness import CANARY, CONFIRMED, ROUTE, STABLE, Sandbox, alive, wait_for
+
+from services.model.rollout import Phase, Rollout
+
+SPEED = 20.0
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    running = Sandbox(tmp_path / "sandbox", "good", SPEED)
+    yield running
+    running.stop()
+
+
+def carries(weight: int) -> Callable[[Rollout], bool]:
+    return lambda rollout: rollout.weight == weight
+
+
+def executed(sandbox: Sandbox, rollout: Rollout) -> Counter[str]:
+    """How often each change of the plan was accepted by the API server."""
+    entries = sandbox.journal("--rollout", rollout.id, "--event", "deployment.executed")
+    return Counter(
+        f"{entry['data'].get('step')} {entry['command']}"
+        for entry in entries
+        if entry["phase"] == "outcome" and entry["outcome"] == "ok" and entry["command"].startswith("kubectl")
+    )
+
+
+def test_a_killed_driver_is_noticed_and_its_rollout_resumed(sandbox: Sandbox) -> None:
+    deploy = sandbox.start(*CONFIRMED)
+    rollout = sandbox.wait_for_rollout(carries(25), "25 %")
+    os.kill(sandbox.driver(rollout), signal.SIGKILL)
+    left = deploy.ended(timeout=10)
+    assert left.code == 7, left.err
+    assert left.document["outcome"] == "interrupted"
+    assert sandbox.rollouts()[-1].weight == 25
+
+    resumed = sandbox.run(*CONFIRMED)
+    assert resumed.code == 0, resumed.err
+    assert resumed.document["rollout"] == rollout.id
+    assert sandbox.get(CANARY)["spec"]["replicas"] == 0
+    assert max(executed(sandbox, rollout).values()) == 1
+    events = [entry["event"] for entry in sandbox.journal("--rollout", rollout.id)]
+    assert events.count("deployment.started") == 1
+    assert "rollout.taken_over" in events
+    assert sandbox.run("journal", "verify").code == 0
+
+
+def test_another_release_waits_for_the_one_under_way(sandbox: Sandbox) -> None:
+    sandbox.start(*CONFIRMED)
+    rollout = sandbox.wait_for_rollout(carries(5), "5 %")
+    held = sandbox.run(*CONFIRMED)
+    assert held.code == 6
+    assert rollout.id in held.err
+    back = sandbox.run("rollback", "payment-service", "-e", "production")
+    assert back.code == 0, back.err
+    assert back.document["reason"]["kind"] == "operator"
+    assert sandbox.get(CANARY)["spec"]["replicas"] == 0
+
+
+def test_a_stopped_driver_changes_nothing_when_it_wakes(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.start(*CONFIRMED)
+    rollout = sandbox.wait_for_rollout(carries(10), "10 %")
+    sleeper = sandbox.driver(rollout)
+    os.kill(sleeper, signal.SIGSTOP)
+    colleague = tmp_path / "colleague"
+    taken = sandbox.start("drive", rollout.id, "--take-over", "--rollback", home=colleague)
+    assert taken.ended().code == 4
+    versions = {ref: sandbox.get(ref)["metadata"]["resourceVersion"] for ref in (STABLE, CANARY, ROUTE)}
+    os.kill(sleeper, signal.SIGCONT)
+    wait_for(lambda: not alive(sleeper), 20.0, "the superseded driver to stop")
+    assert {ref: sandbox.get(ref)["metadata"]["resourceVersion"] for ref in versions} == versions
+    assert sandbox.rollouts()[-1].phase is Phase.ROLLED_BACK
+
+
+def test_the_command_may_leave_and_the_rollout_goes_on(sandbox: Sandbox) -> None:
+    deploy = sandbox.start(*CONFIRMED)
+    rollout = sandbox.wait_for_rollout(carries(5), "5 %")
+    deploy.process.terminate()
+    left = deploy.ended(timeout=10)
+    assert (left.code, left.document["outcome"]) == (7, "interrupted")
+    assert rollout.id in left.err
+    assert alive(sandbox.driver(rollout))
+    watched = sandbox.run("watch", rollout.id)
+    assert watched.code == 0
+    assert '"phase":"succeeded"' in watched.out.splitlines()[-1]
+
+
+def test_a_cluster_that_is_away_for_a_while_is_waited_for(sandbox: Sandbox) -> None:
+    deploy = sandbox.start(*CONFIRMED)
+    sandbox.wait_for_rollout(carries(5), "5 %")
+    os.kill(sandbox.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(AssertionError):
+            wait_for(lambda: deploy.process.poll() is not None, 20.0, "nothing: the command has to wait")
+    finally:
+        os.kill(sandbox.process.pid, signal.SIGCONT)
+    done = deploy.ended()
+    assert done.code == 0, done.err

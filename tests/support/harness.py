@@ -1,0 +1,197 @@
+"""The program as a person or a pipeline runs it: sandbox, command line and drivers, each a process of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.clock import SystemClock
+from services.cluster.connection import Clusters
+from services.model.objects import Json, ObjectRef
+from services.model.rollout import Rollout
+
+ROOT = Path(__file__).parents[2]
+QUARTERDECK = (sys.executable, "-m", "console.cli")
+NEW, OLD = "v2.15.0", "v2.14.1"
+STABLE = ObjectRef("Deployment", "production", "payment-service")
+CANARY = ObjectRef("Deployment", "production", "payment-service-canary")
+ROUTE = ObjectRef("VirtualService", "production", "payment-service")
+DEPLOY = ("deploy", "payment-service", NEW, "-e", "production", "--strategy", "canary", "--ticket", "CHG-4821")
+CONFIRMED = (*DEPLOY, "--confirm", "production")
+
+
+class Ended:
+    """A command that has ended: exit code, the JSON document it printed, its standard error, and the wall seconds it took."""
+
+    def __init__(self, process: subprocess.Popen[str], began: float, timeout: float) -> None:
+        self.out, self.err = process.communicate(timeout=timeout)
+        self.code = process.returncode
+        self.seconds = time.monotonic() - began
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+class Running:
+    """A command under way."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._began = time.monotonic()
+
+    def ended(self, timeout: float = 150.0) -> Ended:
+        return Ended(self.process, self._began, timeout)
+
+
+class Sandbox:
+    """One sandbox process with its own home. ``stop`` ends it and every process that was started through it."""
+
+    def __init__(self, home: Path, scenario: str, speed: float, *, cluster: Path | None = None) -> None:
+        self.home = home
+        self._commands: list[Running] = []
+        ready = home / "ready.json"
+        command = [
+            *QUARTERDECK,
+            "sandbox",
+            "--scenario",
+            scenario,
+            "--speed",
+            str(speed),
+            "--home",
+            str(home),
+            "--ready-file",
+            str(ready),
+        ]
+        if cluster is not None:
+            command += ["--cluster", str(cluster)]
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / "sandbox.out").open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, env=environment()
+            )
+        wait_for(lambda: ready.exists() or self.process.poll() is not None, 60.0, "the sandbox to be ready")
+        if not ready.exists():
+            raise AssertionError(f"the sandbox ended: {(home / 'sandbox.out').read_text()}")
+        self.ready: dict[str, Any] = json.loads(ready.read_text())
+        self.config = Path(self.ready["config"])
+        self.kubeconfig = Path(self.ready["kubeconfig"])
+
+    @property
+    def state(self) -> Path:
+        """The home directory of the commands that are run with the sandbox's configuration."""
+        return next(Path(line.split(": ", 1)[1]) for line in self.config.read_text().splitlines() if line.startswith("home: "))
+
+    def start(self, *arguments: str, home: Path | None = None) -> Running:
+        own = ["--home", str(home)] if home is not None else []
+        process = subprocess.Popen(
+            [*QUARTERDECK, "--config", str(self.config), *own, "-o", "json", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+            env=environment(),
+        )
+        self._commands.append(Running(process))
+        return self._commands[-1]
+
+    def run(self, *arguments: str, home: Path | None = None, timeout: float = 150.0) -> Ended:
+        return self.start(*arguments, home=home).ended(timeout)
+
+    def get(self, ref: ObjectRef, context: str = "production") -> dict[str, Json]:
+        async def read() -> dict[str, Json]:
+            clusters = Clusters(self.kubeconfig, SystemClock())
+            try:
+                return await (await clusters.connect(context)).get(ref)
+            finally:
+                await clusters.close()
+
+        return asyncio.run(read())
+
+    def listed(self, kind: str, labels: str, context: str = "production") -> list[dict[str, Json]]:
+        async def read() -> list[dict[str, Json]]:
+            clusters = Clusters(self.kubeconfig, SystemClock())
+            try:
+                return await (await clusters.connect(context)).list(kind, context, labels=labels, type=dict)
+            finally:
+                await clusters.close()
+
+        return asyncio.run(read())
+
+    def rollouts(self) -> list[Rollout]:
+        """Every rollout of production as its checkpoint shows it, oldest first."""
+        found = self.listed("ConfigMap", "quarterdeck/kind=checkpoint")
+        decoded = [msgspec.json.decode(item["data"]["rollout"], type=Rollout) for item in found]
+        return sorted(decoded, key=lambda rollout: rollout.created)
+
+    def wait_for_rollout(self, ready: Callable[[Rollout], bool], what: str, timeout: float = 60.0) -> Rollout:
+        """The newest rollout once ``ready`` says so of it."""
+        newest: list[Rollout] = []
+
+        def looked() -> bool:
+            newest[:] = self.rollouts()[-1:]
+            return bool(newest) and ready(newest[0])
+
+        wait_for(looked, timeout, what, every=0.1)
+        return newest[0]
+
+    def driver(self, rollout: Rollout, home: Path | None = None) -> int:
+        """The pid of the process that drives it."""
+        assert rollout.driver is not None
+        return int((((home or self.state) / "rollouts" / rollout.id) / f"{rollout.driver.token}.alive").read_text())
+
+    def journal(self, *arguments: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.run("journal", "list", *arguments).document["entries"]
+        return entries
+
+    def stop(self) -> None:
+        for rollout in (self.state / "rollouts").glob("*/*.alive") if self.config.exists() else ():
+            end(int(rollout.read_text() or 0))
+        for command in self._commands:
+            if command.process.poll() is None:
+                command.process.kill()
+            command.process.communicate()
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what would choose another configuration, home, or ticket."""
+    chosen = ("QUARTERDECK_CONFIG", "QUARTERDECK_HOME", "CHANGE_TICKET", "KUBECONFIG")
+    return {name: value for name, value in os.environ.items() if name not in chosen}
+
+
+def wait_for(ready: Callable[[], bool], timeout: float, what: str, every: float = 0.05) -> None:
+    until = time.monotonic() + timeout
+    while not ready():
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {timeout:.0f} s in vain for {what}")
+        time.sleep(every)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and is no zombie."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def end(pid: int) -> None:
+    """Kill a driver that a test left behind."""
+    if pid and alive(pid) and b"console.cli" in (Path("/proc") / str(pid) / "cmdline").read_bytes():
+        os.kill(pid, signal.SIGKILL)
