@@ -165,7 +165,7 @@ class Leases:
             except Unavailable as error:
                 # It may have been taken after all: the next look tells, since the identity is ours alone.
                 problem = error
-                await self._clock.sleep(0.2 * 2**attempt)
+                await self._clock.sleep(min(1.0, 0.2 * 2**attempt))
             else:
                 return Hold(ref, service, rollout_id, driver, lease, self._clock.monotonic())
         raise problem or Conflict(
