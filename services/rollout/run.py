@@ -30,9 +30,9 @@ MIN_OBJECT_WAIT = 30.0
 """Waiting for objects of a cluster never ends before this many wall seconds, whatever the pace."""
 ROLLBACK_JOURNAL_SECONDS = 0.25
 CONFLICT_ATTEMPTS = 5
-STALE_SECONDS = 15.0
-"""An inventory older than this (wall) shows nothing: no verdict is drawn from it."""
-BLIND_SECONDS = 10.0
+STALE_SECONDS = 8.0
+"""An inventory older than this (wall) shows nothing: no verdict is drawn from it. A living one is proved every 5 s."""
+BLIND_SECONDS = 20.0
 """Metrics may be away for at least this long (wall) before a step that needs them ends undecided."""
 
 
@@ -222,6 +222,7 @@ class Run:
             if needs_data and not self.sees_metrics:
                 blind += passed
                 continue
+            blind = 0.0
             self.progress(own.seconds + passed)
 
     @property

@@ -11,7 +11,7 @@ from support.harness import CANARY, CONFIRMED, ROUTE, STABLE, Sandbox, alive, wa
 
 from services.model.rollout import Phase, Rollout
 
-SPEED = 20.0
+SPEED = 40.0
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_cluster_that_is_away_for_a_while_is_waited_for(sandbox: Sandbox) -> N
     os.kill(sandbox.process.pid, signal.SIGSTOP)
     try:
         with pytest.raises(AssertionError):
-            wait_for(lambda: deploy.process.poll() is not None, 20.0, "nothing: the command has to wait")
+            wait_for(lambda: deploy.process.poll() is not None, 12.0, "nothing: the command has to wait")
     finally:
         os.kill(sandbox.process.pid, signal.SIGCONT)
     done = deploy.ended()
