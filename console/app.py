@@ -1,48 +1,85 @@
-"""The application: settings → session → screens, global actions, themes."""
+"""The application: settings → session → screens, global actions, themes, and the ways it ends."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
-from collections.abc import Iterable
-from functools import partial
+import signal
+import sys
+import threading
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import ClassVar
 
-from textual import work
-from textual.app import App, SystemCommand
+from textual import on, work
+from textual.app import App
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
-from console.actions import Situation, actions_on
+from console import terminal, theme
+from console.actions import Situation
+from console.draft import Answer
+from console.palette import Actions
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
+from console.screens.restore import RestoreScreen
 from console.session import Session
+from console.trouble import Trouble
 from console.view import Picture, RolloutCard, Selection
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.fleet import PodView
+from widgets import glyphs
 from widgets.form import Validity
 from widgets.toast import toast
+
+log = logging.getLogger(__name__)
+
+CLOSING = 0.3
+"""Wall seconds that connections get to close when the console is left; the operator doesn't wait for a dead cluster."""
+HUNG_UP = 0.5
+"""Wall seconds after the terminal's end in which the console has to be gone, one way or the other."""
 
 
 class ConsoleApp(App[int]):
     """The console on one configuration. The screen is a reader: it draws pictures and sends intents, and waits for nothing."""
 
     TITLE = "quarterdeck"
-    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {Actions}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     AUTO_FOCUS = None
+    # before anything else, also before a dialog or the palette: the key that makes it safe
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("alt+R,alt+shift+r", "roll_back_below", "roll back", priority=True, show=False),
+    ]
+    CSS = """
+    Screen { background: $background; }
+    Toast { background: $panel; }
+    .-plain-signs Pane { border: none; }
+    """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         super().__init__()
         self.picture = Picture()
-        self.session = Session(arguments, self._new_picture)
-        # under NO_COLOR the monochrome filter is chosen once, in the constructor: an ANSI theme set later would be black on black
-        self.theme = "textual-dark"
+        self.trouble = Trouble()
+        self.session = Session(arguments, self.new_picture)
+        for ours in theme.THEMES:
+            self.register_theme(ours)
+        # never an ANSI theme: under NO_COLOR it would be black on black
+        self.theme = theme.chosen(os.environ)
         self.animation_level = "none"
 
     def get_default_screen(self) -> Screen[None]:
         return FleetScreen()
 
     def on_mount(self) -> None:
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, self.hang_up)
+            loop.add_signal_handler(signal.SIGTERM, self.leave)
+            self.set_interval(1.0, self._look_after_terminal)
         self.call_after_refresh(self.run_session)
 
     @work(group="session", exit_on_error=False)
@@ -53,14 +90,21 @@ class ConsoleApp(App[int]):
         except QuarterdeckError as error:
             # bad configuration: nothing can be shown, so say it where the operator will read it, on the terminal
             self.exit(int(error.exit_code), message=str(error))
+        except Exception as error:
+            self.trouble.tell(self, "The session with the clusters", error)
+            self.new_picture(replace(self.picture, failure=f"{type(error).__name__}; start the console again", connecting=False))
         finally:
-            await self.session.close()
+            try:
+                async with asyncio.timeout(CLOSING):
+                    await self.session.close()
+            except TimeoutError:
+                log.warning("connections were still closing when the console was left")
 
-    def _new_picture(self, picture: Picture) -> None:
+    def new_picture(self, picture: Picture) -> None:
+        """Draw it, on the screen that is seen; the others draw when they are seen again."""
         self.picture = picture
-        screen = self.screen
-        if isinstance(screen, ConsoleScreen):
-            screen.show(picture)
+        if isinstance(self.screen, ConsoleScreen):
+            self.screen.show(picture)
 
     # ---- going places
 
@@ -72,7 +116,13 @@ class ConsoleApp(App[int]):
     def open_rollout(self, key: str) -> None:
         from console.screens.rollout import RolloutScreen
 
-        self.push_screen(RolloutScreen(key))
+        if not (isinstance(self.screen, RolloutScreen) and self.screen.key == key):
+            self.push_screen(RolloutScreen(key))
+
+    def replace_with_rollout(self, screen: ConsoleScreen, key: str) -> None:
+        """Leave ``screen``, whether it is the one that is seen or not, and show the rollout that came of it."""
+        screen.dismiss()
+        self.open_rollout(key)
 
     def open_deploy(self, selection: Selection) -> None:
         from console.screens.deploy import DeployScreen
@@ -84,26 +134,17 @@ class ConsoleApp(App[int]):
 
         self.push_screen(JournalScreen(selection.rollout))
 
-    def open_help(self, screen: str, situation: Situation) -> None:
+    def open_help(self, below: ConsoleScreen) -> None:
         from console.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen(screen, situation))
+        self.push_screen(HelpScreen(below))
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette offers exactly the actions of the screen below it; one that can't be done now says why."""
-        if not isinstance(screen, ConsoleScreen):
-            return
-        situation = screen.situation()
-        for action in actions_on(screen.where):
-            if action.id == "palette":
-                continue
-            reason = action.guard(situation)
-            text = f"{action.help} [not now: {reason}]" if reason else action.help
-            yield SystemCommand(f"{action.label}  ({action.shown_key})", text, partial(screen.action_act, action.id))
+    def switch_theme(self) -> None:
+        self.theme = theme.other(self.theme)
 
     def leave(self) -> None:
         """Quit. Rollouts go on in their drivers; say which, and who watches them."""
-        live = [card for card in self.picture.rollouts if card.live and card.own]
+        live = [card for card in self.picture.rollouts if card.live and card.own and not card.orphaned]
         message = None
         if live:
             names = ", ".join(f"{card.rollout.release.service} in {card.environment}" for card in live)
@@ -113,11 +154,51 @@ class ConsoleApp(App[int]):
             )
         self.exit(int(ExitCode.DONE), message=message)
 
+    async def action_quit(self) -> None:
+        self.leave()
+
+    def action_help_quit(self) -> None:
+        """ctrl+c, which elsewhere ends a program."""
+        toast(self.screen, "ctrl+q quits. Rollouts go on in their drivers.", seconds=4)
+
+    # ---- the ways it ends
+
+    def hang_up(self) -> None:
+        """The terminal is gone. Nothing can be drawn or asked any more; rollouts live on in their drivers."""
+        log.info("the terminal is gone: the console ends")
+        # with the terminal gone, writing to it may block for good
+        backstop = threading.Timer(HUNG_UP, os._exit, (int(ExitCode.INTERRUPTED),))
+        backstop.daemon = True
+        backstop.start()
+        self.exit(int(ExitCode.INTERRUPTED))
+
+    def _look_after_terminal(self) -> None:
+        if terminal.is_gone(sys.__stdin__.fileno() if sys.__stdin__ else 0):
+            self.hang_up()
+
+    @on(Worker.StateChanged)
+    def worker_failed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            self.trouble.tell(self, event.worker.group, event.worker.error)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """The last net: what gets here has ended a message loop. Leave with words, not with a traceback over the screen."""
+        log.critical("the console ends on an unexpected error", exc_info=error)
+        if self.is_headless:
+            super()._handle_exception(error)
+            return
+        self.exit(
+            int(ExitCode.FAILED),
+            return_code=int(ExitCode.FAILED),
+            message=f"quarterdeck: unexpected error ({type(error).__name__}); the log in the home directory has the details. "
+            "Rollouts go on in their drivers: start the console again to see them.",
+        )
+
     # ---- what screens ask of the session
 
     def check_field(self, name: str, value: str) -> Validity | None:
         if not value:
-            return None
+            return Validity(True, "")
         problem = self.session.field_problem(name, value)
         return Validity(not problem, problem or "ok")
 
@@ -138,35 +219,47 @@ class ConsoleApp(App[int]):
 
     @work(group="intents", exit_on_error=False)
     async def intend(self, situation: Situation, verb: str) -> None:
-        card = situation.card
-        if card is not None:
-            await self._told(verb, self.session.intend(card, verb))
+        if situation.card is not None:
+            await self._told(verb, self.session.intend(situation.card, verb))
 
     @work(group="intents", exit_on_error=False)
     async def take_over(self, situation: Situation) -> None:
-        card = situation.card
-        if card is not None:
-            await self._told("resume", self.session.take_over(card))
+        if situation.card is not None:
+            await self._told("take over", self.session.take_over(situation.card))
+
+    def action_roll_back_below(self) -> None:
+        """Roll back what the topmost screen of ours has selected, whatever lies over it."""
+        if isinstance(self.screen, RestoreScreen):
+            self.screen.dismiss(True)
+            return
+        while not isinstance(self.screen, ConsoleScreen) and len(self.screen_stack) > 1:
+            self.pop_screen()
+        if isinstance(self.screen, ConsoleScreen):
+            self.screen.action_act("rollback")
 
     def roll_back(self, situation: Situation) -> None:
         """At once where a rollout runs or its rollback window is open; elsewhere after showing what it would restore."""
         card = situation.card
         if card is not None and (card.live or card.window_left > 0):
-            self._roll_back_now(card)
+            self.roll_back_now(card)
         else:
-            self._show_rollback(situation.selection)
+            selection = situation.selection
+            if card is not None:
+                selection = Selection(card.environment, card.rollout.release.service, card.key)
+            self.show_rollback(selection)
 
     @work(group="rollback", exit_on_error=False)
-    async def _roll_back_now(self, card: RolloutCard) -> None:
-        toast(self.screen, f"Rolling back {card.rollout.release.service} in {card.environment} …", severity="warning")
+    async def roll_back_now(self, card: RolloutCard) -> None:
+        arrow = glyphs.current().arrow
+        plan = card.rollout.plan
+        words = f"{card.rollout.release.service} in {card.environment} {arrow} {plan.previous_version}"
+        toast(self.screen, words, title="Rolling back", severity="warning")
         await self._told("rollback", self.session.roll_back(card))
         if isinstance(self.screen, ConsoleScreen) and self.screen.where != "rollout":
             self.open_rollout(card.key)
 
     @work(group="rollback", exit_on_error=False)
-    async def _show_rollback(self, selection: Selection) -> None:
-        from console.screens.restore import RestoreScreen
-
+    async def show_rollback(self, selection: Selection) -> None:
         try:
             preview = await self.session.preview_rollback(selection.environment, selection.service)
         except QuarterdeckError as error:
@@ -177,21 +270,22 @@ class ConsoleApp(App[int]):
             if key:
                 self.open_rollout(key)
 
-    async def _told(self, what: str, asked: object) -> str:
+    async def _told(self, what: str, asked: Awaitable[Answer]) -> str:
         """Await an intent and tell its answer; an error is told, not raised. Returns the key the answer is about, if any."""
         try:
-            answer = await asked  # type: ignore[misc]
+            answer = await asked
         except QuarterdeckError as error:
             toast(self.screen, str(error), title=f"{what}: not done", severity="error", seconds=20)
             return ""
-        toast(self.screen, answer.text, severity="warning" if what in ("rollback", "abort") else "information")
-        return str(answer.key)
+        toast(self.screen, answer.text, title=what, severity="warning" if what in ("rollback", "abort") else "information")
+        return answer.key
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the console and return its exit code."""
     # Textual reads these once, at import or start; an operator's own choice wins
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    glyphs.use(terminal.signs_for(os.environ, terminal.encoding_of_locale()))
     app = ConsoleApp(arguments)
     result = app.run()
     return int(app.return_code or 0) if result is None else int(result)

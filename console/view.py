@@ -35,16 +35,6 @@ class RolloutCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One request that changed a cluster, as the command log shows it."""
-
-    at: datetime
-    command: str
-    status: str
-    milliseconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Picture:
     fleet: FleetView = field(default_factory=FleetView)
     rollouts: tuple[RolloutCard, ...] = ()

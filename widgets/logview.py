@@ -34,8 +34,11 @@ def draw_entry(entry: LogEntry) -> Line:
 class LogView(Lined):
     """Shows entries and follows the newest, unless the person has scrolled up to read."""
 
-    def __init__(self, *, capacity: int = 1000, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self, *, capacity: int = 1000, empty: str = "no calls yet", id: str | None = None, classes: str | None = None
+    ) -> None:
         super().__init__(id=id, classes=classes)
+        self._empty = empty
         self._entries: deque[LogEntry] = deque(maxlen=capacity)
         self._drawn: deque[Line] = deque(maxlen=capacity)
 
@@ -69,6 +72,6 @@ class LogView(Lined):
 
     def _redraw(self) -> None:
         follows = self.scroll_offset.y >= self.max_scroll_y
-        self.put(tuple(self._drawn) or ((("no calls yet", Tone.MUTED),),))
+        self.put(tuple(self._drawn) or (((self._empty, Tone.MUTED),),))
         if follows:
             self.scroll_end(animate=False, force=True)

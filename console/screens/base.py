@@ -8,15 +8,16 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
+from textual.worker import Worker, WorkerState
 
-from console.actions import BY_ID, Situation, actions_on
+from console.actions import BY_ID, Situation, actions_on, label_for, typed
+from console.screens.status import status_parts
 from console.view import Picture, Selection
-from services.model.fleet import EnvironmentView
-from widgets.format import age
 from widgets.keybar import Key, KeyBar
-from widgets.statusbar import Part, StatusBar
+from widgets.statusbar import StatusBar
 from widgets.toast import toast
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 
 def bindings_of(screen: str) -> list[BindingType]:
-    """The bindings of a screen's actions. A chord of an action that works inside text fields goes before the field."""
+    """The bindings of a screen's actions. A key that no field takes as text goes before the field, but for esc: a list of
+    suggestions may want it."""
     return [
-        Binding(key, f"act('{action.id}')", action.label, priority=action.in_text and len(key) > 1)
+        Binding(key, f"act('{action.id}')", action.label, priority=not typed(key) and key != "escape")
         for action in actions_on(screen)
         for key in action.keys
     ]
@@ -37,6 +39,8 @@ class ConsoleScreen(Screen[None]):
 
     AUTO_FOCUS = None
     where: ClassVar[str] = ""
+    field_keys: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Keys and what they do while a text field of this screen has the focus."""
 
     @property
     def console(self) -> ConsoleApp:
@@ -53,17 +57,21 @@ class ConsoleScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.show(self.console.picture)
+        self.focus_first()
 
     def on_screen_resume(self) -> None:
         self.show(self.console.picture)
 
     def show(self, picture: Picture) -> None:
-        """Draw a new picture. Parts that did not change are not painted again."""
+        """Draw a new picture. Parts that did not change are not painted again. A failure is told, and the last drawing stays."""
         if not self.is_mounted:
             return
-        self.draw(picture)
-        self._draw_status(picture)
-        self.draw_keys()
+        try:
+            self.draw(picture)
+            self.query_one("#status", StatusBar).show(*status_parts(picture, self.title_text()))
+            self.draw_keys()
+        except Exception as error:
+            self.console.trouble.tell(self.console, f"Drawing the {self.where} screen", error)
 
     def draw(self, picture: Picture) -> None:
         raise NotImplementedError
@@ -75,70 +83,103 @@ class ConsoleScreen(Screen[None]):
     def title_text(self) -> str:
         return self.where
 
+    def clearable(self) -> bool:
+        """Whether esc has something to leave or clear here before it goes back a screen."""
+        return isinstance(self.focused, Input)
+
+    def folded(self) -> bool:
+        """Whether some panes are out of sight for lack of room."""
+        return False
+
     def situation(self) -> Situation:
-        return Situation(picture=self.console.picture, selection=self.selection(), screen=self.where)
+        first = len(self.app.screen_stack) <= 1 and not self.clearable()
+        return Situation(self.console.picture, self.selection(), self.where, first, self.folded())
 
     def draw_keys(self) -> None:
+        """The keys that work now: in a text field only those that it does not take as text."""
         situation = self.situation()
-        keys = []
+        in_text = isinstance(self.focused, Input)
+        keys = [Key(key, label, priority=3) for key, label in self.field_keys] if in_text else []
         for action in actions_on(self.where):
+            shown = action.text_key if in_text else action.shown_key
             reason = action.guard(situation)
-            keys.append(Key(action.shown_key, action.label, reason is None, reason or "", action.priority, action.id))
+            # what can't be changed now stays, with its reason; a way that leads nowhere would only take room
+            if shown is None or (reason is not None and action.group != "Change"):
+                continue
+            label = "leave the field" if in_text and action.id == "back" else label_for(action, situation)
+            key = Key(shown, label, reason is None, reason or "", action.priority, action.id)
+            if action.id == "rollback":
+                keys.insert(0, key)
+            else:
+                keys.append(key)
         self.query_one("#keys", KeyBar).show(keys)
 
-    def _draw_status(self, picture: Picture) -> None:
-        left = [Part("quarterdeck", "strong"), Part(self.title_text(), "accent")]
-        right: list[Part] = []
-        for unsafe in attention(picture):
-            left.append(Part(unsafe, "bad", 1))
-        if picture.journal_ok:
-            right.append(Part("● journal ok", "good", 3))
-        else:
-            right.append(Part(f"✖ journal: {picture.journal_detail}", "alarm"))
-        if picture.read_only:
-            right.append(Part("READ ONLY", "warn"))
-        if picture.speed != 1:
-            right.append(Part(f"sandbox ×{picture.speed:g}", "warn", 2))
-        right.append(Part(picture.operator, "muted", 4))
-        if picture.now is not None:
-            right.append(Part(picture.now.strftime("%H:%M:%SZ"), "text", 2))
-        self.query_one("#status", StatusBar).show(left, right)
-
     def action_act(self, action_id: str) -> None:
-        """Do an action, or say why it can't be done now."""
+        """Do an action, or say why it can't be done now. What it fails with is told, and never ends the console."""
         action = BY_ID[action_id]
-        reason = action.guard(self.situation())
-        if reason is not None:
-            toast(self, f"{action.label}: {reason}", severity="warning")
-            return
-        getattr(self, f"do_{action_id}")()
+        try:
+            reason = action.guard(self.situation())
+            if reason is not None:
+                toast(self, f"{action.label}: {reason}", severity="warning")
+                return
+            getattr(self, f"do_{action_id}")()
+        except Exception as error:
+            self.console.trouble.tell(self.console, action.label, error)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        # an exception that leaves here would end this screen's message loop, and with it the console
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:
+            self.console.trouble.tell(self.console, f"The {self.where} screen", error)
+
+    @on(Worker.StateChanged)
+    def worker_failed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            self.console.trouble.tell(self.console, event.worker.group, event.worker.error)
+
+    def on_descendant_focus(self) -> None:
+        self._keys_changed()
+
+    def on_descendant_blur(self) -> None:
+        self._keys_changed()
+
+    def _keys_changed(self) -> None:
+        if self.is_mounted and self.query("#keys"):
+            self.draw_keys()
 
     @on(KeyBar.Clicked)
-    def _key_clicked(self, event: KeyBar.Clicked) -> None:
+    def key_clicked(self, event: KeyBar.Clicked) -> None:
         if event.key.id:
             self.action_act(event.key.id)
 
-    def do_back(self) -> None:
-        if isinstance(self.focused, Input):
-            self.set_focus(None)
-            self.focus_body()
-        elif len(self.app.screen_stack) > 2:
-            self.app.pop_screen()
+    def focus_first(self) -> None:
+        """Give the focus to the part that a person starts with."""
+        self.focus_body()
 
     def focus_body(self) -> None:
         """Give the focus to the part of the screen that keys are for."""
+
+    def do_back(self) -> None:
+        if isinstance(self.focused, Input):
+            self.focus_body()
+        elif len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
 
     def do_quit(self) -> None:
         self.console.leave()
 
     def do_help(self) -> None:
-        self.console.open_help(self.where, self.situation())
+        self.console.open_help(self)
 
     def do_journal(self) -> None:
         self.console.open_journal(self.selection())
 
     def do_palette(self) -> None:
         self.app.action_command_palette()
+
+    def do_theme(self) -> None:
+        self.console.switch_theme()
 
     def do_deploy(self) -> None:
         self.console.open_deploy(self.selection())
@@ -149,6 +190,9 @@ class ConsoleScreen(Screen[None]):
     def do_pause(self) -> None:
         self.console.intend(self.situation(), "pause")
 
+    def do_resume(self) -> None:
+        self.console.intend(self.situation(), "resume")
+
     def do_promote(self) -> None:
         self.console.intend(self.situation(), "promote")
 
@@ -157,23 +201,3 @@ class ConsoleScreen(Screen[None]):
 
     def do_take_over(self) -> None:
         self.console.take_over(self.situation())
-
-
-def attention(picture: Picture) -> list[str]:
-    """What is unsafe now, most urgent first, in a few words each."""
-    found: list[str] = []
-    if picture.failure:
-        found.append(f"✖ {picture.failure}")
-    orphans = [card for card in picture.rollouts if card.orphaned]
-    if orphans:
-        found.append(f"✖ nobody watches {', '.join(sorted({card.rollout.release.service for card in orphans}))}")
-    asking = [card for card in picture.rollouts if card.rollout.phase.value == "needs_attention"]
-    if asking:
-        found.append(f"! {', '.join(sorted({card.rollout.release.service for card in asking}))} needs a person")
-    found += [f"? {view.name} {last_seen(view)}" for view in picture.fleet.environments if not view.reachable]
-    return [] if picture.connecting else found
-
-
-def last_seen(view: EnvironmentView) -> str:
-    """How old the picture of an environment is that can't be reached."""
-    return f"unreachable, last seen {age(view.age_seconds)} ago" if view.age_seconds is not None else "not reached yet"

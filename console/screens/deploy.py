@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Static
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import Input
+from textual.worker import Worker, WorkerState
 
 from console.draft import Draft
 from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.pane import Pane
 from console.view import Picture, Selection
 from services.model.errors import QuarterdeckError
 from services.model.gates import GateName, GateResult
 from services.model.release import DeployRequest, Strategy
+from widgets import glyphs
 from widgets.confirm import TypedConfirmation
 from widgets.diff import PlanDiff
 from widgets.evidence.checklist import ChecklistView
 from widgets.form import Field, Validity
 from widgets.format import seconds
-from widgets.text import sanitize
+from widgets.ink import Line, Tone
+from widgets.note import Note
 from widgets.toast import toast
 
 FORM = (
-    ("environment", "environment", "name it: no default"),
-    ("service", "service", "one of that environment"),
-    ("version", "version", "v1.2.3 or 1.2.3-rc.1"),
-    ("strategy", "strategy", "canary, rolling; empty: policy"),
+    ("environment", "environment", ""),
+    ("service", "service", "one that runs there"),
+    ("version", "version", "v1.2.3 or v1.2.3-rc.1"),
+    ("strategy", "strategy", "empty: as the policy says"),
     ("ticket", "ticket", "CHG-1234"),
 )
 FIELDS = tuple(name for name, _, _ in FORM)
+START: Line = (("Fill in the form: each field is checked as you type, and nothing changes before you confirm.", Tone.MUTED),)
 
 
 class DeployScreen(ConsoleScreen):
     BINDINGS = bindings_of("deploy")
     where = "deploy"
+    field_keys = (("enter", "next field"),)
 
     DEFAULT_CSS = """
     DeployScreen #body { height: 1fr; }
     DeployScreen #panes { height: 1fr; }
-    DeployScreen #form { width: 36; border-right: solid $panel-lighten-1; padding: 0 1; }
-    DeployScreen #checks { width: 1fr; padding: 0 1; }
-    DeployScreen #plan-pane { width: 1fr; border-left: solid $panel-lighten-1; }
-    DeployScreen .title { height: 1; color: $text-muted; text-style: bold; }
-    DeployScreen #sentence { height: auto; padding: 0 1; border-top: solid $panel-lighten-1; }
-    DeployScreen #confirmation { height: auto; padding: 0 1; }
-    DeployScreen.-narrow #right { layout: vertical; }
-    DeployScreen.-narrow #checks { width: 100%; height: auto; max-height: 60%; }
-    DeployScreen.-narrow #plan-pane { width: 100%; height: 1fr; border-left: none; border-top: solid $panel-lighten-1; }
-    DeployScreen.-narrow #form { width: 30; }
+    DeployScreen #form-pane { width: 46; border-right: solid $rule; }
+    DeployScreen #form { padding: 0 1; scrollbar-size-vertical: 1; }
+    DeployScreen #right { width: 1fr; }
+    DeployScreen #checks-pane { width: 1fr; }
+    DeployScreen #checks { padding: 0 1; scrollbar-size-vertical: 1; }
+    DeployScreen #plan-pane { width: 1fr; border-left: solid $rule; }
+    DeployScreen #plan { padding: 0 1; }
+    DeployScreen #sentence { padding: 0 1; border-top: solid $rule; height: auto; max-height: 5; }
+    DeployScreen #confirmation { padding: 0 1; }
+    DeployScreen TypedConfirmation > Input { border: none; height: 1; background: $panel; }
+    DeployScreen TypedConfirmation > Input:focus { border: none; background: $primary 22%; }
+    DeployScreen TypedConfirmation.-matches > Input { border: none; background: $success 30%; }
+    DeployScreen Field > Horizontal > Input { background: $panel; }
+    DeployScreen Field > Horizontal > Input:focus { background: $primary 22%; }
+    DeployScreen.-narrow #right, DeployScreen.-normal #right { layout: vertical; }
+    DeployScreen.-narrow #form-pane { width: 32; }
+    DeployScreen.-narrow Field > Horizontal > Note { width: 12; }
+    DeployScreen.-narrow Field > Note { padding: 0 0 0 2; }
+    DeployScreen.-narrow #checks-pane, DeployScreen.-normal #checks-pane { width: 100%; height: 3fr; }
+    DeployScreen.-narrow #plan-pane, DeployScreen.-normal #plan-pane { width: 100%; height: 2fr; border-left: none;
+        border-top: solid $rule; }
+    DeployScreen.-narrow.-short #plan-pane { height: 3; }
+    DeployScreen.-narrow.-short.-plan #plan-pane { height: 1fr; }
+    DeployScreen.-narrow.-short.-plan #checks-pane { display: none; }
+    DeployScreen.-narrow.-plan #form-pane { display: none; }
     """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-normal")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
     def __init__(self, selected: Selection) -> None:
         super().__init__()
@@ -60,45 +83,62 @@ class DeployScreen(ConsoleScreen):
         self._results: dict[GateName, GateResult] = {}
         self._choices: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._asked: DeployRequest | None = None
+        self._eager = False
 
     def body(self) -> ComposeResult:
-        check = self.console.check_field
         with Horizontal(id="panes"):
-            with VerticalScroll(id="form"):
+            with Pane("RELEASE", id="form-pane"), VerticalScroll(id="form", can_focus=False):
                 for name, label, accepted in FORM:
-                    yield Field(name, label, accepted=accepted, check=partial(check, name), id=f"f-{name}")
+                    yield Field(name, label, accepted=accepted, check=partial(self._check, name), id=f"f-{name}")
             with Horizontal(id="right"):
-                with VerticalScroll(id="checks"):
-                    yield Static("CHECKLIST", classes="title", markup=False)
+                with Pane("CHECKLIST", id="checks-pane"), VerticalScroll(id="checks"):
                     yield ChecklistView(id="checklist")
-                with Vertical(id="plan-pane"):
-                    yield Static("PLAN   space folds, z folds all", classes="title", markup=False)
+                with Pane("PLAN", id="plan-pane"):
                     yield PlanDiff(id="plan")
-        yield Static("Fill in the form: everything is checked as you type.", id="sentence", markup=False)
+        yield Note(START, id="sentence")
         yield TypedConfirmation(id="confirmation")
 
     def on_mount(self) -> None:
-        super().on_mount()
+        self.query_one("#plan-pane", Pane).tell(("   tab gets here; space folds a step, z all", Tone.MUTED))
         self.query_one(TypedConfirmation).block("the form is not complete")
         self._field("strategy").set_choices(tuple(strategy.value for strategy in Strategy))
         self._field("service").set_value(self._selected.service)
+        self._field("ticket").set_value(os.environ.get("CHANGE_TICKET", ""))
+
+    def focus_first(self) -> None:
         self._field("environment").focus_input()
 
     def focus_body(self) -> None:
-        self.query_one(PlanDiff).focus()
+        self.query_one("#checks").focus()
 
     def _field(self, name: str) -> Field:
         return self.query_one(f"#f-{name}", Field)
 
+    def _environment(self) -> str:
+        return self.console.canonical_environment(self._field("environment").value)
+
+    def _check(self, name: str, value: str) -> Validity | None:
+        found = self.console.check_field(name, value)
+        if not self.is_mounted or found is None or not found.ok or name not in ("environment", "service"):
+            return found
+        view = self.console.picture.environment(self._environment())
+        if name == "environment":
+            tier = f"tier {view.tier}, context {view.context}" if view else "ok"
+            return Validity(True, tier)
+        if view is None or not view.services:
+            return found
+        runs = next((service for service in view.services if service.name == value), None)
+        if runs is None:
+            return Validity(False, f"not in {view.name}")
+        return Validity(True, f"runs {runs.version}, {runs.ready}/{runs.desired} ready")
+
     def selection(self) -> Selection:
         if not self.is_mounted or not self.query("#f-service"):
             return self._selected
-        name = self.console.canonical_environment(self._field("environment").value)
-        return Selection(name, self._field("service").value)
+        return Selection(self._environment(), self._field("service").value)
 
     def draw(self, picture: Picture) -> None:
-        environment = self.console.canonical_environment(self._field("environment").value)
-        view = picture.environment(environment)
+        view = picture.environment(self._environment())
         choices = (
             tuple(found.name for found in picture.fleet.environments),
             tuple(service.name for service in view.services) if view else (),
@@ -107,21 +147,36 @@ class DeployScreen(ConsoleScreen):
             self._choices = choices
             self._field("environment").set_choices(choices[0])
             self._field("service").set_choices(choices[1])
+            self._field("environment").recheck()
+            self._field("service").recheck()
+
+    # ---- the draft
+
+    @on(Field.Changed, "#f-environment")
+    def environment_changed(self) -> None:
+        self.draw(self.console.picture)
+        self._field("service").recheck()
 
     @on(Field.Changed)
     def form_changed(self) -> None:
         """Anything typed voids the plan, the checklist and the confirmation at once; a new plan follows when the typing rests."""
         request = self.request()
-        if request == self._asked:
-            return
-        self._asked = request
+        if request != self._asked:
+            self._asked = request
+            self._forget("the form is not complete")
+            self.compile()
+
+    def do_recheck(self) -> None:
+        self._forget("asking again")
+        self.compile()
+
+    def _forget(self, why: str) -> None:
         self._draft = None
         self._results = {}
         self.query_one(PlanDiff).show(None)
         self.query_one(ChecklistView).show(())
-        self.query_one(TypedConfirmation).block("the form is not complete")
+        self.query_one(TypedConfirmation).block(why)
         self.draw_keys()
-        self.compile()
 
     def request(self) -> DeployRequest:
         values = {name: self._field(name).value for name in FIELDS}
@@ -133,48 +188,57 @@ class DeployScreen(ConsoleScreen):
             ticket=values["ticket"],
         )
 
-    @work(exclusive=True, group="draft", exit_on_error=False)
+    @work(exclusive=True, group="plan and checklist", exit_on_error=False)
     async def compile(self) -> None:
         """Validate, compile the plan, then ask every gate; a newer change of the form cancels this one."""
         request = self.request()
-        sentence = self.query_one("#sentence", Static)
+        sentence, confirmation = self.query_one("#sentence", Note), self.query_one(TypedConfirmation)
         if not (request.service and request.version and request.environment):
-            sentence.update("Fill in the form: everything is checked as you type.")
+            sentence.show(START)
             return
         await self.console.pause_briefly()
         try:
             draft = await self.console.session.draft(request)
         except QuarterdeckError as error:
-            sentence.update(sanitize(str(error)))
-            self.query_one(TypedConfirmation).block(sanitize(error.title))
+            sentence.show(((f"{glyphs.current().bad} {error}", Tone.BAD),))
+            confirmation.block(error.title)
             return
         self._draft = draft
         self.query_one(PlanDiff).show(draft.plan)
-        sentence.update(sanitize(sentence_of(draft)))
-        confirmation = self.query_one(TypedConfirmation)
+        sentence.show(*sentence_of(draft))
         confirmation.ask(draft.release.target.environment, draft.plan.digest)
         confirmation.block("the checklist is not complete")
         asking = set(GateName)
         self.query_one(ChecklistView).show((), asking)
-        async for result in self.console.session.checks(draft):
-            self._results[result.name] = result
-            asking.discard(result.name)
-            self.query_one(ChecklistView).show(self._ordered(), asking)
+        try:
+            async for result in self.console.session.checks(draft):
+                self._results[result.name] = result
+                asking.discard(result.name)
+                self.query_one(ChecklistView).show(self._ordered(), asking)
+        except QuarterdeckError as error:
+            confirmation.block(str(error))
+            return
         confirmation.block(self._blocked())
-        if not self._blocked() and not isinstance(self.focused, TypedConfirmation):
-            self.draw_keys()
+        if self._eager and not self._blocked() and self._field("ticket").has_focus_within:
+            confirmation.focus_input()
 
     def _ordered(self) -> tuple[GateResult, ...]:
         return tuple(self._results[name] for name in GateName if name in self._results)
 
     def _blocked(self) -> str:
         """Why the confirmation can't be given yet. The environment gate is the confirmation itself."""
-        unmet = [
-            result.name.value
-            for result in self._ordered()
-            if not result.outcome.lets_through and result.name is not GateName.ENVIRONMENT
-        ]
-        return f"not passed: {', '.join(unmet)}" if unmet else ""
+        needed = [name for name in GateName if name is not GateName.ENVIRONMENT]
+        if missing := [name.value for name in needed if name not in self._results]:
+            return f"no answer from {', '.join(missing)}: ctrl+r asks again"
+        unmet = [name.value for name in needed if not self._results[name].outcome.lets_through]
+        return f"not passed: {', '.join(unmet)}; ctrl+r asks again" if unmet else ""
+
+    @on(Worker.StateChanged)
+    def compile_failed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            self.query_one(TypedConfirmation).block("an unexpected error, see the log; ctrl+r asks again")
+
+    # ---- the confirmation
 
     @on(TypedConfirmation.Confirmed)
     def confirmed(self, event: TypedConfirmation.Confirmed) -> None:
@@ -182,43 +246,52 @@ class DeployScreen(ConsoleScreen):
         if draft is None or event.digest != draft.plan.digest:
             toast(self, "The plan changed meanwhile: nothing was started.", severity="warning")
             return
-        self.query_one(TypedConfirmation).block("starting …")
+        self.query_one(TypedConfirmation).block("starting")
         self.start(draft, event.typed)
 
-    @work(exclusive=True, group="start", exit_on_error=False)
+    @work(exclusive=True, group="start of the rollout", exit_on_error=False)
     async def start(self, draft: Draft, typed: str) -> None:
         try:
             rollout = await self.console.session.start(draft, typed)
         except QuarterdeckError as error:
             toast(self, str(error), title="Not started", severity="error", seconds=20)
-            self.compile()
+            self.do_recheck()
             return
-        self.app.pop_screen()
-        self.console.open_rollout(rollout)
+        self.console.replace_with_rollout(self, rollout)
+
+    # ---- moving about
 
     @on(Field.Submitted)
     def next_field(self, event: Field.Submitted) -> None:
-        names = [*FIELDS]
-        following = names.index(event.field.name or names[-1]) + 1
-        if following < len(names):
-            self._field(names[following]).focus_input()
-        else:
+        following = FIELDS.index(event.field.name or FIELDS[-1]) + 1
+        if following < len(FIELDS):
+            self._field(FIELDS[following]).focus_input()
+            return
+        # the checklist may still be filling: then the confirmation takes the focus as soon as it can be given
+        self._eager = True
+        if self._draft is not None and not self._blocked():
             self.query_one(TypedConfirmation).focus_input()
+        else:
+            toast(self, "The confirmation opens when every gate has passed.", seconds=3)
 
-    @on(Field.Changed, "#f-service")
-    def service_known(self, event: Field.Changed) -> None:
-        environment = self.console.picture.environment(self.console.canonical_environment(self._field("environment").value))
-        if event.value and environment and event.value not in {service.name for service in environment.services}:
-            self._field("service").set_validity(Validity(False, f"not in {environment.name}"), of=event.value)
+    def on_descendant_focus(self) -> None:
+        """On a narrow terminal the plan takes the place of form and checklist while it is read."""
+        plan = self.query_one(PlanDiff)
+        self.set_class(plan.has_focus, "-plan")
+        if not isinstance(self.focused, Input):
+            self._eager = False
 
 
-def sentence_of(draft: Draft) -> str:
-    """What the plan does to users, in a sentence, and how long a rollback takes."""
+def sentence_of(draft: Draft) -> tuple[Line, ...]:
+    """What the plan does to users, in a sentence; how long it and a rollback take; what else to know."""
     release, plan = draft.release, draft.plan
     total = sum(step.expected_seconds for step in plan.steps)
+    arrow = glyphs.current().arrow
     text = (
-        f"{release.service} {plan.previous_version} → {release.version} in {release.target.environment}, "
-        f"{release.strategy.value}: "
-        f"{len(plan.steps)} steps, about {seconds(total)}. A rollback takes about {seconds(plan.rollback_seconds)}."
+        f"{release.service} in {release.target.environment} goes {plan.previous_version} {arrow} {release.version} by "
+        f"{release.strategy.value} in {len(plan.steps)} steps, about {seconds(total)}. "
+        f"A rollback is expected to take {seconds(plan.rollback_seconds)}."
     )
-    return " ".join((text, *plan.notes))
+    lines: list[Line] = [((text, Tone.STRONG),)]
+    lines += [((note, Tone.WARN),) for note in plan.notes]
+    return tuple(lines)

@@ -1,242 +1,163 @@
-"""The fleet: environments, the services of the selected one, live rollouts, and what happened last."""
+"""The fleet: environments, the services of the selected one, rollouts, and what happened last."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, Static
+from textual.containers import Horizontal
+from textual.widgets import Input
 
-from console.screens.base import ConsoleScreen, bindings_of, last_seen
-from console.view import Picture, RolloutCard, Selection
-from services.model.fleet import EnvironmentView, Health, ServiceView
-from services.model.rollout import Phase
-from widgets.format import age, countdown, weight
-from widgets.grid import Column, Grid, Row
-from widgets.logview import LogEntry, LogView
+from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.pane import Pane
+from console.screens.status import last_seen
+from console.screens.words import (
+    HOUR,
+    ROLLOUT_COLUMNS,
+    SERVICE_COLUMNS,
+    entry_line,
+    environment_row,
+    rollout_row,
+    service_row,
+    telling,
+    urgent_first,
+)
+from console.view import Picture, Selection
+from services.model.fleet import EnvironmentView
+from widgets import glyphs
+from widgets.grid import Column, Grid
+from widgets.ink import Span, Tone
+from widgets.logview import LogView
 
-HEALTH = {
-    Health.OK: ("● ok", "good"),
-    Health.PROGRESSING: ("◌ rolling", "accent"),
-    Health.DEGRADED: ("! degraded", "warn"),
-    Health.FAILED: ("✖ failed", "bad"),
-    Health.UNKNOWN: ("? unknown", "muted"),
-}
-PHASES = {
-    Phase.RUNNING: ("▶ running", "accent"),
-    Phase.PAUSED: ("॥ paused", "warn"),
-    Phase.ROLLING_BACK: ("↶ rolling back", "warn"),
-    Phase.SUCCEEDED: ("✔ succeeded", "good"),
-    Phase.ROLLED_BACK: ("↶ rolled back", "warn"),
-    Phase.NEEDS_ATTENTION: ("! needs a person", "bad"),
-    Phase.REFUSED: ("✖ refused", "muted"),
-}
-
-
-def phase_text(card: RolloutCard) -> tuple[str, str]:
-    """A rollout's state in a glyph and words, and its tone; that nobody watches it goes before all else."""
-    return ("✖ NOBODY WATCHES", "bad") if card.orphaned else PHASES[card.rollout.phase]
-
-
-def environment_row(view: EnvironmentView) -> Row:
-    bad = sum(service.health in (Health.FAILED, Health.DEGRADED) for service in view.services)
-    if not view.reachable:
-        state = (f"? {age(view.age_seconds)}", "muted")
-    elif bad:
-        state = (f"! {bad} of {len(view.services)}", "bad")
-    else:
-        state = (f"● {len(view.services)} ok", "good")
-    return Row(view.name, ((view.name, "strong" if view.tier == "production" else "text"), state))
-
-
-def service_row(service: ServiceView, reachable: bool) -> Row:
-    mark, tone = HEALTH[service.health] if reachable else HEALTH[Health.UNKNOWN]
-    canary = (
-        f"{service.canary_version} {weight(service.canary_weight)}" if service.canary_version and service.canary_ready else ""
-    )
-    return Row(
-        service.name,
-        (
-            service.name,
-            (service.version, "text"),
-            (f"{service.ready}/{service.desired}", "text" if service.ready == service.desired else "bad"),
-            (mark, tone),
-            (canary, "canary"),
-            (service.detail, "muted"),
-        ),
-    )
-
-
-def rollout_row(card: RolloutCard, pace: float) -> Row:
-    rollout = card.rollout
-    mark, tone = phase_text(card)
-    total = len(rollout.plan.steps)
-    at = f"{min(rollout.step + 1, total)}/{total}" if card.live and total else ""
-    due = countdown(rollout.next_at - pace) if card.live and rollout.next_at is not None else ""
-    return Row(
-        rollout.id,
-        (
-            rollout.release.service,
-            (card.environment, "muted"),
-            (rollout.release.version, "text"),
-            (mark, tone),
-            (at, "muted"),
-            (weight(rollout.weight) if card.live and rollout.plan.route else "", "canary"),
-            (due, "text"),
-        ),
-    )
-
-
-def entry_line(entry: dict[str, Any]) -> LogEntry:
-    """One journal entry as a line: when, where, what, and how it ended."""
-    outcome = str(entry.get("outcome") or entry.get("phase") or "")
-    words = [
-        str(entry.get("environment") or ""),
-        str(entry.get("service") or ""),
-        str(entry.get("version") or ""),
-        str(entry.get("event") or ""),
-        str((entry.get("data") or {}).get("step") or ""),
-    ]
-    bad = outcome in ("failed", "refused", "rolled_back", "needs_attention", "unknown") or bool(entry.get("rollback_triggered"))
-    milliseconds = entry.get("duration_seconds")
-    return LogEntry(
-        str(entry.get("timestamp", ""))[11:19],
-        " ".join(word for word in words if word),
-        outcome,
-        milliseconds * 1000 if isinstance(milliseconds, int | float) else None,
-        "bad" if bad else "text",
-    )
+ENVIRONMENT_COLUMNS = (Column("name", "NAME", 10, flex=1), Column("state", "STATE", 11))
+RECENT = 40
 
 
 class FleetScreen(ConsoleScreen):
     BINDINGS = bindings_of("fleet")
     where = "fleet"
+    field_keys = (("enter", "keep the filter"),)
 
     DEFAULT_CSS = """
-    FleetScreen { layout: vertical; }
     FleetScreen #body { height: 1fr; }
     FleetScreen #top { height: 1fr; }
-    FleetScreen .title { height: 1; padding: 0 1; color: $text-muted; text-style: bold; }
-    FleetScreen #left { width: 24; border-right: solid $panel-lighten-1; }
+    FleetScreen #left { width: 30; border-right: solid $rule; }
     FleetScreen #middle { width: 1fr; }
-    FleetScreen #right { width: 40; border-left: solid $panel-lighten-1; }
-    FleetScreen #recent-pane { height: 7; border-top: solid $panel-lighten-1; }
-    FleetScreen #filter { display: none; height: 3; }
+    FleetScreen #rollouts-pane { height: 30%; min-height: 5; border-top: solid $rule; }
+    FleetScreen #recent-pane { height: 9; border-top: solid $rule; }
+    FleetScreen #filter { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     FleetScreen #filter.-open { display: block; }
-    FleetScreen.-wide #right { width: 68; }
-    FleetScreen.-narrow #top { layout: vertical; }
-    FleetScreen.-narrow #left { width: 100%; height: 6; border-right: none; }
-    FleetScreen.-narrow #middle { width: 100%; height: 1fr; }
-    FleetScreen.-narrow #right { width: 100%; height: 5; border-left: none; border-top: solid $panel-lighten-1; }
-    FleetScreen.-narrow #recent-pane { height: 3; }
+    FleetScreen.-narrow #left { width: 25; }
+    FleetScreen.-short #rollouts-pane { height: 7; }
+    FleetScreen.-short #recent-pane { height: 4; }
     """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal"), (150, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
     def __init__(self) -> None:
         super().__init__()
         self._environment = ""
-        self._recent: tuple[dict[str, Any], ...] = ()
+        self._chosen = False
+        self._recent: list[dict[str, Any]] = []
 
     def body(self) -> ComposeResult:
+        connecting = f"connecting {glyphs.current().ellipsis}"
         with Horizontal(id="top"):
-            with Vertical(id="left"):
-                yield Static("ENVIRONMENTS", classes="title", markup=False)
-                yield Grid([Column("name", "", 12, flex=1), Column("state", "", 10)], empty="connecting …", id="environments")
-            with Vertical(id="middle"):
-                yield Static("SERVICES", classes="title", id="services-title", markup=False)
+            with Pane("ENVIRONMENTS", id="left"):
                 yield Grid(
-                    [
-                        Column("name", "SERVICE", 18, flex=2),
-                        Column("version", "VERSION", 10),
-                        Column("ready", "READY", 6, align="right"),
-                        Column("health", "HEALTH", 11),
-                        Column("canary", "CANARY", 14, priority=2),
-                        Column("detail", "", 10, flex=3, priority=3),
-                    ],
-                    empty="connecting …",
-                    id="services",
+                    [Column("name", "NAME", 10, flex=1), Column("state", "STATE", 11)], empty=connecting, id="environments"
                 )
-            with Vertical(id="right"):
-                yield Static("ROLLOUTS", classes="title", markup=False)
-                yield Grid(
-                    [
-                        Column("service", "SERVICE", 14, flex=1),
-                        Column("environment", "ENV", 10, priority=4),
-                        Column("version", "VERSION", 9, priority=5),
-                        Column("state", "STATE", 17),
-                        Column("step", "STEP", 5, align="right", priority=2),
-                        Column("weight", "CANARY", 6, align="right", priority=1),
-                        Column("next", "NEXT", 6, align="right", priority=3),
-                    ],
-                    empty="no rollouts yet: d deploys",
-                    id="rollouts",
-                )
-        yield Input(placeholder="filter services; esc clears", id="filter")
-        with Vertical(id="recent-pane"):
-            yield LogView(capacity=50, id="recent")
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.query_one("#services", Grid).focus()
+            with Pane("SERVICES", id="middle"):
+                yield Grid(SERVICE_COLUMNS, empty=connecting, id="services")
+        with Pane("ROLLOUTS", id="rollouts-pane"):
+            yield Grid(ROLLOUT_COLUMNS, empty=connecting, id="rollouts")
+        with Pane("LAST HOUR", id="recent-pane"):
+            yield LogView(capacity=RECENT, empty="nothing was changed from here", id="recent")
+        yield Input(placeholder="words to look for among the services; enter keeps them, esc clears", id="filter", compact=True)
 
     def focus_body(self) -> None:
         self.query_one("#services", Grid).focus()
 
     def title_text(self) -> str:
-        return f"fleet · {self._environment}" if self._environment else "fleet"
+        return f"fleet {glyphs.current().bullet} {self._environment}" if self._environment else "fleet"
 
     def draw(self, picture: Picture) -> None:
+        if not self._chosen and picture.fleet.environments:
+            self._choose(picture)
         environments = self.query_one("#environments", Grid)
-        services = self.query_one("#services", Grid)
-        rollouts = self.query_one("#rollouts", Grid)
-        if not self._environment and picture.fleet.environments:
-            self._environment = preferred_environment(picture)
-            environments.apply(environment_row(view) for view in picture.fleet.environments)
-            environments.select(self._environment)
         environments.apply(environment_row(view) for view in picture.fleet.environments)
-        view = picture.environment(self._environment)
-        connecting = "connecting …" if picture.connecting else "no services"
-        services.set_empty((view.problem if view else "") or connecting)
-        services.apply([service_row(service, view.reachable) for service in view.services] if view else [])
-        title = f"SERVICES · {self._environment}" if view else "SERVICES"
-        if view and not view.reachable:
-            title += f"   ? {last_seen(view)}: {view.problem}"
-        self.query_one("#services-title", Static).update(title)
-        rollouts.apply(rollout_row(card, picture.pace) for card in picture.rollouts)
-        recent = picture.entries[-40:]
+        if environments.selected != self._environment:
+            environments.select(self._environment)
+        self._draw_services(picture, picture.environment(self._environment))
+        self._draw_rollouts(picture)
+        self._draw_recent(picture)
+
+    def _choose(self, picture: Picture) -> None:
+        """What to look at first, until there is something to see and a person chooses: a live rollout, if there is one."""
+        self._environment = preferred_environment(picture)
+        self._chosen = not picture.connecting and any(view.services for view in picture.fleet.environments)
+        if any(card.live for card in picture.rollouts):
+            self._chosen = True
+            self.query_one("#rollouts", Grid).focus()
+
+    def _draw_services(self, picture: Picture, view: EnvironmentView | None) -> None:
+        services = self.query_one("#services", Grid)
+        services.set_empty(_why_empty(view))
+        now = picture.now.timestamp() if picture.now else 0.0
+        found = view.services if view else ()
+        reachable = view is not None and view.reachable
+        services.apply(service_row(service, reachable=reachable, now=now) for service in found)
+        title: list[Span] = [(f"  {view.name}", Tone.TEXT)] if view else []
+        if services.filter:
+            title.append((f"  /{services.filter}  {len(services.shown)} of {services.row_count}", Tone.ACCENT))
+        if view and not view.reachable and not picture.connecting and (view.problem or view.age_seconds is not None):
+            title.append((f"  {glyphs.current().unknown} {last_seen(view)}: {view.problem}", Tone.BAD))
+        self.query_one("#middle", Pane).tell(*title)
+
+    def _draw_rollouts(self, picture: Picture) -> None:
+        live = sum(card.live for card in picture.rollouts)
+        grid = self.query_one("#rollouts", Grid)
+        grid.set_empty("none on record: d deploys" if not picture.connecting else "connecting")
+        grid.apply(rollout_row(card, picture.pace) for card in urgent_first(picture.rollouts))
+        self.query_one("#rollouts-pane", Pane).tell((f"  {live} live", Tone.ACCENT if live else Tone.MUTED))
+
+    def _draw_recent(self, picture: Picture) -> None:
+        now = picture.now.timestamp() if picture.now else 0.0
+        recent = telling(entry for entry in picture.entries if now - _at(entry) < HOUR)[-RECENT:]
         if recent != self._recent:
             self._recent = recent
-            self.query_one("#recent", LogView).replace([entry_line(entry) for entry in recent])
+            self.query_one("#recent", LogView).replace(entry_line(entry) for entry in recent)
 
     def selection(self) -> Selection:
+        if not self.is_mounted:
+            return Selection()
         rollouts = self.query_one("#rollouts", Grid)
         if rollouts.has_focus:
             card = self.console.picture.rollout(rollouts.selected)
             if card is None:
-                return Selection(environment=self._environment)
-            return Selection(card.environment, card.rollout.release.service, card.rollout.id)
+                return Selection()
+            return Selection(card.environment, card.rollout.release.service, card.key)
         return Selection(self._environment, self.query_one("#services", Grid).selected or "")
 
     @on(Grid.RowHighlighted, "#environments")
     def show_environment(self, event: Grid.RowHighlighted) -> None:
         if event.key and event.key != self._environment:
             self._environment = event.key
-            self.query_one("#services", Grid).select(None)
+            self._chosen = True
+            services = self.query_one("#services", Grid)
+            services.select(None)
             self.show(self.console.picture)
+            services.select(services.shown[0] if services.shown else None)
 
     @on(Grid.RowChosen, "#environments")
     def enter_environment(self) -> None:
-        self.query_one("#services", Grid).focus()
+        self.focus_body()
 
     @on(Grid.RowHighlighted)
     def selection_changed(self) -> None:
         self.draw_keys()
-
-    def on_descendant_focus(self) -> None:
-        if self.is_mounted and self.query("#keys"):
-            self.draw_keys()
 
     @on(Grid.RowChosen, "#services")
     def open_service(self, event: Grid.RowChosen) -> None:
@@ -247,9 +168,16 @@ class FleetScreen(ConsoleScreen):
         self.console.open_rollout(event.key)
 
     def do_open(self) -> None:
-        focused = self.focused
-        if isinstance(focused, Grid) and focused.selected:
-            focused.post_message(Grid.RowChosen(focused, focused.selected))
+        selection = self.selection()
+        if selection.rollout:
+            self.console.open_rollout(selection.rollout)
+        else:
+            self.console.open_service(selection.environment, selection.service)
+
+    # ---- the filter
+
+    def clearable(self) -> bool:
+        return self.is_mounted and self.query_one("#filter", Input).has_class("-open")
 
     def do_filter(self) -> None:
         field = self.query_one("#filter", Input)
@@ -262,10 +190,12 @@ class FleetScreen(ConsoleScreen):
             field.value = ""
             field.remove_class("-open")
             self.focus_body()
+        self.draw_keys()
 
     @on(Input.Changed, "#filter")
     def filter_services(self, event: Input.Changed) -> None:
         self.query_one("#services", Grid).set_filter(event.value)
+        self.show(self.console.picture)
 
     @on(Input.Submitted, "#filter")
     def keep_filter(self) -> None:
@@ -274,6 +204,19 @@ class FleetScreen(ConsoleScreen):
 
 def preferred_environment(picture: Picture) -> str:
     """Where a live rollout is, else production, else the first: what a person most likely came to see."""
-    live = next((card.environment for card in picture.rollouts if card.live), "")
+    live = next((card.environment for card in urgent_first(picture.rollouts) if card.live), "")
     names = [view.name for view in picture.fleet.environments]
     return live or ("production" if "production" in names else names[0])
+
+
+def _why_empty(view: EnvironmentView | None) -> str:
+    if view is None or (view.age_seconds is None and not view.problem):
+        return f"connecting {glyphs.current().ellipsis}"
+    return view.problem or "no services in its namespaces"
+
+
+def _at(entry: dict[str, Any]) -> float:
+    try:
+        return datetime.fromisoformat(str(entry.get("timestamp", ""))).timestamp()
+    except ValueError:
+        return 0.0

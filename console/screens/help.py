@@ -1,60 +1,96 @@
 """Help: every key that works on the screen below, read from the registry, with the reason where one does not work now."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
-from console.actions import Situation, actions_on, key_name
-from widgets.text import sanitize
+from console.actions import Situation, actions_on, key_name, label_for
+from widgets import ink
+from widgets.ink import Line, Tone
+from widgets.note import Note
+from widgets.text import pad, wrap
 
+if TYPE_CHECKING:
+    from console.screens.base import ConsoleScreen
+
+GROUPS = ("Change", "Navigation", "General")
 LISTS = (
-    ("j k ↓ ↑", "move in a list; g and G to its ends; page up and down"),
-    ("tab", "next pane; shift+tab the one before"),
-    ("mouse", "click selects and presses; the wheel scrolls"),
+    ("j k, arrows", "move in a list; g and G go to its ends, page up and down by pages"),
+    ("tab", "the next pane or field; shift+tab the one before"),
+    ("space, z", "in a plan: fold one step, fold all of them"),
+    ("mouse", "a click selects or presses, a double click opens, the wheel scrolls"),
 )
+_KEYS, _LABEL = 20, 14
 
 
-def help_text(screen: str, situation: Situation) -> str:
-    """All actions of a screen by group, then how lists are moved in."""
-    lines: list[str] = []
-    for group in ("Change", "Navigation", "General"):
-        lines.append(group.upper())
+def help_lines(screen: str, situation: Situation, width: int) -> list[Line]:
+    """All actions of a screen by group, then how lists are moved in; wrapped to ``width``."""
+    lines: list[Line] = []
+    for group in GROUPS:
+        lines.append(((group.upper(), Tone.MUTED),))
         for action in actions_on(screen):
-            if action.group != group:
-                continue
-            keys = " ".join(key_name(key) for key in action.keys)
-            reason = action.guard(situation)
-            lines.append(f"  {keys:<22} {action.label:<11} {action.help}")
-            if reason:
-                lines.append(f"  {'':<22} {'':<11} not now: {reason}")
-        lines.append("")
-    lines.append("LISTS")
-    lines += [f"  {keys:<22} {'':<11} {text}" for keys, text in LISTS]
-    return sanitize_lines(lines)
+            if action.group == group:
+                keys = " ".join(key_name(key) for key in action.keys)
+                reason = action.guard(situation)
+                lines += _entry(keys, action.label, action.help, width, Tone.MUTED if reason else Tone.TEXT)
+                now = f"not now: {reason}" if reason else f"now: {label_for(action, situation)}"
+                if reason or label_for(action, situation) != action.label:
+                    lines += _entry("", "", now, width, Tone.WARN if reason else Tone.ACCENT)
+        lines.append(((" ", Tone.TEXT),))
+    lines.append((("LISTS AND PANES", Tone.MUTED),))
+    for keys, text in LISTS:
+        lines += _entry(keys, "", text, width, Tone.TEXT)
+    return lines
 
 
-def sanitize_lines(lines: list[str]) -> str:
-    return "\n".join(sanitize(line) for line in lines)
+def _entry(keys: str, label: str, text: str, width: int, tone: Tone) -> list[Line]:
+    indent = _KEYS + _LABEL
+    parts = wrap(text, max(16, width - indent))
+    head: Line = ((pad(keys, _KEYS), Tone.ACCENT), (pad(label, _LABEL), Tone.STRONG), (parts[0] if parts else "", tone))
+    return [head, *(((" " * indent, Tone.TEXT), (part, tone)) for part in parts[1:])]
 
 
-class HelpScreen(ModalScreen[None]):
-    BINDINGS = [Binding("escape,q,question_mark,enter", "dismiss", "close")]
-
-    DEFAULT_CSS = """
-    HelpScreen { align: center middle; }
-    HelpScreen > VerticalScroll { width: 90%; max-width: 130; height: auto;
-        max-height: 90%; border: round $accent; padding: 1 2; background: $surface; }
-    """
+class _Keys(Note):
+    """The help text, wrapped to the room there is."""
 
     def __init__(self, screen: str, situation: Situation) -> None:
         super().__init__()
-        self._text = help_text(screen, situation)
-        self._of = screen
+        self._screen_name, self._situation = screen, situation
+
+    def draw(self, value: object, width: int, height: int | None) -> ink.Lines:
+        return tuple(help_lines(self._screen_name, self._situation, width))
+
+
+class HelpScreen(ModalScreen[None]):
+    """``R`` still rolls back from here: help is where a person looks for it."""
+
+    BINDINGS = [
+        Binding("escape,q,question_mark,enter,f1", "dismiss", "close"),
+        Binding("R", "app.roll_back_below", "roll back"),
+        Binding("j,down", "scroll(1)", "down"),
+        Binding("k,up", "scroll(-1)", "up"),
+    ]
+
+    DEFAULT_CSS = """
+    HelpScreen { align: center middle; }
+    HelpScreen > VerticalScroll { width: 94%; max-width: 124; height: auto; max-height: 94%;
+        border: round $primary; padding: 0 2; background: $surface; scrollbar-size-vertical: 1; }
+    """
+
+    def __init__(self, below: ConsoleScreen) -> None:
+        super().__init__()
+        self._below = below
 
     def compose(self) -> ComposeResult:
         with VerticalScroll() as pane:
-            pane.border_title = f"keys on {self._of}"
-            pane.border_subtitle = "esc closes"
-            yield Static(self._text, markup=False)
+            pane.border_title = ink.title(f"keys of the {self._below.where} screen")
+            pane.border_subtitle = ink.title("esc closes")
+            yield _Keys(self._below.where, self._below.situation())
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)

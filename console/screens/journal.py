@@ -8,29 +8,33 @@ import msgspec
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.pane import Pane
+from console.screens.words import is_trouble, outcome_of
 from console.view import Picture, Selection
 from widgets.grid import Column, Grid, Row
-from widgets.text import sanitize
+from widgets.ink import Tone
+from widgets.note import Note
 
 
 def entry_row(entry: dict[str, Any]) -> Row:
-    outcome = str(entry.get("outcome") or entry.get("phase") or "")
-    tone = "bad" if outcome in ("failed", "refused", "needs_attention", "unknown") or entry.get("rollback_triggered") else "text"
+    """One entry as a row of the table."""
+    data = entry.get("data") or {}
+    what = str(entry.get("command") or data.get("name") or data.get("reason") or "")
     return Row(
         str(entry["seq"]),
         (
-            (str(entry["seq"]), "muted"),
-            (str(entry.get("timestamp", ""))[:19].replace("T", " "), "muted"),
-            (str(entry.get("event", "")), "strong"),
-            (outcome, tone),
+            (str(entry["seq"]), Tone.MUTED),
+            (str(entry.get("timestamp", ""))[:19].replace("T", " "), Tone.MUTED),
+            (str(entry.get("event", "")), Tone.STRONG),
+            (outcome_of(entry), Tone.BAD if is_trouble(entry) else Tone.TEXT),
             str(entry.get("environment", "")),
             str(entry.get("service", "")),
             str(entry.get("version", "")),
-            (str(entry.get("user", "")), "muted"),
-            (str((entry.get("data") or {}).get("step") or entry.get("command") or ""), "muted"),
+            (str(entry.get("user", "")), Tone.MUTED),
+            (what, Tone.MUTED),
         ),
         (entry["seq"],),
     )
@@ -39,82 +43,91 @@ def entry_row(entry: dict[str, Any]) -> Row:
 class JournalScreen(ConsoleScreen):
     BINDINGS = bindings_of("journal")
     where = "journal"
+    field_keys = (("enter", "keep the filter"),)
 
     DEFAULT_CSS = """
     JournalScreen #body { height: 1fr; }
     JournalScreen #panes { height: 1fr; }
-    JournalScreen #entries { width: 1fr; }
-    JournalScreen #entry-pane { width: 60; border-left: solid $panel-lighten-1; padding: 0 1; }
-    JournalScreen #filter { display: none; height: 3; }
+    JournalScreen #entries-pane { width: 1fr; }
+    JournalScreen #entry-pane { width: 56; border-left: solid $rule; }
+    JournalScreen #entry-scroll { padding: 0 1; scrollbar-size-vertical: 1; }
+    JournalScreen #filter { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     JournalScreen #filter.-open { display: block; }
     JournalScreen.-narrow #panes { layout: vertical; }
-    JournalScreen.-narrow #entries { height: 1fr; }
-    JournalScreen.-narrow #entry-pane { width: 100%; height: 8; border-left: none; border-top: solid $panel-lighten-1; }
+    JournalScreen.-narrow #entries-pane { height: 3fr; width: 100%; }
+    JournalScreen.-narrow #entry-pane { width: 100%; height: 2fr; border-left: none; border-top: solid $rule; }
     """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-normal")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-normal")]
 
     def __init__(self, rollout: str = "") -> None:
         super().__init__()
         self._rollout = rollout
         self._entries: dict[str, dict[str, Any]] = {}
-        self._follow = True
+        self._last = ""
 
     def body(self) -> ComposeResult:
         with Horizontal(id="panes"):
-            yield Grid(
-                [
-                    Column("seq", "#", 6, align="right"),
-                    Column("time", "TIME (UTC)", 19),
-                    Column("event", "EVENT", 27),
-                    Column("outcome", "OUTCOME", 16),
-                    Column("environment", "ENV", 10, priority=2),
-                    Column("service", "SERVICE", 15, priority=1),
-                    Column("version", "VERSION", 9, priority=4),
-                    Column("user", "USER", 10, priority=5),
-                    Column("what", "", 10, flex=1, priority=3),
-                ],
-                empty="the journal is empty",
-                id="entries",
-            )
-            with VerticalScroll(id="entry-pane"):
-                yield Static("", id="entry", markup=False)
-        yield Input(placeholder="filter entries; esc clears", id="filter")
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        grid = self.query_one("#entries", Grid)
-        grid.focus()
-        if grid.shown:
-            grid.select(grid.shown[-1])
+            with Pane("JOURNAL", id="entries-pane"):
+                yield Grid(
+                    [
+                        Column("seq", "#", 5, align="right"),
+                        Column("time", "TIME (UTC)", 19, priority=1),
+                        Column("event", "EVENT", 27),
+                        Column("outcome", "OUTCOME", 10, flex=1),
+                        Column("environment", "ENV", 10, priority=3),
+                        Column("service", "SERVICE", 15, flex=1, priority=2),
+                        Column("version", "VERSION", 9, priority=5),
+                        Column("user", "USER", 8, priority=6),
+                        Column("what", "", 10, flex=4, priority=4),
+                    ],
+                    empty="no entries",
+                    id="entries",
+                )
+            with Pane("ENTRY AS STORED", id="entry-pane"), VerticalScroll(id="entry-scroll"):
+                yield Note(id="entry")
+        yield Input(placeholder="words to look for among the entries; enter keeps them, esc clears", id="filter", compact=True)
 
     def focus_body(self) -> None:
         self.query_one("#entries", Grid).focus()
 
     def selection(self) -> Selection:
-        entry = self._entries.get(self.query_one("#entries", Grid).selected or "")
+        entry = self._entries.get(self.query_one("#entries", Grid).selected or "") if self.is_mounted else None
         if entry is None:
             return Selection()
-        return Selection(str(entry.get("environment", "")), str(entry.get("service", "")), str(entry.get("rollout", "")))
+        known = self.console.picture.rollout(str(entry.get("rollout", "")))
+        return Selection(str(entry.get("environment", "")), str(entry.get("service", "")), known.key if known else "")
 
     def draw(self, picture: Picture) -> None:
         entries = {
             str(entry["seq"]): entry for entry in picture.entries if not self._rollout or entry.get("rollout") == self._rollout
         }
+        last = next(reversed(entries), "")
+        grid = self.query_one("#entries", Grid)
+        shown = f"  {len(grid.shown)} of {grid.row_count}" if grid.filter else f"  {len(entries)}"
+        self.query_one("#entries-pane", Pane).tell(
+            (f"{shown} newest entries", Tone.MUTED),
+            (f"  of {self._rollout}" if self._rollout else "", Tone.MUTED),
+            (f"  /{grid.filter}" if grid.filter else "", Tone.ACCENT),
+            ("" if picture.journal_ok else f"  can't be written: {picture.journal_detail}", Tone.ALARM),
+        )
         if entries.keys() == self._entries.keys():
             return
-        grid = self.query_one("#entries", Grid)
-        at_end = not self._entries or grid.selected == next(reversed(self._entries), None)
-        self._entries = entries
+        followed = not self._entries or grid.selected == self._last
+        self._entries, self._last = entries, last
         grid.apply(entry_row(entry) for entry in entries.values())
-        if at_end and entries:
-            grid.select(next(reversed(entries)))
+        if followed and last:
+            grid.select(last)
 
     @on(Grid.RowHighlighted, "#entries")
     def show_entry(self, event: Grid.RowHighlighted) -> None:
         entry = self._entries.get(event.key or "")
         text = msgspec.json.format(msgspec.json.encode(entry), indent=2).decode() if entry else ""
-        self.query_one("#entry", Static).update("\n".join(sanitize(line) for line in text.splitlines()))
+        self.query_one("#entry", Note).show(*text.splitlines())
+        self.query_one("#entry-scroll").scroll_home(animate=False)
         self.draw_keys()
+
+    def clearable(self) -> bool:
+        return self.is_mounted and self.query_one("#filter", Input).has_class("-open")
 
     def do_filter(self) -> None:
         field = self.query_one("#filter", Input)
@@ -127,12 +140,14 @@ class JournalScreen(ConsoleScreen):
             field.value = ""
             field.remove_class("-open")
             self.focus_body()
+            self.draw_keys()
         else:
             super().do_back()
 
     @on(Input.Changed, "#filter")
     def filter_entries(self, event: Input.Changed) -> None:
         self.query_one("#entries", Grid).set_filter(event.value)
+        self.show(self.console.picture)
 
     @on(Input.Submitted, "#filter")
     def keep_filter(self) -> None:

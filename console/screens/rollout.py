@@ -1,23 +1,32 @@
-"""One rollout, live: steps, traffic, canary beside stable, triggers, pods, and what happens next."""
+"""One rollout, live: steps, traffic, the new version beside the old one, triggers, pods, calls, and what happens next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Static
 
 from console.screens.base import ConsoleScreen, bindings_of
-from console.screens.fleet import entry_line, phase_text
-from console.view import Picture, RolloutCard, Selection
-from services.model.rollout import Arm, Phase, Rollout, Sample
+from console.screens.headline import Head, Headline, footline, head_of
+from console.screens.pane import Pane
+from console.screens.vitals import Vitals, figures_of
+from console.screens.words import entry_line, reading_of, telling
+from console.view import Picture, Selection
+from services.model.rollout import Arm, Rollout, TriggerName
+from widgets import glyphs
 from widgets.charts import Chart, Series, SeriesChart
-from widgets.format import age, countdown, milliseconds, percent, seconds
+from widgets.ink import Line, Tone
 from widgets.logview import LogView
+from widgets.note import Note
 from widgets.pods import PodStrip
 from widgets.stepper import Stepper
-from widgets.text import sanitize
-from widgets.traffic import Traffic, TrafficBar
 from widgets.triggers import Triggers
+
+VIEWS = ("steps", "triggers", "calls")
+"""The panes that share one place on a narrow terminal, in the order in which they are shown."""
+CALLS = 100
+CHART_SECONDS = 300.0
 
 
 class RolloutScreen(ConsoleScreen):
@@ -26,153 +35,131 @@ class RolloutScreen(ConsoleScreen):
 
     DEFAULT_CSS = """
     RolloutScreen #body { height: 1fr; }
-    RolloutScreen #panes { height: 1fr; }
-    RolloutScreen #steps-pane { width: 44; border-right: solid $panel-lighten-1; }
-    RolloutScreen #live { width: 1fr; padding: 0 1; }
-    RolloutScreen .headline { height: auto; padding: 0 1; }
-    RolloutScreen .alarm { color: $text-error; text-style: bold; }
-    RolloutScreen #next { height: auto; padding: 0 1; text-style: bold; }
-    RolloutScreen SeriesChart { height: 7; }
-    RolloutScreen #calls { height: 6; border-top: solid $panel-lighten-1; }
-    RolloutScreen.-narrow #steps-pane { width: 36; }
-    RolloutScreen.-narrow SeriesChart { height: 4; }
-    RolloutScreen.-narrow #calls { height: 3; }
+    RolloutScreen #headline { padding: 0 1; max-height: 8; }
+    RolloutScreen #panes { height: 1fr; border-top: solid $rule; }
+    RolloutScreen #steps-pane { width: 46; border-right: solid $rule; }
+    RolloutScreen #stepper { height: 1fr; padding: 0 1; }
+    RolloutScreen #live { width: 1fr; }
+    RolloutScreen #vitals { padding: 0 1; }
+    RolloutScreen #evidence { height: 1fr; border-top: solid $rule; }
+    RolloutScreen #evidence VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    RolloutScreen #charts { height: 9; layout: horizontal; margin: 1 0 0 0; }
+    RolloutScreen SeriesChart { height: 1fr; width: 1fr; }
+    RolloutScreen #next { padding: 0 1; height: auto; background: $surface; }
+    RolloutScreen #calls-pane { height: 7; border-top: solid $rule; }
+    RolloutScreen.-short #calls-pane { height: 4; }
+    RolloutScreen.-wide #steps-pane { width: 66; }
+    RolloutScreen.-wide #charts { height: 1fr; min-height: 8; }
+    RolloutScreen.-narrow #panes { layout: vertical; }
+    RolloutScreen.-narrow #live { width: 100%; height: auto; }
+    RolloutScreen.-narrow #steps-pane { width: 100%; height: 1fr; border-right: none; border-top: solid $rule; }
+    RolloutScreen.-narrow #calls-pane { height: 1fr; min-height: 6; }
+    RolloutScreen.-narrow #evidence { height: 1fr; }
+    RolloutScreen.-narrow #charts { height: 7; }
+    RolloutScreen.-narrow.-show-steps #evidence, RolloutScreen.-narrow.-show-steps #calls-pane { display: none; }
+    RolloutScreen.-narrow.-show-triggers #steps-pane, RolloutScreen.-narrow.-show-triggers #calls-pane { display: none; }
+    RolloutScreen.-narrow.-show-triggers #live { height: 1fr; }
+    RolloutScreen.-narrow.-show-calls #steps-pane, RolloutScreen.-narrow.-show-calls #evidence { display: none; }
+    RolloutScreen.-narrow.-show-calls #panes { height: auto; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
     def __init__(self, key: str) -> None:
-        super().__init__()
+        super().__init__(classes="-show-steps")
         self.key = key
-        self._calls: tuple[object, ...] = ()
+        self._view = 0
+        self._calls: list[object] = []
 
     def body(self) -> ComposeResult:
-        yield Static("", id="headline", classes="headline", markup=False)
+        yield Headline(id="headline")
         with Horizontal(id="panes"):
-            with VerticalScroll(id="steps-pane"):
+            with Pane("STEPS", id="steps-pane"):
                 yield Stepper(id="stepper")
-            with VerticalScroll(id="live"):
-                yield TrafficBar(id="traffic")
-                yield Static("", id="figures", markup=False)
-                yield SeriesChart(id="errors")
-                yield SeriesChart(id="latency")
-                yield Triggers(id="triggers")
-                yield PodStrip(id="pods")
-        yield Static("", id="next", markup=False)
-        with Vertical(id="calls"):
-            yield LogView(capacity=200, id="call-log")
+            with Vertical(id="live"):
+                yield Vitals(id="vitals")
+                with Pane("TRIGGERS AND PODS", id="evidence"), VerticalScroll(id="evidence-scroll"):
+                    yield Triggers(id="triggers")
+                    yield PodStrip(id="pods")
+                    with Vertical(id="charts"):
+                        yield SeriesChart(id="errors")
+                        yield SeriesChart(id="latency")
+        with Pane("CALLS", id="calls-pane"):
+            yield LogView(capacity=CALLS, id="calls")
+        yield Note(id="next")
 
     def focus_body(self) -> None:
-        self.query_one("#steps-pane").focus()
+        if self.folded() and VIEWS[self._view] == "calls":
+            self.query_one("#calls").focus()
+        else:
+            self.query_one("#evidence-scroll").focus()
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def folded(self) -> bool:
+        return self.has_class("-narrow")
+
+    def do_view(self) -> None:
+        self.remove_class(f"-show-{VIEWS[self._view]}")
+        self._view = (self._view + 1) % len(VIEWS)
+        self.add_class(f"-show-{VIEWS[self._view]}")
         self.focus_body()
+        self.show(self.console.picture)
 
     def selection(self) -> Selection:
         card = self.console.picture.rollout(self.key)
         if card is None:
-            return Selection()
+            return Selection(rollout=self.key)
         return Selection(card.environment, card.rollout.release.service, self.key)
 
     def title_text(self) -> str:
         card = self.console.picture.rollout(self.key)
-        if card is None:
-            return "rollout"
-        release = card.rollout.release
-        return f"{release.service} → {release.version} · {card.environment} · {release.strategy.value}"
+        return f"rollout {glyphs.current().bullet} {card.rollout.release.service if card else self.key}"
 
     def draw(self, picture: Picture) -> None:
+        self._name_panes()
         card = picture.rollout(self.key)
         if card is None:
-            self.query_one("#headline", Static).update(f"The cluster has not shown the rollout {sanitize(self.key)} yet.")
+            unknown: Line = ((f"No cluster has shown the rollout {self.key} yet.", Tone.WARN),)
+            self.query_one("#headline", Headline).show(Head(title=unknown))
             return
         rollout = card.rollout
-        headline = self.query_one("#headline", Static)
-        headline.set_class(card.orphaned or rollout.phase is Phase.NEEDS_ATTENTION, "alarm")
-        headline.update(sanitize(headline_text(card, picture)))
-        self.query_one("#stepper", Stepper).show(rollout, picture.pace if card.live else None)
-        routed = rollout.plan.route is not None
-        self.query_one("#traffic", TrafficBar).show(Traffic(rollout.weight, rollout.actual_weight) if routed else None)
-        self.query_one("#figures", Static).update(figures_text(rollout))
-        limits = {reading.name.value: reading.limit for reading in rollout.triggers}
-        self.query_one("#errors", SeriesChart).show(
-            chart("ERRORS", rollout.samples, lambda arm: arm.error_rate, "share", limits.get("error-rate"), rollout.now)
-        )
-        self.query_one("#latency", SeriesChart).show(
-            chart("P99", rollout.samples, lambda arm: arm.p99, "s", limits.get("latency-p99"), rollout.now)
-        )
-        since = picture.pace - rollout.samples[-1].at if rollout.samples and card.live else None
+        self.query_one("#headline", Headline).show(head_of(card, picture))
+        self.query_one("#stepper", Stepper).show(rollout, picture.pace if card.live and not card.orphaned else None)
+        self.query_one("#vitals", Vitals).show(figures_of(rollout, picture.pace, card.live))
+        since = max(0.0, picture.pace - rollout.samples[-1].at) if rollout.samples and card.live else None
         self.query_one("#triggers", Triggers).show(rollout.triggers, since)
         self.query_one("#pods", PodStrip).show(self.console.session_pods(card))
-        self.query_one("#next", Static).update(sanitize(next_text(card, picture)))
-        mine = tuple(entry for entry in picture.entries if entry.get("rollout") == self.key)
+        self._draw_charts(rollout)
+        self.query_one("#next", Note).show(footline(card, picture))
+        mine = telling(entry for entry in picture.entries if entry.get("rollout") == self.key)[-CALLS:]
         if mine != self._calls:
-            self._calls = mine
-            self.query_one("#call-log", LogView).replace([entry_line(entry) for entry in mine[-100:]])
+            self._calls = list(mine)
+            self.query_one("#calls", LogView).replace(entry_line(entry, commands=True) for entry in mine)
+
+    def _draw_charts(self, rollout: Rollout) -> None:
+        errors, latency = reading_of(rollout, TriggerName.ERROR_RATE), reading_of(rollout, TriggerName.LATENCY_P99)
+        self.query_one("#errors", SeriesChart).show(
+            chart_of("ERRORS", rollout, lambda arm: arm.error_rate, "share", errors.limit if errors else None)
+        )
+        self.query_one("#latency", SeriesChart).show(
+            chart_of("P99", rollout, lambda arm: arm.p99, "s", latency.limit if latency and latency.limit else None)
+        )
+
+    def _name_panes(self) -> None:
+        """On a narrow terminal the visible pane says which others there are."""
+        bullet = glyphs.current().bullet
+        others = f"   v: {f' {bullet} '.join(VIEWS)}" if self.folded() else ""
+        for pane in self.query(Pane):
+            pane.tell((others, Tone.MUTED))
 
 
-def headline_text(card: RolloutCard, picture: Picture) -> str:
-    """Who, with what ticket, since when, in which state, and why."""
-    rollout = card.rollout
-    state, _ = phase_text(card)
-    parts = [state, rollout.release.ticket, rollout.operator, f"since {rollout.created:%H:%M:%S}Z"]
-    if card.live:
-        parts.append(f"({seconds(max(0.0, picture.pace - rollout.started))})")
-    elif rollout.finished is not None:
-        parts.append(f"took {seconds(rollout.finished - rollout.started)}")
-    if card.driver and card.live and not card.own:
-        parts.append(f"driven by {card.driver}")
-    text = " · ".join(part for part in parts if part)
-    if card.orphaned:
-        text += "\nNobody watches this rollout: its triggers are off and no step will be taken. T resumes it, R rolls it back."
-    if rollout.reason is not None:
-        reason = rollout.reason
-        text += f"\n{reason.kind} {reason.name}: {reason.detail}" if reason.detail else f"\n{reason.kind} {reason.name}"
-    if rollout.pause_reason and rollout.phase is Phase.PAUSED:
-        text += f"\npaused: {rollout.pause_reason}"
-    for command in rollout.left:
-        text += f"\nby hand: {command}"
-    return text
-
-
-def figures_text(rollout: Rollout) -> str:
-    """Errors and latency of both versions as figures, with the counts they come from."""
+def chart_of(title: str, rollout: Rollout, value: Callable[[Arm], float | None], unit: str, limit: float | None) -> Chart | None:
+    """The new version beside the old one over the samples that are kept."""
     if not rollout.samples:
-        return "no samples yet"
-    sample = rollout.samples[-1]
-    lines = [
-        f"{name:<8}{percent(arm.error_rate):>8} errors  {milliseconds(arm.p99):>8} P99  {arm.requests:>10,.0f} requests  "
-        f"{arm.ready}/{arm.pods} pods  cpu {percent(arm.cpu)}  memory {percent(arm.memory)}"
-        for name, arm in (("canary", sample.canary), ("stable", sample.stable))
-    ]
-    if rollout.baseline is not None:
-        lines.append(f"before  {percent(rollout.baseline.error_rate):>8} errors  {milliseconds(rollout.baseline.p99):>8} P99")
-    return "\n".join(lines)
-
-
-def chart(title: str, samples: tuple[Sample, ...], value: object, unit: str, limit: float | None, now: float) -> Chart | None:
-    """The canary beside stable over the samples kept."""
-    if not samples or not callable(value):
         return None
-
-    def points(arm_of: str) -> tuple[tuple[float, float | None], ...]:
-        found: list[tuple[float, float | None]] = []
-        for sample in samples:
-            arm: Arm = getattr(sample, arm_of)
-            found.append((sample.at, value(arm)))
-        return tuple(found)
-
-    return Chart(
-        title, (Series("canary", points("canary"), "canary"), Series("stable", points("stable"), "stable")), unit, limit, now
+    last = rollout.samples[-1].at
+    kept = [sample for sample in rollout.samples if last - sample.at <= CHART_SECONDS]
+    series = (
+        Series("canary", tuple((sample.at, value(sample.canary)) for sample in kept), Tone.CANARY),
+        Series("stable", tuple((sample.at, value(sample.stable)) for sample in kept), Tone.STABLE),
     )
-
-
-def next_text(card: RolloutCard, picture: Picture) -> str:
-    """What happens next, and when; for a finished rollout how long one key still rolls it back."""
-    rollout = card.rollout
-    if not card.live:
-        if card.window_left > 0:
-            return f"NEXT  nothing: it is over. R rolls it back at once for another {age(card.window_left)}."
-        return "NEXT  nothing: it is over."
-    due = f" in {countdown(rollout.next_at - picture.pace)}" if rollout.next_at is not None else ""
-    return f"NEXT  {rollout.next}{due}" if rollout.next else ""
+    return Chart(title, series, unit, limit, last)

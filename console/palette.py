@@ -1,0 +1,49 @@
+"""The command palette: exactly the actions of the screen below it; one that can't be done now says why."""
+
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from console.actions import Action, Situation, actions_on, label_for
+from widgets.text import sanitize
+
+if TYPE_CHECKING:
+    from console.screens.base import ConsoleScreen
+
+
+def entry_of(action: Action, situation: Situation) -> tuple[str, str]:
+    """An action as the palette lists it: label and key; then what it does, or why it can't be done now."""
+    reason = action.guard(situation)
+    title = f"{label_for(action, situation)}  ({action.shown_key})"
+    return sanitize(title), sanitize(f"not now: {reason}" if reason else action.help)
+
+
+class Actions(Provider):
+    """The palette parses plain strings as markup, and what it shows may be anybody's words: it gets finished texts."""
+
+    def _known(self) -> list[tuple[Action, str, str]]:
+        from console.screens.base import ConsoleScreen
+
+        if not isinstance(self.screen, ConsoleScreen):
+            return []
+        situation = self.screen.situation()
+        return [(action, *entry_of(action, situation)) for action in actions_on(self.screen.where) if action.id != "palette"]
+
+    def _command(self, action: Action) -> "partial[None]":
+        return partial(cast("ConsoleScreen", self.screen).action_act, action.id)
+
+    async def discover(self) -> Hits:
+        for action, title, help in self._known():
+            yield DiscoveryHit(_shown(title, help), self._command(action), text=title)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for action, title, help in self._known():
+            if (score := matcher.match(title)) > 0:
+                yield Hit(score, _shown(title, help), self._command(action), text=title)
+
+
+def _shown(title: str, help: str) -> Text:
+    return Text.assemble((title, "bold"), "\n", (f"  {help}", "dim"))

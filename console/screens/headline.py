@@ -1,0 +1,100 @@
+"""The lines over and under a rollout: who, what, since when, in which state and why; and what comes next."""
+
+from dataclasses import dataclass
+
+from console.screens.words import next_line, phase_words, since_words
+from console.view import Picture, RolloutCard
+from services.model.rollout import Phase
+from widgets import glyphs, ink, text
+from widgets.drawn import Drawn
+from widgets.format import age, seconds
+from widgets.ink import Line, Lines, Span, Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """``title`` what it is, ``about`` who answers for it since when, ``urgent`` what a person has to know before all else."""
+
+    title: Line = ()
+    about: Line = ()
+    urgent: tuple[Span, ...] = ()
+
+
+def head_of(card: RolloutCard, picture: Picture) -> Head:
+    """The head of a rollout's screen."""
+    rollout, release = card.rollout, card.rollout.release
+    signs = glyphs.current()
+    dot = (f" {signs.bullet} ", Tone.MUTED.value)
+    title: Line = (
+        (release.service, Tone.STRONG),
+        (f" {rollout.plan.previous_version} {signs.arrow} ", Tone.TEXT),
+        (release.version, Tone.STRONG),
+        dot,
+        (card.environment, Tone.STRONG),
+        dot,
+        (release.strategy.value, Tone.TEXT),
+        dot,
+        phase_words(card),
+    )
+    about = [
+        ((words, Tone.MUTED.value),)
+        for words in (release.ticket, rollout.operator, f"since {rollout.created:%H:%M:%S}Z", since_words(card, picture.pace))
+        if words
+    ]
+    return Head(title, ink.joined(about, dot), tuple(_urgent(card, picture)))
+
+
+class Headline(Drawn[Head]):
+    """Title and particulars on one line where both fit, else on two; then a line, or as many as it takes, for each urgency."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(Head(), id=id)
+
+    def show(self, head: Head) -> None:
+        self.replace(head)
+
+    def draw(self, value: Head, width: int, height: int | None) -> Lines:
+        fits = ink.cells(value.title) + ink.cells(value.about) + 2 <= width
+        lines = [ink.spread(value.title, value.about, width)] if fits else [value.title, value.about]
+        lines += [((part, tone),) for words, tone in value.urgent for part in text.wrap(words, width)]
+        return tuple(ink.fit(line, width) for line in lines)
+
+
+def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
+    rollout = card.rollout
+    found: list[Span] = []
+    if card.orphaned:
+        found.append(
+            (
+                "Nobody watches this rollout: its triggers are off and no step will be taken. T resumes it, R rolls it back.",
+                Tone.BAD,
+            )
+        )
+    elif card.live and not card.own and card.driver:
+        found.append((f"driven by {card.driver}", Tone.MUTED))
+    environment = picture.environment(card.environment)
+    if environment is not None and not environment.reachable:
+        old = f"{age(environment.age_seconds)} old" if environment.age_seconds is not None else "of unknown age"
+        found.append(
+            (
+                f"{glyphs.current().unknown} {environment.name} can't be reached, all figures are {old}: {environment.problem}",
+                Tone.BAD,
+            )
+        )
+    if rollout.reason is not None:
+        what = {"trigger": "fired", "operator": "by an operator"}.get(rollout.reason.kind, rollout.reason.kind)
+        detail = f": {rollout.reason.detail}" if rollout.reason.detail else ""
+        found.append((f"{rollout.reason.name} {what}{detail}", Tone.WARN))
+        found += [(f"also {also.name}: {also.detail}", Tone.WARN) for also in rollout.also]
+    if rollout.pause_reason and rollout.phase is Phase.PAUSED:
+        found.append((f"paused: {rollout.pause_reason}", Tone.WARN))
+    if rollout.phase is Phase.ROLLED_BACK and rollout.finished is not None and rollout.rollback_started is not None:
+        took = seconds(rollout.finished - rollout.rollback_started)
+        found.append((f"{rollout.plan.previous_version} is restored; it took {took}.", Tone.GOOD))
+    found += [(f"by hand: {command}", Tone.BAD) for command in rollout.left]
+    return found
+
+
+def footline(card: RolloutCard, picture: Picture) -> Line:
+    """What happens next."""
+    return (("NEXT  ", Tone.MUTED), *next_line(card, picture.pace))

@@ -1,0 +1,52 @@
+"""A part of a screen with a title line that shows which part has the keys."""
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from widgets import glyphs
+from widgets.ink import Line, Span, Tone
+from widgets.note import Note
+
+
+class PaneTitle(Note):
+    """One line; a sign before it where its pane has the focus."""
+
+    DEFAULT_CSS = "PaneTitle { dock: top; height: 1; }"
+
+
+class Pane(Vertical):
+    """A titled part. What stands in the title may be anybody's words."""
+
+    DEFAULT_CSS = """
+    Pane > PaneTitle { background: $surface; }
+    Pane:focus-within > PaneTitle { background: $primary 22%; }
+    """
+
+    def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._name = title
+        self._more: Line = ()
+        self._title = PaneTitle()
+
+    def compose(self) -> ComposeResult:
+        yield self._title
+
+    def on_mount(self) -> None:
+        self._redraw()
+
+    def tell(self, *more: Span) -> None:
+        """What stands after the pane's name."""
+        if more != self._more:
+            self._more = more
+            self._redraw()
+
+    def on_descendant_focus(self) -> None:
+        self._redraw()
+
+    def on_descendant_blur(self) -> None:
+        self._redraw()
+
+    def _redraw(self) -> None:
+        focused = self.has_focus_within
+        sign = glyphs.current().cursor if focused else " "
+        self._title.show(((f"{sign}{self._name}", Tone.STRONG if focused else Tone.MUTED), *self._more))

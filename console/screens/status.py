@@ -1,0 +1,72 @@
+"""The status line: what is unsafe now first, then where one is; on the right who, on what, and when."""
+
+from collections.abc import Callable
+
+from console.view import Picture, RolloutCard
+from services.model.fleet import EnvironmentView, Health
+from services.model.rollout import Phase
+from widgets import glyphs
+from widgets.format import age
+from widgets.ink import Tone
+from widgets.statusbar import Part
+
+
+def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
+    """Left and right half of the line for a screen with this title."""
+    signs = glyphs.current()
+    left = [*attention(picture), Part(title, Tone.ACCENT, 3)]
+    right: list[Part] = []
+    if picture.journal_ok:
+        right.append(Part(f"{signs.ok} journal", Tone.MUTED, 5))
+    if picture.read_only:
+        right.append(Part("READ ONLY", Tone.WARN))
+    if picture.speed != 1:
+        right.append(Part(f"sandbox x{picture.speed:g}", Tone.ACCENT, 6))
+    right.append(Part(picture.operator, Tone.MUTED, 7))
+    if picture.now is not None:
+        right.append(Part(picture.now.strftime("%H:%M:%SZ"), Tone.TEXT, 4))
+    return left, right
+
+
+def attention(picture: Picture) -> list[Part]:
+    """What is unsafe now, most urgent first, a few words each; or that nothing is."""
+    signs = glyphs.current()
+    found: list[tuple[str, Tone]] = []
+    if picture.failure:
+        found.append((f"{signs.bad} cut off: {picture.failure}", Tone.ALARM))
+    if not picture.journal_ok:
+        found.append((f"{signs.bad} journal: {picture.journal_detail}", Tone.ALARM))
+    if names := _services(picture, lambda card: card.orphaned):
+        found.append((f"{signs.bad} nobody watches {names}", Tone.ALARM))
+    if names := _services(picture, lambda card: card.rollout.phase is Phase.NEEDS_ATTENTION):
+        found.append((f"{signs.bad} {names} needs a person", Tone.ALARM))
+    if names := _services(picture, lambda card: card.rollout.phase is Phase.ROLLING_BACK and not card.orphaned):
+        found.append((f"{signs.aborted} {names} rolls back", Tone.WARN))
+    if names := _services(picture, lambda card: card.rollout.phase is Phase.PAUSED and not card.orphaned):
+        found.append((f"{signs.paused} {names} paused", Tone.WARN))
+    for view in picture.fleet.environments:
+        if view.reachable:
+            failed = sum(service.health is Health.FAILED for service in view.services)
+            degraded = sum(service.health is Health.DEGRADED for service in view.services)
+            if failed:
+                found.append((f"{signs.bad} {view.name} {failed} failed", Tone.BAD))
+            if degraded:
+                found.append((f"{signs.warning} {view.name} {degraded} degraded", Tone.WARN))
+        elif not picture.connecting and (view.problem or view.age_seconds is not None):
+            found.append((f"{signs.unknown} {view.name} {last_seen(view)}", Tone.BAD))
+    if not found and picture.connecting:
+        return [Part(f"{signs.asking} connecting", Tone.ACCENT)]
+    if not found and all(view.reachable for view in picture.fleet.environments):
+        return [Part(f"{signs.ok} nothing unsafe", Tone.GOOD)]
+    # the worst stays; the others give way from the end where there is no room
+    return [Part(text, tone, 0 if index == 0 else 1 + (index > 1)) for index, (text, tone) in enumerate(found)]
+
+
+def _services(picture: Picture, wanted: Callable[[RolloutCard], bool]) -> str:
+    names = sorted({card.rollout.release.service for card in picture.rollouts if wanted(card)})
+    return ", ".join(names) if len(names) < 4 else f"{len(names)} rollouts"
+
+
+def last_seen(view: EnvironmentView) -> str:
+    """How old the picture of an environment is that can't be reached."""
+    return f"unreachable, seen {age(view.age_seconds)} ago" if view.age_seconds is not None else "never reached"

@@ -1,0 +1,145 @@
+"""The figures of a rollout that a person looks at first: who serves how much, errors and latency of both versions, limits."""
+
+from dataclasses import dataclass
+
+from services.model.rollout import Arm, Baseline, Rollout, Sample, TriggerName, TriggerReading
+from services.model.steps import Analyse
+from widgets import glyphs, ink
+from widgets.charts import spark
+from widgets.drawn import Drawn
+from widgets.format import age, count, milliseconds, percent, seconds
+from widgets.ink import Line, Lines, Span, Tone
+from widgets.text import pad
+from widgets.traffic import Traffic, draw_traffic
+
+LABEL = 10
+_SPARK = 24
+STALE = 30.0
+"""Pace seconds after which a sample is no longer fresh: three intervals of the usual ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is drawn. ``age`` is how old the newest sample is (pace s), ``None`` where none counts."""
+
+    traffic: Traffic | None
+    samples: tuple[Sample, ...]
+    baseline: Baseline | None
+    errors: TriggerReading | None
+    latency: TriggerReading | None
+    wanted: int
+    age: float | None
+    live: bool
+
+
+def figures_of(rollout: Rollout, pace: float, live: bool) -> Figures:
+    """The figures of ``rollout`` at pace second ``pace``."""
+    step = rollout.plan.steps[rollout.step] if rollout.step < len(rollout.plan.steps) else None
+    readings = {reading.name: reading for reading in rollout.triggers}
+    return Figures(
+        traffic=Traffic(rollout.weight, rollout.actual_weight) if rollout.plan.route is not None else None,
+        samples=rollout.samples,
+        baseline=rollout.baseline,
+        errors=readings.get(TriggerName.ERROR_RATE),
+        latency=readings.get(TriggerName.LATENCY_P99),
+        wanted=step.min_requests if isinstance(step, Analyse) else 0,
+        age=max(0.0, pace - rollout.samples[-1].at) if rollout.samples and live else None,
+        live=live,
+    )
+
+
+def _label(name: str) -> Span:
+    return pad(name, LABEL), Tone.MUTED
+
+
+def _compared(
+    name: str, canary: str, stable: str, limit: str, reading: TriggerReading | None, values: tuple[float | None, ...], width: int
+) -> Line:
+    signs = glyphs.current()
+    over = reading is not None and (reading.fired or (reading.value is not None and reading.value > reading.limit))
+    word = f" {signs.bad} FIRED" if reading is not None and reading.fired else f" {signs.warning} over" if over else ""
+    line: Line = (
+        _label(name),
+        ("canary ", Tone.CANARY),
+        (pad(canary, 7, "right"), Tone.BAD if over else Tone.STRONG),
+        ("   stable ", Tone.STABLE),
+        (pad(stable, 7, "right"), Tone.TEXT),
+        (f"   limit {pad(limit, 6)}", Tone.MUTED),
+        (word, Tone.ALARM if reading is not None and reading.fired else Tone.WARN),
+    )
+    room = min(_SPARK, width - ink.cells(line) - 2)
+    if room >= 8 and values:
+        line = (*line, ("  ", Tone.TEXT), *spark(values, room, limit=reading.limit if reading else None))
+    return line
+
+
+def draw_figures(value: Figures, width: int) -> Lines:
+    """Traffic, errors, latency, requests; what was measured before the rollout; how old the figures are."""
+    lines: list[Line] = []
+    if value.traffic is not None:
+        lines.append((_label("TRAFFIC"), *draw_traffic(value.traffic, width - LABEL)))
+    if not value.samples:
+        lines.append((_label("ERRORS"), ("not measured yet", Tone.MUTED)))
+        lines.append((_label("P99"), ("not measured yet", Tone.MUTED)))
+    else:
+        canary, stable = value.samples[-1].canary, value.samples[-1].stable
+        lines += [
+            _compared(
+                "ERRORS",
+                percent(canary.error_rate),
+                percent(stable.error_rate),
+                percent(value.errors.limit if value.errors else None),
+                value.errors,
+                tuple(sample.canary.error_rate for sample in value.samples),
+                width,
+            ),
+            _compared(
+                "P99",
+                milliseconds(canary.p99),
+                milliseconds(stable.p99),
+                milliseconds(value.latency.limit if value.latency and value.latency.limit else None),
+                value.latency,
+                tuple(sample.canary.p99 for sample in value.samples),
+                width,
+            ),
+            _requests(canary, stable, value),
+        ]
+    if value.baseline is not None:
+        before = value.baseline
+        lines.append(
+            (
+                _label("BEFORE"),
+                (f"errors {percent(before.error_rate)}, P99 {milliseconds(before.p99)}", Tone.TEXT),
+                (f"  over {seconds(before.seconds)}, {count(before.requests)} requests", Tone.MUTED),
+            )
+        )
+    return tuple(ink.fit(line, width) for line in lines)
+
+
+def _requests(canary: Arm, stable: Arm, value: Figures) -> Line:
+    enough = f" of {value.wanted}" if value.wanted and canary.requests < value.wanted else ""
+    old: Line = ()
+    if value.age is not None:
+        old = ((f"   measured {age(value.age)} ago", Tone.MUTED if value.age < STALE else Tone.WARN),)
+    return (
+        _label("REQUESTS"),
+        ("canary ", Tone.CANARY),
+        (pad(count(canary.requests), 7, "right"), Tone.WARN if enough else Tone.TEXT),
+        (enough, Tone.WARN),
+        ("   stable ", Tone.STABLE),
+        (pad(count(stable.requests), 7, "right"), Tone.TEXT),
+        *old,
+    )
+
+
+class Vitals(Drawn["Figures | None"]):
+    """Shows the figures of a rollout."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(None, id=id)
+
+    def show(self, figures: Figures | None) -> None:
+        self.replace(figures)
+
+    def draw(self, value: Figures | None, width: int, height: int | None) -> Lines:
+        return () if value is None else draw_figures(value, width)

@@ -1,0 +1,234 @@
+"""Rows and lines that several screens share: services, rollouts and journal entries as an operator reads them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from console.view import RolloutCard
+from services.model.fleet import EnvironmentView, Health, ServiceView
+from services.model.rollout import Phase, Rollout, TriggerName, TriggerReading
+from widgets import glyphs
+from widgets.format import age, countdown, milliseconds, percent, seconds, weight
+from widgets.grid import Column, Row
+from widgets.ink import Line, Span, Tone
+from widgets.logview import LogEntry
+
+ROLLOUT_COLUMNS = (
+    Column("service", "SERVICE", 15, flex=2),
+    Column("environment", "ENV", 10),
+    Column("version", "VERSION", 17, flex=1, priority=5),
+    Column("state", "STATE", 16),
+    Column("weight", "SHARE", 5, align="right", priority=1),
+    Column("errors", "ERRORS", 11, priority=2),
+    Column("latency", "P99", 13, priority=3),
+    Column("next", "NEXT", 12, flex=4),
+)
+SERVICE_COLUMNS = (
+    Column("name", "SERVICE", 16, flex=2),
+    Column("version", "VERSION", 10, flex=1),
+    Column("ready", "READY", 6, align="right"),
+    Column("health", "HEALTH", 11),
+    Column("changed", "CHANGED", 7, align="right", priority=2),
+    Column("canary", "CANARY", 13, flex=1, priority=1),
+    Column("detail", "", 8, flex=3, priority=3),
+)
+HOUR = 3600.0
+TROUBLE = frozenset({"failed", "refused", "rolled_back", "needs_attention", "unknown", "not restored", "error"})
+
+
+def health_word(health: Health) -> Span:
+    """A service's health in a sign and a word. What is well stays quiet."""
+    signs = glyphs.current()
+    return {
+        Health.OK: (f"{signs.live} ok", Tone.MUTED),
+        Health.PROGRESSING: (f"{signs.asking} rolling", Tone.ACCENT),
+        Health.DEGRADED: (f"{signs.warning} degraded", Tone.WARN),
+        Health.FAILED: (f"{signs.bad} failed", Tone.BAD),
+        Health.UNKNOWN: (f"{signs.unknown} unknown", Tone.MUTED),
+    }[health]
+
+
+def phase_words(card: RolloutCard) -> Span:
+    """A rollout's state in a sign and words; that nobody watches it goes before all else."""
+    signs = glyphs.current()
+    if card.orphaned:
+        return f"{signs.bad} NOBODY WATCHES", Tone.ALARM
+    return {
+        Phase.RUNNING: (f"{signs.running} running", Tone.ACCENT),
+        Phase.PAUSED: (f"{signs.paused} paused", Tone.WARN),
+        Phase.ROLLING_BACK: (f"{signs.aborted} rolling back", Tone.WARN),
+        Phase.SUCCEEDED: (f"{signs.ok} succeeded", Tone.GOOD),
+        Phase.ROLLED_BACK: (f"{signs.aborted} rolled back", Tone.WARN),
+        Phase.NEEDS_ATTENTION: (f"{signs.bad} needs a person", Tone.ALARM),
+        Phase.REFUSED: (f"{signs.skipped} refused", Tone.MUTED),
+    }[card.rollout.phase]
+
+
+def environment_row(view: EnvironmentView) -> Row:
+    """An environment with the worst thing to say of it."""
+    signs = glyphs.current()
+    failed = sum(service.health is Health.FAILED for service in view.services)
+    degraded = sum(service.health is Health.DEGRADED for service in view.services)
+    rolling = sum(service.health is Health.PROGRESSING for service in view.services)
+    state: Span
+    if not view.reachable:
+        state = (
+            f"{signs.unknown} {age(view.age_seconds)} old" if view.age_seconds is not None else f"{signs.unknown} no answer",
+            "bad",
+        )
+        if view.age_seconds is None and not view.problem:
+            state = (f"{signs.asking} asking", Tone.MUTED)
+    elif failed:
+        state = (f"{signs.bad} {failed} failed", Tone.BAD)
+    elif degraded:
+        state = (f"{signs.warning} {degraded} degraded", Tone.WARN)
+    elif rolling:
+        state = (f"{signs.asking} {rolling} rolling", Tone.ACCENT)
+    else:
+        state = (f"{signs.live} {len(view.services)} ok", Tone.MUTED)
+    return Row(view.name, ((view.name, Tone.STRONG if view.tier == "production" else Tone.TEXT), state))
+
+
+def service_row(service: ServiceView, *, reachable: bool, now: float) -> Row:
+    """A service; grey all over where its cluster can't be reached."""
+    canary = (
+        f"{service.canary_version} {weight(service.canary_weight)}" if service.canary_version and service.canary_ready else ""
+    )
+    since = now - service.changed if service.changed is not None and now else None
+    changed = age(since) if since is not None else ""
+    cells: tuple[Span, ...] = (
+        (service.name, Tone.TEXT),
+        (service.version, Tone.TEXT),
+        (f"{service.ready}/{service.desired}", Tone.TEXT if service.ready == service.desired else Tone.BAD),
+        health_word(service.health),
+        (changed, Tone.STRONG if since is not None and since < HOUR else Tone.MUTED),
+        (canary, Tone.CANARY),
+        (service.detail, Tone.MUTED),
+    )
+    if not reachable:
+        cells = tuple((text, Tone.MUTED) for text, _ in cells)
+    return Row(service.name, cells)
+
+
+def reading_of(rollout: Rollout, name: TriggerName) -> TriggerReading | None:
+    return next((reading for reading in rollout.triggers if reading.name is name), None)
+
+
+def _against(words: str, limit: str, reading: TriggerReading | None) -> Line:
+    """A figure with its limit; loud where its trigger fired or it is over."""
+    if reading is None:
+        return ((words, Tone.TEXT),)
+    over = reading.fired or (reading.value is not None and reading.value > reading.limit)
+    sign = f" {glyphs.current().warning}" if over else ""
+    return ((f"{words}{sign}", Tone.BAD if over else Tone.TEXT), (f" of {limit}", Tone.MUTED))
+
+
+def rollout_row(card: RolloutCard, pace: float) -> Row:
+    """A rollout in one line: what, where, how far, how well, and what comes next."""
+    rollout = card.rollout
+    signs = glyphs.current()
+    total = len(rollout.plan.steps)
+    word, tone = phase_words(card)
+    if card.live and not card.orphaned and rollout.phase in (Phase.RUNNING, Phase.PAUSED) and total:
+        word += f" {min(rollout.step + 1, total)}/{total}"
+    sample = rollout.samples[-1].canary if rollout.samples and card.live else None
+    errors, latency = reading_of(rollout, TriggerName.ERROR_RATE), reading_of(rollout, TriggerName.LATENCY_P99)
+    return Row(
+        rollout.id,
+        (
+            rollout.release.service,
+            (card.environment, Tone.TEXT),
+            (f"{rollout.plan.previous_version} {signs.arrow} {rollout.release.version}", Tone.TEXT if card.live else Tone.MUTED),
+            (word, tone),
+            (weight(rollout.weight) if card.live and rollout.plan.route else "", Tone.CANARY),
+            _against(percent(sample.error_rate), percent(errors.limit if errors else None), errors) if sample else "",
+            _against(milliseconds(sample.p99), milliseconds(latency.limit if latency else None), latency) if sample else "",
+            next_line(card, pace, short=True),
+        ),
+    )
+
+
+def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
+    """What happens next, and when; for a finished rollout how long one key still rolls it back."""
+    rollout = card.rollout
+    if card.orphaned:
+        return (("nothing: its triggers are off. T resumes it, R rolls it back", Tone.BAD),)
+    if card.live:
+        due = countdown(rollout.next_at - pace) if rollout.next_at is not None else ""
+        if not rollout.next:
+            return ((due, Tone.STRONG),)
+        if short:
+            return ((f"{due}  " if due else "", Tone.STRONG), (rollout.next, Tone.TEXT))
+        return ((rollout.next, Tone.STRONG), (f"  in {due}" if due else "", Tone.ACCENT))
+    if card.window_left > 0:
+        left = age(card.window_left)
+        return ((f"R for {left}" if short else f"it is over; R rolls it back at once for another {left}", Tone.MUTED),)
+    if rollout.reason is not None and short:
+        return ((f"{rollout.reason.name}: {rollout.reason.detail}", Tone.MUTED),)
+    return (("it is over", Tone.MUTED),)
+
+
+def entry_line(entry: dict[str, Any], *, commands: bool = False) -> LogEntry:
+    """One journal entry as a line: when, how it ended, where, what. With ``commands`` the command instead, where there is one."""
+    outcome = outcome_of(entry)
+    took = entry.get("duration_seconds")
+    command = str(entry.get("command") or "")
+    if commands and command:
+        words = [command]
+    else:
+        data = entry.get("data") or {}
+        words = [str(entry.get(part) or "") for part in ("environment", "service", "version", "event")]
+        words = words[3:] if commands else words
+        words.append(str(data.get("name") or data.get("step_name") or data.get("reason") or ""))
+    return LogEntry(
+        str(entry.get("timestamp", ""))[11:19],
+        " ".join(word for word in words if word),
+        outcome,
+        took * 1000 if isinstance(took, int | float) else None,
+        Tone.BAD if is_trouble(entry) else Tone.GOOD if outcome in ("ok", "done", "succeeded", "restored") else Tone.TEXT,
+    )
+
+
+def outcome_of(entry: dict[str, Any]) -> str:
+    return str(entry.get("outcome") or entry.get("phase") or "")
+
+
+def is_trouble(entry: dict[str, Any]) -> bool:
+    return outcome_of(entry) in TROUBLE or bool(entry.get("rollback_triggered"))
+
+
+def telling(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries worth a line at a glance: no looks that found nothing wrong, no intents whose outcome is there too."""
+    kept = list(entries)
+    answered = {entry.get("ref") for entry in kept if entry.get("ref")}
+    return [
+        entry
+        for entry in kept
+        if entry.get("event") not in ("journal.segment",)
+        and not (entry.get("event") == "deployment.health_check" and not is_trouble(entry))
+        and not (entry.get("phase") == "intent" and entry.get("id") in answered)
+    ]
+
+
+def since_words(card: RolloutCard, pace: float) -> str:
+    """How long a rollout has taken so far, or took."""
+    rollout = card.rollout
+    if card.live:
+        return f"for {seconds(max(0.0, pace - rollout.started))}"
+    return f"took {seconds(rollout.finished - rollout.started)}" if rollout.finished is not None else ""
+
+
+def expected(duration: float) -> str:
+    """An expectation in whole seconds: a fraction would pretend to know."""
+    return f"{math.ceil(duration)} s" if duration < 60 else seconds(duration)
+
+
+def urgent_first(cards: Sequence[RolloutCard]) -> list[RolloutCard]:
+    """Rollouts in the order in which they need a look; within the same urgency as they came."""
+
+    def urgency(card: RolloutCard) -> int:
+        if card.orphaned or card.rollout.phase is Phase.NEEDS_ATTENTION:
+            return 0
+        return 1 if card.rollout.phase is Phase.ROLLING_BACK else 2 if card.live else 3
+
+    return sorted(cards, key=urgency)

@@ -1,0 +1,26 @@
+"""What the terminal can show, and whether it is still there."""
+
+import locale
+import select
+from collections.abc import Mapping
+
+from widgets.glyphs import Mode
+
+
+def signs_for(environment: Mapping[str, str], encoding: str) -> Mode:
+    """ASCII where the locale is not UTF-8, and on terminals whose font has little else; else Unicode."""
+    if environment.get("TERM", "") in ("linux", "dumb", "vt100", "vt220", "ansi"):
+        return "ascii"
+    return "unicode" if encoding.lower().replace("-", "") == "utf8" else "ascii"
+
+
+def encoding_of_locale() -> str:
+    """The encoding of the locale, whatever Python itself uses."""
+    return locale.getencoding()
+
+
+def is_gone(descriptor: int) -> bool:
+    """Whether the terminal behind ``descriptor`` has hung up."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
