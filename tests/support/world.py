@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from services.audit.verify import Verification, verify
-from support.processes import alive, eventually, killed, matching, signalled
+from support.processes import eventually, matching, signalled
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACES = ("dev", "staging", "canary", "production")
@@ -53,6 +53,26 @@ class Said:
         return found
 
 
+class Running:
+    """A command under way. Its output goes to files, so that nothing waits for a reader."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], place: Path, name: str) -> None:
+        self._out, self._err = place / f"{name}.out", place / f"{name}.err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=place, start_new_session=True
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def ended(self, seconds: float = 60.0) -> Said:
+        """Its answer, once it has ended by itself."""
+        code = self.process.wait(seconds)
+        return Said(code, self._out.read_text(), self._err.read_text())
+
+
 @dataclass
 class World:
     """One running sandbox. ``home`` is its own directory; the state of Quarterdeck goes to homes made by :meth:`new_home`."""
@@ -61,7 +81,7 @@ class World:
     process: "subprocess.Popen[bytes]"
     ready: dict[str, Any]
     config: Path
-    _homes: list[Path] = field(default_factory=list)
+    _started: list[Running] = field(default_factory=list)
     _connection: tuple[str, str, ssl.SSLContext] | None = None
 
     # Quarterdeck ------------------------------------------------------------------------------------------------------
@@ -70,7 +90,6 @@ class World:
         """A home directory for one operator's state, apart from all others."""
         home = self.place / f"home-{name}"
         home.mkdir(mode=0o700)
-        self._homes.append(home)
         return home
 
     def command(self, home: Path, *words: str, config: Path | None = None) -> list[str]:
@@ -82,16 +101,11 @@ class World:
         # a working tree that is not the installed one is tested as itself
         return {**kept, "PYTHONPATH": str(ROOT), "KUBECONFIG": "/dev/null"}
 
-    def start(self, home: Path, *words: str, config: Path | None = None) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            self.command(home, *words, config=config),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment(),
-            cwd=self.place,
+    def start(self, home: Path, *words: str, config: Path | None = None) -> Running:
+        self._started.append(
+            Running(self.command(home, *words, config=config), self.environment(), self.place, f"command-{len(self._started)}")
         )
+        return self._started[-1]
 
     def run(
         self, home: Path, *words: str, config: Path | None = None, seconds: float = 90.0, environment: dict[str, str] | None = None
@@ -233,7 +247,9 @@ class World:
         """End everything that was started on this sandbox, itself last."""
         for pid in matching("console.cli", str(self.place)):
             signalled(pid, signal.SIGCONT)
-            killed(pid)
+            signalled(pid, signal.SIGKILL)
+        for running in self._started:
+            running.process.wait()
         signalled(self.process.pid, signal.SIGCONT)
         self.process.terminate()
         try:
@@ -241,7 +257,6 @@ class World:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        assert not alive(self.process.pid)
 
 
 @contextlib.contextmanager
