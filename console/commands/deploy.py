@@ -94,11 +94,15 @@ async def _services(connection: "Connection", namespace: str) -> list[str]:
 
 
 async def _unfinished(context: "Context", release: "Release") -> "Rollout | None":
-    """This operator's own interrupted rollout of exactly this release. Raises :class:`HeldByAnother` for any other live one."""
+    """This operator's own rollout of exactly this release that is interrupted or waits for a person.
+
+    Raises :class:`HeldByAnother` for any other live one.
+    """
     from console.commands.following import checkpoints
     from services.cluster.watched import rollouts
     from services.model.rollout import Phase
     from services.rollout.home import alive
+    from services.rollout.state import needs_person
 
     async with checkpoints(context, release.target) as inventory:
         found = rollouts(inventory, context.clock, local_alive=lambda rollout: alive(context.home, rollout))
@@ -106,14 +110,15 @@ async def _unfinished(context: "Context", release: "Release") -> "Rollout | None
         rollout = watch.rollout
         if rollout.release.service != release.service or rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION:
             continue
+        own = rollout.release == release and rollout.operator == context.user
+        if own and (watch.orphaned or (needs_person(rollout) and alive(context.home, rollout))):
+            return rollout
         if not watch.orphaned:
             raise HeldByAnother(
                 f"{release.service} in {release.target.environment} is being rolled out by {watch.who}",
                 f"Rollout {rollout.id} to {rollout.release.version} ({rollout.phase.value}). Nothing was changed.",
                 f"Watch it: quarterdeck watch {rollout.id}",
             )
-        if rollout.release == release and rollout.operator == context.user:
-            return rollout
         raise HeldByAnother(
             f"{release.service} in {release.target.environment} has an unfinished rollout that nobody drives",
             f"Rollout {rollout.id} to {rollout.release.version} by {rollout.operator}: {watch.reason}. Nothing was changed.",
@@ -215,10 +220,12 @@ async def _resume(args: argparse.Namespace, context: "Context", rollout: "Rollou
     from console import output
     from console.commands.following import checkpoints
     from services.rollout.start import start_driver
+    from services.rollout.state import needs_person
 
     async with checkpoints(context, rollout.release.target) as inventory:
         output.note(f"Resuming rollout {rollout.id}")
-        return await _follow(args, context, inventory, rollout, start_driver(context, rollout.id, take_over=True))
+        process = start_driver(context, rollout.id, take_over=True, resume=needs_person(rollout))
+        return await _follow(args, context, inventory, rollout, process)
 
 
 async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inventory", rollout: "Rollout", process: Any) -> int:

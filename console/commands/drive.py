@@ -10,6 +10,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     parser.add_argument("rollout", metavar="ID")
     parser.add_argument("--take-over", action="store_true", help="take the lease from whoever holds it")
     parser.add_argument("--rollback", action="store_true", help="roll it back, whatever its state")
+    parser.add_argument("--resume", action="store_true", help="go on where it is paused")
     parser.add_argument("--reason", metavar="TEXT", default="", help="why, for the journal")
     parser.set_defaults(run=run)
 
@@ -23,4 +24,11 @@ async def _drive(args: argparse.Namespace) -> int:
     from services.rollout.driver import run_driver
 
     async with Context.open(args, program="quarterdeck drive") as context:
-        return await run_driver(context, args.rollout, take_over=args.take_over, rollback=args.rollback, reason=args.reason)
+        return await run_driver(
+            context,
+            args.rollout,
+            take_over=args.take_over,
+            rollback=args.rollback,
+            resume=args.resume,
+            reason=args.reason,
+        )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from console import output
 from console.context import Context
@@ -36,7 +36,11 @@ async def checkpoints(context: Context, target: Target) -> AsyncIterator[Invento
 
 
 async def followed(
-    context: Context, inventory: Inventory, rollout: Rollout, process: subprocess.Popen[bytes] | None
+    context: Context,
+    inventory: Inventory,
+    rollout: Rollout,
+    process: subprocess.Popen[bytes] | None,
+    until: Callable[[Rollout], bool] | None = None,
 ) -> Followed | None:
     """How the rollout ended, its progress told on standard error; ``None`` where this command was asked to leave before."""
     leaving = asyncio.Event()
@@ -54,7 +58,7 @@ async def followed(
             told = line
             output.note(f"  {line}")
 
-    following = asyncio.create_task(follow(context, inventory, rollout, process=process, seen=seen))
+    following = asyncio.create_task(follow(context, inventory, rollout, process=process, until=until, seen=seen))
     left = asyncio.create_task(leaving.wait())
     try:
         await asyncio.wait({following, left}, return_when=asyncio.FIRST_COMPLETED)

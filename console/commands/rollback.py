@@ -58,11 +58,12 @@ async def _roll_back(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace, context: "Context", inventory: "Inventory", target: "Target") -> "Followed | None":
     from console import output
     from console.commands.following import followed
+    from services.rollout.follow import over
     from services.rollout.undoing import start_rollback
 
     rollout, process = await start_rollback(context, inventory, target, args.service, revision=args.to, reason=args.reason)
     output.note(f"Rolling back {rollout.id}: {args.service} in {target.environment}")
-    return await followed(context, inventory, rollout, process)
+    return await followed(context, inventory, rollout, process, over)
 
 
 async def _target(context: "Context", args: argparse.Namespace) -> "Target":

@@ -40,9 +40,17 @@ log = logging.getLogger(__name__)
 
 
 async def run_driver(
-    station: Station, rollout_id: str, *, take_over: bool = False, rollback: bool = False, reason: str = ""
+    station: Station,
+    rollout_id: str,
+    *,
+    take_over: bool = False,
+    rollback: bool = False,
+    resume: bool = False,
+    reason: str = "",
 ) -> ExitCode:
     """Drive a rollout to its end; the answer is the command's exit code. Its last words are left in the home directory too.
+
+    ``resume``: a person has decided that a paused rollout goes on; without it a pause stays one under its new driver.
 
     Raises :class:`Rejected` for an unknown rollout.
     """
@@ -58,7 +66,9 @@ async def run_driver(
     code = ExitCode.FAILED
     ended = homes.Ended(code=code, title="The driver stopped unexpectedly", hint="Look into its driver.log.")
     try:
-        code = await _until_stopped(_drive(station, rollout_id, driver, take_over=take_over, rollback=rollback, reason=reason))
+        code = await _until_stopped(
+            _drive(station, rollout_id, driver, take_over=take_over, rollback=rollback, resume=resume, reason=reason)
+        )
         ended = homes.Ended(code=code)
     except QuarterdeckError as error:
         log.warning("driver of %s stopped: %s", rollout_id, error, exc_info=True)
@@ -95,7 +105,9 @@ async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
             loop.remove_signal_handler(number)
 
 
-async def _drive(station: Station, rollout_id: str, driver: Driver, *, take_over: bool, rollback: bool, reason: str) -> ExitCode:
+async def _drive(
+    station: Station, rollout_id: str, driver: Driver, *, take_over: bool, rollback: bool, resume: bool, reason: str
+) -> ExitCode:
     rollout, target = await _find(station, rollout_id)
     connection = await station.clusters.connect(target.context)
     coordination = Coordination(connection, station.clock, read_only=station.read_only)
@@ -132,7 +144,7 @@ async def _drive(station: Station, rollout_id: str, driver: Driver, *, take_over
         losing = asyncio.create_task(_renew(coordination, hold, station), name="lease")
         background.append(losing)
         working = asyncio.create_task(
-            _work(station, run, background, foreign=foreign, rollback=rollback, reason=reason), name="work"
+            _work(station, run, background, foreign=foreign, rollback=rollback, resume=resume, reason=reason), name="work"
         )
         background.append(working)
         await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,7 +154,7 @@ async def _drive(station: Station, rollout_id: str, driver: Driver, *, take_over
 
 
 async def _work(
-    station: Station, run: Run, background: list[asyncio.Task[Any]], *, foreign: bool, rollback: bool, reason: str
+    station: Station, run: Run, background: list[asyncio.Task[Any]], *, foreign: bool, rollback: bool, resume: bool, reason: str
 ) -> ExitCode:
     await run.inventory.wait_synced(START_PATIENCE)
     if run.rollout.phase.final and not rollback:
@@ -158,6 +170,8 @@ async def _work(
     elif rollback:
         asked = Reason(kind="operator", name="rollback", detail=reason or f"asked for by {station.user}")
         run.change(state.breached(run.rollout, asked, pace=station.clock.pace()))
+    elif resume and run.rollout.phase is Phase.PAUSED:
+        run.change(state.resumed(run.rollout))
     created = {} if rollback else await run.patiently("reading the workloads", lambda: bodies(run))
     # From here on whoever drove before is refused by the API server itself.
     rolling_back = run.rollout.phase is Phase.ROLLING_BACK

@@ -9,7 +9,7 @@ from services.cluster.inventory import Inventory
 from services.cluster.watched import RolloutWatch, rollouts
 from services.coordination import Coordination
 from services.model.errors import QuarterdeckError, Unavailable
-from services.model.rollout import Rollout
+from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
 from services.rollout import state
 from services.rollout.station import Station
@@ -41,14 +41,15 @@ async def follow(
     rollout: Rollout,
     *,
     process: subprocess.Popen[bytes] | None = None,
+    until: Callable[[Rollout], bool] | None = None,
     seen: Callable[[Rollout], None] | None = None,
 ) -> Followed:
     """Wait until the rollout is over, waits for a person, or nobody drives it any more.
 
     ``rollout`` is what was known before: checkpoints of its epoch or older are not looked at while ``process``, the driver
-    that was just started, lives. ``seen`` is told every newer state.
+    that was just started, lives. ``until``: what to wait for (else :func:`settled`). ``seen`` is told every newer state.
     """
-    newest = rollout
+    newest, done = rollout, until or settled
     while True:
         version = inventory.version
         watch = watched(station, inventory, rollout.id)
@@ -58,11 +59,11 @@ async def follow(
                 newest = watch.rollout
                 if seen is not None:
                     seen(newest)
-            if settled(newest):
+            if done(newest):
                 return Followed(newest)
         if ended or (watch is not None and watch.orphaned and (process is None or watch.rollout.epoch > rollout.epoch)):
             newest = await _stored(station, inventory, newest)
-            if settled(newest) and newest.epoch > rollout.epoch:
+            if done(newest) and newest.epoch > rollout.epoch:
                 return Followed(newest)
             if not await _driven(station, inventory, newest, process):
                 last = homes.read_ended(station.home, rollout.id)
@@ -73,6 +74,11 @@ async def follow(
 def settled(rollout: Rollout) -> bool:
     """Whether there is nothing left to wait for: it is over, or only a person can go on."""
     return rollout.phase.final or state.needs_person(rollout)
+
+
+def over(rollout: Rollout) -> bool:
+    """What a rollback is followed to: its end, whatever the rollout waited for before."""
+    return rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION
 
 
 async def _driven(station: Station, inventory: Inventory, rollout: Rollout, process: subprocess.Popen[bytes] | None) -> bool:

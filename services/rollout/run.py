@@ -88,6 +88,8 @@ class Run:
         self.promoted = asyncio.Event()
         self.measured_at: float | None = None
         """Pace second at which the new version's metrics were last read."""
+        self.unreadable = ""
+        """Why they could not be read at the last look."""
         self._dirty = asyncio.Event()
         self._moved = asyncio.Event()
         self._saving = asyncio.Lock()

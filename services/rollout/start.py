@@ -69,6 +69,7 @@ def start_driver(
     *,
     take_over: bool = False,
     rollback: bool = False,
+    resume: bool = False,
     reason: str = "",
     holding: int | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -81,7 +82,9 @@ def start_driver(
     homes.forget_ended(station.home, rollout_id)
     # -P: the modules come from where quarterdeck is installed, never from the directory it happens to be called in.
     command = [sys.executable, "-P", "-m", "console.cli", *_options(station), "drive", rollout_id]
-    command += ["--take-over"] * take_over + ["--rollback"] * rollback + (["--reason", reason] if reason else [])
+    command += (
+        ["--take-over"] * take_over + ["--rollback"] * rollback + ["--resume"] * resume + (["--reason", reason] if reason else [])
+    )
     log = os.open(place / "driver.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(

@@ -108,7 +108,12 @@ def paused(rollout: Rollout, reason: str) -> Rollout:
 
 
 def resumed(rollout: Rollout) -> Rollout:
-    return announced(msgspec.structs.replace(rollout, phase=Phase.RUNNING, pause_reason=""))
+    """Go on. An analysis whose time was over without a verdict gets as long again: a person has said to try once more."""
+    rollout = msgspec.structs.replace(rollout, phase=Phase.RUNNING, pause_reason="")
+    step = current(rollout)
+    if isinstance(step, Analyse) and current_state(rollout).seconds >= current_state(rollout).expected_seconds:
+        return extended(rollout, step.seconds, "undecided, tried again by a person")
+    return announced(rollout)
 
 
 def needs_person(rollout: Rollout) -> bool:

@@ -26,7 +26,7 @@ async def analyse(run: Run, step: Analyse) -> None:
             await _verdict(run, "passed")
             return
         missing = (
-            "its metrics can't be read"
+            f"its metrics can't be read ({run.unreadable or 'it has no pods'})"
             if spent is Spent.BLIND
             else f"the new version served {served:.0f} of the {step.min_requests} requests a verdict needs"
         )
@@ -37,8 +37,6 @@ async def analyse(run: Run, step: Analyse) -> None:
         await run.pause(f"undecided: {missing}")
         await _verdict(run, "undecided")
         await run.unpaused()
-        if not run.promoted.is_set():
-            run.change(state.extended(run.rollout, step.seconds, f"undecided ({missing}), tried again by a person"))
 
 
 async def pause(run: Run, step: Pause) -> None:

@@ -9,6 +9,7 @@ from services.analysis import (
     DirectScrape,
     HealthProbe,
     Limits,
+    Unreadable,
     Windows,
     WorkloadFacts,
     evaluate,
@@ -87,6 +88,8 @@ class Watch:
             ready=[pod.metadata.name for pod in pods if pod.ready],
             restarts={pod.metadata.name: pod.restarts for pod in pods},
         )
+        problems = [reading.why for reading in readings.values() if isinstance(reading, Unreadable)]
+        run.unreadable = problems[0] if problems else ""
         run.measured_at = self._windows.read_at(ArmName.CANARY)
         if self._probed_at is None or run.clock.pace() - self._probed_at >= run.settings.probes.interval * 0.9:
             self._probed_at = run.clock.pace()

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from services.clock import SystemClock
 from services.cluster.connection import Clusters
@@ -153,6 +155,19 @@ class Sandbox:
     def journal(self, *arguments: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.run("journal", "list", *arguments).document["entries"]
         return entries
+
+    def misbehave(self, **faults: str) -> None:
+        """Tell the sandbox's systems (``api``, ``tickets``, ``metrics``) how to fail; empty: work again."""
+        url = self.ready["tickets"].rpartition("/")[0] + "/sandbox/faults"
+        token = next(user["user"]["token"] for user in self.kubeconfig_document["users"] if user["name"] == "admin")
+        request = urllib.request.Request(url, json.dumps(faults).encode(), {"Authorization": f"Bearer {token}"}, method="POST")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert answer.status == 200
+
+    @property
+    def kubeconfig_document(self) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(self.kubeconfig.read_text())
+        return found
 
     def stop(self) -> None:
         for rollout in (self.state / "rollouts").glob("*/*.alive") if self.config.exists() else ():
