@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -64,6 +64,8 @@ class ConsoleApp(App[int]):
         super().__init__()
         self.picture = Picture()
         self.trouble = Trouble()
+        self.touched = False
+        """Whether the operator has pressed or clicked anything yet."""
         self.session = Session(arguments, self.new_picture)
         for ours in theme.THEMES:
             self.register_theme(ours)
@@ -81,6 +83,11 @@ class ConsoleApp(App[int]):
             loop.add_signal_handler(signal.SIGTERM, self.leave)
             self.set_interval(1.0, self._look_after_terminal)
         self.call_after_refresh(self.run_session)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.MouseDown):
+            self.touched = True
+        await super().on_event(event)
 
     @work(group="session", exit_on_error=False)
     async def run_session(self) -> None:

@@ -96,7 +96,8 @@ class TypedConfirmation(Vertical):
 
     def focus_input(self) -> None:
         """Let the person type."""
-        self._input.focus()
+        # at once: a key that is on its way already belongs here
+        self.screen.set_focus(self._input)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

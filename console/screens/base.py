@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 
 def bindings_of(screen: str) -> list[BindingType]:
-    """The bindings of a screen's actions. A key that no field takes as text goes before the field, but for esc: a list of
-    suggestions may want it."""
+    """The bindings of a screen's actions.
+
+    All go before the focused widget: they are done in the order of the keys, also where keys arrive faster than they are
+    answered. Else what is typed right after ``/`` would still reach the list, where its letters mean something.
+    """
     return [
-        Binding(key, f"act('{action.id}')", action.label, priority=not typed(key) and key != "escape")
+        Binding(key, f"act('{action.id}', '{key}')", action.label, priority=True)
         for action in actions_on(screen)
         for key in action.keys
     ]
@@ -39,8 +42,14 @@ class ConsoleScreen(Screen[None]):
 
     AUTO_FOCUS = None
     where: ClassVar[str] = ""
+    form: ClassVar[bool] = False
+    """It starts in a text field: what is typed before that has the focus is text too."""
     field_keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys and what they do while a text field of this screen has the focus."""
+
+    def __init__(self, classes: str | None = None) -> None:
+        super().__init__(classes=classes)
+        self._entered = False
 
     @property
     def console(self) -> ConsoleApp:
@@ -58,6 +67,7 @@ class ConsoleScreen(Screen[None]):
     def on_mount(self) -> None:
         self.show(self.console.picture)
         self.focus_first()
+        self._entered = True
 
     def on_screen_resume(self) -> None:
         self.show(self.console.picture)
@@ -114,7 +124,13 @@ class ConsoleScreen(Screen[None]):
                 keys.append(key)
         self.query_one("#keys", KeyBar).show(keys)
 
-    def action_act(self, action_id: str) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A key that a text field takes as text does nothing else there."""
+        if action == "act" and len(parameters) == 2 and typed(str(parameters[1])):
+            return not isinstance(self.focused, Input) and (self._entered or not self.form)
+        return True
+
+    def action_act(self, action_id: str, key: str = "") -> None:
         """Do an action, or say why it can't be done now. What it fails with is told, and never ends the console."""
         action = BY_ID[action_id]
         try:

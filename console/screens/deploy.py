@@ -7,6 +7,7 @@ from functools import partial
 
 from textual import on, work
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
@@ -40,8 +41,9 @@ START: Line = (("Fill in the form: each field is checked as you type, and nothin
 
 
 class DeployScreen(ConsoleScreen):
-    BINDINGS = bindings_of("deploy")
+    BINDINGS = [*bindings_of("deploy"), Binding("enter", "next_field", "next field", priority=True)]
     where = "deploy"
+    form = True
     field_keys = (("enter", "next field"),)
 
     DEFAULT_CSS = """
@@ -109,7 +111,7 @@ class DeployScreen(ConsoleScreen):
         self._field("environment").focus_input()
 
     def focus_body(self) -> None:
-        self.query_one("#checks").focus()
+        self.set_focus(self.query_one("#checks"))
 
     def _field(self, name: str) -> Field:
         return self.query_one(f"#f-{name}", Field)
@@ -123,8 +125,7 @@ class DeployScreen(ConsoleScreen):
             return found
         view = self.console.picture.environment(self._environment())
         if name == "environment":
-            tier = f"tier {view.tier}, context {view.context}" if view else "ok"
-            return Validity(True, tier)
+            return Validity(True, f"{view.name}, tier {view.tier}" if view else "ok")
         if view is None or not view.services:
             return found
         runs = next((service for service in view.services if service.name == value), None)
@@ -201,7 +202,7 @@ class DeployScreen(ConsoleScreen):
             draft = await self.console.session.draft(request)
         except QuarterdeckError as error:
             sentence.show(((f"{glyphs.current().bad} {error}", Tone.BAD),))
-            confirmation.block(error.title)
+            confirmation.block("there is no plan")
             return
         self._draft = draft
         self.query_one(PlanDiff).show(draft.plan)
@@ -261,9 +262,17 @@ class DeployScreen(ConsoleScreen):
 
     # ---- moving about
 
-    @on(Field.Submitted)
-    def next_field(self, event: Field.Submitted) -> None:
-        following = FIELDS.index(event.field.name or FIELDS[-1]) + 1
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "next_field":
+            return self._focused_field() is not None
+        return super().check_action(action, parameters)
+
+    def _focused_field(self) -> int | None:
+        return next((index for index, name in enumerate(FIELDS) if self._field(name).has_focus_within), None)
+
+    def action_next_field(self) -> None:
+        """Enter in a field; after the last one the confirmation follows."""
+        following = (self._focused_field() or 0) + 1
         if following < len(FIELDS):
             self._field(FIELDS[following]).focus_input()
             return

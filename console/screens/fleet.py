@@ -78,7 +78,7 @@ class FleetScreen(ConsoleScreen):
         yield Input(placeholder="words to look for among the services; enter keeps them, esc clears", id="filter", compact=True)
 
     def focus_body(self) -> None:
-        self.query_one("#services", Grid).focus()
+        self.set_focus(self.query_one("#services", Grid))
 
     def title_text(self) -> str:
         return f"fleet {glyphs.current().bullet} {self._environment}" if self._environment else "fleet"
@@ -95,12 +95,15 @@ class FleetScreen(ConsoleScreen):
         self._draw_recent(picture)
 
     def _choose(self, picture: Picture) -> None:
-        """What to look at first, until there is something to see and a person chooses: a live rollout, if there is one."""
+        """What to look at first: a live rollout, if there is one. Once a person has touched anything, nothing moves by itself."""
+        live = any(card.live for card in picture.rollouts)
+        if self._environment and (self.console.touched or not live):
+            self._chosen = self.console.touched
+            return
         self._environment = preferred_environment(picture)
-        self._chosen = not picture.connecting and any(view.services for view in picture.fleet.environments)
-        if any(card.live for card in picture.rollouts):
+        if live:
             self._chosen = True
-            self.query_one("#rollouts", Grid).focus()
+            self.set_focus(self.query_one("#rollouts", Grid))
 
     def _draw_services(self, picture: Picture, view: EnvironmentView | None) -> None:
         services = self.query_one("#services", Grid)
@@ -182,7 +185,7 @@ class FleetScreen(ConsoleScreen):
     def do_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.add_class("-open")
-        field.focus()
+        self.set_focus(field)
 
     def do_back(self) -> None:
         field = self.query_one("#filter", Input)

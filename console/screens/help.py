@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -28,7 +29,7 @@ LISTS = (
 _KEYS, _LABEL = 20, 14
 
 
-def help_lines(screen: str, situation: Situation, width: int) -> list[Line]:
+def help_lines(screen: str, situation: Situation, width: int, fields: Sequence[tuple[str, str]] = ()) -> list[Line]:
     """All actions of a screen by group, then how lists are moved in; wrapped to ``width``."""
     lines: list[Line] = []
     for group in GROUPS:
@@ -41,6 +42,11 @@ def help_lines(screen: str, situation: Situation, width: int) -> list[Line]:
                 now = f"not now: {reason}" if reason else f"now: {label_for(action, situation)}"
                 if reason or label_for(action, situation) != action.label:
                     lines += _entry("", "", now, width, Tone.WARN if reason else Tone.ACCENT)
+        lines.append(((" ", Tone.TEXT),))
+    if fields:
+        lines.append((("TEXT FIELDS", Tone.MUTED),))
+        for keys, text in fields:
+            lines += _entry(keys, "", text, width, Tone.TEXT)
         lines.append(((" ", Tone.TEXT),))
     lines.append((("LISTS AND PANES", Tone.MUTED),))
     for keys, text in LISTS:
@@ -58,12 +64,12 @@ def _entry(keys: str, label: str, text: str, width: int, tone: Tone) -> list[Lin
 class _Keys(Note):
     """The help text, wrapped to the room there is."""
 
-    def __init__(self, screen: str, situation: Situation) -> None:
+    def __init__(self, below: ConsoleScreen) -> None:
         super().__init__()
-        self._screen_name, self._situation = screen, situation
+        self._below, self._situation = below, below.situation()
 
     def draw(self, value: object, width: int, height: int | None) -> ink.Lines:
-        return tuple(help_lines(self._screen_name, self._situation, width))
+        return tuple(help_lines(self._below.where, self._situation, width, self._below.field_keys))
 
 
 class HelpScreen(ModalScreen[None]):
@@ -90,7 +96,7 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll() as pane:
             pane.border_title = ink.title(f"keys of the {self._below.where} screen")
             pane.border_subtitle = ink.title("esc closes")
-            yield _Keys(self._below.where, self._below.situation())
+            yield _Keys(self._below)
 
     def action_scroll(self, by: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)

@@ -88,7 +88,7 @@ class JournalScreen(ConsoleScreen):
         yield Input(placeholder="words to look for among the entries; enter keeps them, esc clears", id="filter", compact=True)
 
     def focus_body(self) -> None:
-        self.query_one("#entries", Grid).focus()
+        self.set_focus(self.query_one("#entries", Grid))
 
     def selection(self) -> Selection:
         entry = self._entries.get(self.query_one("#entries", Grid).selected or "") if self.is_mounted else None
@@ -132,7 +132,7 @@ class JournalScreen(ConsoleScreen):
     def do_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.add_class("-open")
-        field.focus()
+        self.set_focus(field)
 
     def do_back(self) -> None:
         field = self.query_one("#filter", Input)

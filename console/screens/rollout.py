@@ -16,7 +16,7 @@ from console.view import Picture, Selection
 from services.model.rollout import Arm, Rollout, TriggerName
 from widgets import glyphs
 from widgets.charts import Chart, Series, SeriesChart
-from widgets.ink import Line, Tone
+from widgets.ink import Line, Span, Tone
 from widgets.logview import LogView
 from widgets.note import Note
 from widgets.pods import PodStrip
@@ -51,14 +51,14 @@ class RolloutScreen(ConsoleScreen):
     RolloutScreen.-wide #steps-pane { width: 66; }
     RolloutScreen.-wide #charts { height: 1fr; min-height: 8; }
     RolloutScreen.-narrow #panes { layout: vertical; }
-    RolloutScreen.-narrow #live { width: 100%; height: auto; }
+    RolloutScreen.-narrow #live { width: 100%; height: auto; dock: top; }
     RolloutScreen.-narrow #steps-pane { width: 100%; height: 1fr; border-right: none; border-top: solid $rule; }
     RolloutScreen.-narrow #calls-pane { height: 1fr; min-height: 6; }
     RolloutScreen.-narrow #evidence { height: 1fr; }
     RolloutScreen.-narrow #charts { height: 7; }
     RolloutScreen.-narrow.-show-steps #evidence, RolloutScreen.-narrow.-show-steps #calls-pane { display: none; }
     RolloutScreen.-narrow.-show-triggers #steps-pane, RolloutScreen.-narrow.-show-triggers #calls-pane { display: none; }
-    RolloutScreen.-narrow.-show-triggers #live { height: 1fr; }
+    RolloutScreen.-narrow.-show-triggers #live { height: 1fr; dock: none; }
     RolloutScreen.-narrow.-show-calls #steps-pane, RolloutScreen.-narrow.-show-calls #evidence { display: none; }
     RolloutScreen.-narrow.-show-calls #panes { height: auto; }
     """
@@ -90,9 +90,9 @@ class RolloutScreen(ConsoleScreen):
 
     def focus_body(self) -> None:
         if self.folded() and VIEWS[self._view] == "calls":
-            self.query_one("#calls").focus()
+            self.set_focus(self.query_one("#calls"))
         else:
-            self.query_one("#evidence-scroll").focus()
+            self.set_focus(self.query_one("#evidence-scroll"))
 
     def folded(self) -> bool:
         return self.has_class("-narrow")
@@ -146,10 +146,12 @@ class RolloutScreen(ConsoleScreen):
 
     def _name_panes(self) -> None:
         """On a narrow terminal the visible pane says which others there are."""
-        bullet = glyphs.current().bullet
-        others = f"   v: {f' {bullet} '.join(VIEWS)}" if self.folded() else ""
+        others: list[Span] = [("   v ", Tone.ACCENT)] if self.folded() else []
+        for index, view in enumerate(VIEWS if self.folded() else ()):
+            here = index == self._view
+            others.append((f" {view.upper() if here else view} ", Tone.STRONG if here else Tone.MUTED))
         for pane in self.query(Pane):
-            pane.tell((others, Tone.MUTED))
+            pane.tell(*others)
 
 
 def chart_of(title: str, rollout: Rollout, value: Callable[[Arm], float | None], unit: str, limit: float | None) -> Chart | None:

@@ -43,7 +43,7 @@ class ServiceScreen(ConsoleScreen):
             yield Grid(ROLLOUT_COLUMNS, empty="none on record here: d deploys", id="rollouts")
 
     def focus_body(self) -> None:
-        self.query_one("#pods", Grid).focus()
+        self.set_focus(self.query_one("#pods", Grid))
 
     def title_text(self) -> str:
         return f"{self.service} {glyphs.current().bullet} {self.environment}"

@@ -69,8 +69,15 @@ def _compared(
     )
     room = min(_SPARK, width - ink.cells(line) - 2)
     if room >= 8 and values:
-        line = (*line, ("  ", Tone.TEXT), *spark(values, room, limit=reading.limit if reading else None))
+        line = (*line, ("  ", Tone.TEXT), *_trend(values, reading, room))
     return line
+
+
+def _trend(values: tuple[float | None, ...], reading: TriggerReading | None, room: int) -> Line:
+    """The canary's values. The limit is the top of the line, so that its height says how near it is."""
+    if reading is None or not reading.limit:
+        return spark(values, room)
+    return spark(values, room, limit=reading.limit, top=reading.limit)
 
 
 def draw_figures(value: Figures, width: int) -> Lines:

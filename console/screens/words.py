@@ -154,12 +154,8 @@ def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
     if card.orphaned:
         return (("nothing: its triggers are off. T resumes it, R rolls it back", Tone.BAD),)
     if card.live:
-        due = countdown(rollout.next_at - pace) if rollout.next_at is not None else ""
-        if not rollout.next:
-            return ((due, Tone.STRONG),)
-        if short:
-            return ((f"{due}  " if due else "", Tone.STRONG), (rollout.next, Tone.TEXT))
-        return ((rollout.next, Tone.STRONG), (f"  in {due}" if due else "", Tone.ACCENT))
+        due = f"{countdown(rollout.next_at - pace)}  " if rollout.next_at is not None else ""
+        return ((due, Tone.STRONG if short else Tone.ACCENT), (rollout.next, Tone.TEXT if short else Tone.STRONG))
     if card.window_left > 0:
         left = age(card.window_left)
         return ((f"R for {left}" if short else f"it is over; R rolls it back at once for another {left}", Tone.MUTED),)
