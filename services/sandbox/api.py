@@ -30,7 +30,7 @@ _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DE
 class Api:
     """Answers every request below ``/api``, ``/apis``, ``/openapi``, ``/version`` and the health paths."""
 
-    def __init__(self, registry: Registry, tokens: Tokens, clock: Clock, faults: Faults, pods: PodWeb) -> None:
+    def __init__(self, registry: Registry, tokens: Tokens, clock: Clock, faults: Faults, pods: PodWeb | None) -> None:
         self._registry = registry
         self._store = registry.store
         self._tokens = tokens
@@ -38,6 +38,13 @@ class Api:
         self._faults = faults
         self._pods = pods
         self._pages = Pages()
+
+    @property
+    def _pod_web(self) -> PodWeb:
+        """What runs inside the pods. Raises ApiError 404 where this API has no pods."""
+        if self._pods is None:
+            raise ApiError(404, "NotFound", "no pods are served here")
+        return self._pods
 
     def compact(self) -> None:
         """Forget history and unfinished lists: what clients hold from before now is too old."""
@@ -192,7 +199,7 @@ class Api:
 
     async def _log(self, request: web.Request, at: Target) -> web.StreamResponse:
         pod = self._registry.read(PODS, at.space, at.name)
-        lines = self._pods.log(pod, previous=request.query.get("previous") == "true")
+        lines = self._pod_web.log(pod, previous=request.query.get("previous") == "true")
         if tail := request.query.get("tailLines"):
             lines = lines[-int(tail) :] if int(tail) else []
         return web.Response(text="".join(f"{line}\n" for line in lines))
@@ -203,10 +210,10 @@ class Api:
         name = at.name.removeprefix("http:").split(":")[0]
         if at.resource is PODS:
             self._registry.read(PODS, at.space, name)
-            return await self._pods.pod(request, at.space, name, at.rest)
+            return await self._pod_web.pod(request, at.space, name, at.rest)
         if self._store.get(at.resource, at.space, name) is None:
             raise not_found(at.resource.plural, at.resource.group, name)
-        return await self._pods.service(request, at.space, name, at.rest)
+        return await self._pod_web.service(request, at.space, name, at.rest)
 
     async def _review(self, request: web.Request, user: User) -> web.Response:
         if request.method != "POST":

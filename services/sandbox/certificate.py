@@ -9,12 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
-def self_signed(name: str, address: str = "127.0.0.1", days: int = 3650) -> tuple[str, str]:
-    """Certificate and private key, both PEM, for ``address`` and localhost; the certificate is its own authority."""
+def self_signed(name: str, names: tuple[str, ...] = (), days: int = 3650) -> tuple[str, str]:
+    """Certificate and private key, both PEM, for 127.0.0.1, localhost and ``names``; the certificate is its own authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(address))])
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    alternatives = x509.SubjectAlternativeName([*(x509.DNSName(known) for known in ("localhost", *names)), loopback])
     key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
         x509.CertificateBuilder()
@@ -27,7 +28,7 @@ def self_signed(name: str, address: str = "127.0.0.1", days: int = 3650) -> tupl
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_usage(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(names, critical=False)
+        .add_extension(alternatives, critical=False)
         .add_extension(key_id, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), critical=False)
         .sign(key, hashes.SHA256())

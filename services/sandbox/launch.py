@@ -12,6 +12,8 @@ from services.model.errors import QuarterdeckError, Unavailable
 from services.sandbox.home import held
 
 _LOG_LINES = 5
+_started: list[subprocess.Popen[bytes]] = []
+"""Children of this process, kept so that they can be reaped should they end before it does."""
 
 
 def start_detached(
@@ -51,6 +53,7 @@ def start_detached(
             close_fds=True,
             cwd=_root(),
         )
+    _started.append(process)
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if (document := running(home)) is not None:

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 from datetime import datetime
+from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 import aiohttp
 
+from services.clock import Clock
 from services.model.errors import Unavailable
+from services.sandbox import extension
 from services.sandbox.behaviour import Behaviour, Behaviours
 from services.sandbox.cluster import all_ready
 from services.sandbox.errors import ApiError
 from services.sandbox.remote import Remote, path_of
-from services.sandbox.reset import reset, tell_fates
+from services.sandbox.reset import reset, routes_missing, tell_fates
 from services.sandbox.resources import DEPLOYMENTS, DESTINATIONRULES, PODS, SERVICES, VIRTUALSERVICES, Object, Resource, meta
 from services.sandbox.store import Store
 
@@ -45,6 +50,12 @@ class RealCluster:
     async def play(self) -> None:
         """Tell the nodes about the scenario that is on now."""
         await _answered(tell_fates(self._remotes, self._behaviours.scenario))
+
+    async def prepare(self, stack: AsyncExitStack, directory: Path, clock: Clock, random: Random) -> None:
+        """Serve the routes from here, until ``stack`` ends, where the API server can't. Raises Unavailable."""
+        remote = next(iter(self._remotes.values()))
+        if await _answered(routes_missing(remote)) and await _answered(extension.needed(remote)):
+            await stack.enter_async_context(extension.serve(remote, directory, clock, random))
 
     async def reset(self, now: datetime) -> None:
         """Raises Unavailable where the API server refuses or does not answer."""

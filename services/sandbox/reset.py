@@ -62,6 +62,16 @@ async def ensure_namespace(remote: Remote, name: str) -> None:
     raise ApiError(409, "Conflict", f"namespace {name} is being deleted and does not go")
 
 
+async def routes_missing(remote: Remote) -> bool:
+    """Whether nobody serves the routes yet. One left by a sandbox that was killed answers 503: nobody serves it either."""
+    try:
+        return await served(remote, VIRTUALSERVICES) is None or await served(remote, DESTINATIONRULES) is None
+    except ApiError as error:
+        if error.code != 503:
+            raise
+        return True
+
+
 async def ensure_routes(remote: Remote) -> str:
     """VirtualService and DestinationRule are served, if need be by definitions without a schema; returns their version."""
     for resource in (VIRTUALSERVICES, DESTINATIONRULES):

@@ -88,6 +88,7 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
         else:
             assert options.cluster is not None
             kubeconfig = options.cluster
+            await cluster.prepare(stack, options.home, clock, random)
             await cluster.reset(clock.now())
             await _background(stack, cluster.watch())
         control = Control(tokens, faults, behaviours, traffic, cluster, api)
