@@ -22,7 +22,7 @@ from services.model.release import Target
 from services.model.rollout import Driver, Phase, Reason, Rollout
 from services.rollout import home as homes
 from services.rollout import state
-from services.rollout.engine import drive
+from services.rollout.engine import MAY_BE_ACCEPTED, drive
 from services.rollout.finish import finish
 from services.rollout.intents import Answer, Ask, Intent, IntentServer
 from services.rollout.run import Breach, Run
@@ -160,7 +160,7 @@ async def _work(
     if run.rollout.phase.final and not rollback:
         raise Rejected("rollout", run.rollout.id, f"is over ({run.rollout.phase.value})", "a rollout that has not ended")
     fresh = not run.rollout.undo and run.rollout.step == 0 and run.rollout.phase is Phase.RUNNING and not foreign
-    if fresh and not await unchanged(run):
+    if fresh and not await run.patiently("reading the service", lambda: unchanged(run)):
         why = "the service is no longer what it was when this plan was confirmed: the confirmation is void"
         return await finish(
             run, state.refused(run.rollout, Reason(kind="gate", name="environment", detail=why), pace=station.clock.pace())
@@ -172,14 +172,15 @@ async def _work(
         run.change(state.breached(run.rollout, asked, pace=station.clock.pace()))
     elif resume and run.rollout.phase is Phase.PAUSED:
         run.change(state.resumed(run.rollout))
-    created = {} if rollback else await run.patiently("reading the workloads", lambda: bodies(run))
-    # From here on whoever drove before is refused by the API server itself.
     rolling_back = run.rollout.phase is Phase.ROLLING_BACK
+    created = {} if rolling_back else await run.patiently("reading the workloads", lambda: bodies(run))
+    # First the checkpoint: a driver that dies while it claims must not look like one that never began.
+    await run.patiently("writing the checkpoint", run.save)
+    # From here on whoever drove before is refused by the API server itself.
     await run.patiently(
         "claiming the objects",
         lambda: run.actuator.claim(run.rollout.plan.objects, run.hold, run.rollout, created, rollback=rolling_back),
     )
-    await run.patiently("writing the checkpoint", run.save)
     if foreign:
         await run.note("rollout.taken_over", outcome="done", data={"epoch": run.hold.epoch, "step": run.rollout.step})
     background.append(asyncio.create_task(run.keep_saved(), name="checkpoint"))
@@ -214,6 +215,10 @@ async def _answer(run: Run, ask: Ask) -> Answer:
         case Intent.RESUME | Intent.PROMOTE:
             if ask.intent is Intent.RESUME and rollout.phase is not Phase.PAUSED:
                 return Answer(ok=True, detail="it is running")
+            step = state.current(rollout)
+            if ask.intent is Intent.PROMOTE and not isinstance(step, MAY_BE_ACCEPTED):
+                name = step.name if step is not None else "the end"
+                return Answer(ok=False, detail=f"a person can pass an analysis, a pause or smoke tests, not {name!r}")
             if ask.intent is Intent.PROMOTE:
                 run.promoted.set()
             if rollout.phase is Phase.PAUSED:

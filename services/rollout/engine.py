@@ -24,7 +24,7 @@ from services.model.steps import (
 )
 from services.rollout import state
 from services.rollout.rollback import roll_back
-from services.rollout.run import Breach, PersonNeeded, Run
+from services.rollout.run import Breach, Run
 from services.rollout.steps_analysis import analyse, measure_baseline, pause
 from services.rollout.steps_smoke import smoke_test
 from services.rollout.steps_traffic import set_traffic
@@ -94,6 +94,7 @@ async def _steps(run: Run) -> None:
     while (step := state.current(run.rollout)) is not None:
         await run.unpaused()
         resumed = state.current_state(run.rollout).outcome is StepOutcome.RUNNING
+        run.promoted.clear()
         run.change(state.step_started(run.rollout, run.clock.now()))
         await run.patiently("writing the checkpoint", run.save)
         began = run.clock.pace()
@@ -103,7 +104,7 @@ async def _steps(run: Run) -> None:
             raise
         except HeldByAnother:
             raise
-        except (PersonNeeded, QuarterdeckError) as needed:
+        except QuarterdeckError as needed:
             await run.pause(f"attention: {needed}")
             await run.unpaused()
             if run.promoted.is_set() and isinstance(step, MAY_BE_ACCEPTED):

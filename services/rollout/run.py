@@ -10,12 +10,12 @@ from enum import Enum
 from typing import TypeVar
 
 from services.actuator import Actuator, Applied, Mutation
-from services.audit import Journal, Receipt
+from services.audit import Journal, JournalUnavailable, Receipt
 from services.clock import Clock
 from services.cluster.connection import Connection
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
-from services.model.errors import Conflict, Forbidden, NotFound, Throttled, Unavailable
+from services.model.errors import Conflict, Forbidden, NeedsAttention, NotFound, Throttled, Unavailable
 from services.model.objects import Json
 from services.model.rollout import Baseline, Phase, Reason, Rollout, UndoRecord
 from services.rollout import state
@@ -53,7 +53,7 @@ class Breach(Exception):
         self.also = also
 
 
-class PersonNeeded(Exception):
+class PersonNeeded(NeedsAttention):
     """The rollout can't go on by itself; it is kept as it is until a person decides."""
 
 
@@ -156,7 +156,8 @@ class Run:
     async def patiently(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat ``call`` while the cluster does not answer, throttles or disagrees for a moment.
 
-        Raises :class:`PersonNeeded` where it forbids the call, goes on disagreeing, or misses an object.
+        Raises :class:`PersonNeeded` where it forbids the call, goes on disagreeing, or misses an object, and where the journal
+        can't take the intent.
         """
         pause, conflicts = 1.0, 0
         while True:
@@ -166,6 +167,8 @@ class Run:
                 raise PersonNeeded(f"the cluster refused {what}: {error.detail or error.title}") from error
             except NotFound as error:
                 raise PersonNeeded(f"{what}: {error.title} {error.detail}".strip()) from error
+            except JournalUnavailable as error:
+                raise PersonNeeded(f"nothing is changed without a record of it: {error.title} {error.detail}".strip()) from error
             except Throttled as error:
                 await self.clock.sleep(max(0.1, error.retry_after))
             except Conflict as error:
