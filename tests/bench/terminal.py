@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -12,10 +13,15 @@ import termios
 import time
 
 
+_STYLE = rb"(?:\x1b\[[0-9;]*m)*"
+
+
 class Terminal:
     """A child process on a pseudo-terminal of ``columns`` × ``rows``; everything it wrote is in ``output``."""
 
-    def __init__(self, command: list[str], *, columns: int = 120, rows: int = 40, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], *, columns: int = 120, rows: int = 40, environment: dict[str, str] | None = None
+    ) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.started = time.perf_counter()
@@ -43,9 +49,11 @@ class Terminal:
         return b""
 
     def wait_for(self, text: str, seconds: float = 30.0) -> float:
-        """Seconds from now until ``text`` has been written. Raises ``TimeoutError`` with the tail of the output."""
-        began, wanted, start = time.perf_counter(), text.encode(), len(self.output)
-        while wanted not in self.output[max(0, start - len(wanted)) :]:
+        """Seconds from now until ``text`` has been written, in whatever styles. Raises ``TimeoutError`` with the tail of the
+        output."""
+        began, start = time.perf_counter(), len(self.output)
+        wanted = re.compile(_STYLE.join(re.escape(character.encode()) for character in text))
+        while not wanted.search(self.output, start):
             left = seconds - (time.perf_counter() - began)
             if left <= 0 or self.process.poll() is not None:
                 raise TimeoutError(f"{text!r} did not appear; the last output was {self.output[-600:]!r}")
