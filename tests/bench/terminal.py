@@ -12,7 +12,6 @@ import subprocess
 import termios
 import time
 
-
 _STYLE = rb"(?:\x1b\[[0-9;]*m)*"
 
 
