@@ -101,7 +101,7 @@ def configuration(
     me = operator()
     found: dict[str, Any] = {
         "version": 1,
-        "home": str(home / "state"),
+        "home": str(home),
         "kubeconfig": str(kubeconfig),
         "sandbox": {"speed": float(speed), "epoch": epoch},
         "environments": {
