@@ -1,8 +1,8 @@
 """The command line's grammar: global options that may stand before or after the verb, and errors that are values."""
 
 import argparse
+import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from services.model.errors import ExitCode, QuarterdeckError
@@ -47,7 +47,17 @@ def common(*, suppress: bool) -> argparse.ArgumentParser:
     return parser
 
 
+class ShowVersion(argparse.Action):
+    """``--version``. Looks the version up when it is asked for: at every start that would cost a tenth of it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(f"{parser.prog} {program_version()}\n")
+        parser.exit()
+
+
 def program_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("quarterdeck")
     except PackageNotFoundError:

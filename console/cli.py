@@ -17,7 +17,7 @@ from types import FrameType
 import msgspec
 
 from console import output
-from console.arguments import Parser, UsageError, asked_deploy, common, program_version, wants_json
+from console.arguments import Parser, ShowVersion, UsageError, asked_deploy, common, wants_json
 from services.model.errors import ExitCode, QuarterdeckError
 
 VERBS = ("demo", "sandbox", "deploy", "rollback", "status", "watch", "journal", "config", "drive")
@@ -51,7 +51,7 @@ def parser() -> Parser:
         epilog="Exit codes: 0 done, 1 failure, 2 rejected, 3 a gate is unmet, 4 rolled back, 5 a person is needed, "
         "6 another operator holds it, 7 interrupted.",
     )
-    top.add_argument("--version", action="version", version=f"quarterdeck {program_version()}")
+    top.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     top.set_defaults(run=_console, verb="")
     subparsers = top.add_subparsers(title="verbs", metavar="VERB", dest="verb", parser_class=Parser)
     parents = [common(suppress=True)]
