@@ -9,6 +9,7 @@ from services.sandbox.resources import Object, Resource, meta
 from services.sandbox.selectors import matches
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
@@ -32,6 +33,12 @@ def check(resource: Resource, new: Object, old: Object | None) -> None:
     if resource.plural in ("deployments", "replicasets"):
         _check_workload(new, old, refuse)
     if resource.plural in ("configmaps", "secrets"):
+        for key in new.get("data") or {}:
+            if len(key) > 253 or not _KEY.fullmatch(key):
+                refuse(
+                    f"data[{key}]",
+                    f"Invalid value: \"{key}\": a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+                )
         if any(not isinstance(value, str) for value in (new.get("data") or {}).values()):
             refuse("data", "Invalid value: values are text")
         if sum(len(value) for value in (new.get("data") or {}).values()) > 1 << 20:

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.sandbox.defaults import check, fill
 from services.sandbox.errors import ApiError, already_exists, bad_request, conflict, forbidden, invalid, not_found
-from services.sandbox.resources import CONFIGMAPS, NAMESPACES, PODS, RESOURCES, SERVICES, Object, Resource, meta
+from services.sandbox.resources import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, RESOURCES, SERVICES, Object, Resource, meta
 from services.sandbox.store import Store
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
@@ -111,7 +111,7 @@ class Registry:
             if resource is SERVICES:
                 new["spec"] = {"clusterIP": old["spec"].get("clusterIP"), **new["spec"]}
             check(resource, new, old)
-            if resource.generation and _counted(new) != _counted(old):
+            if resource.generation and _counted(resource, new) != _counted(resource, old):
                 metadata["generation"] = before.get("generation", 1) + 1
         if new == old:
             return old
@@ -198,8 +198,10 @@ class Registry:
         return {**service, "spec": {**service["spec"], "clusterIP": address, "clusterIPs": [address]}}
 
 
-def _counted(found: Object) -> Object:
-    return {key: value for key, value in found.items() if key not in ("metadata", "status", "apiVersion", "kind")}
+def _counted(resource: Resource, found: Object) -> Object:
+    """What a generation counts the changes of; a Deployment's annotations belong to it."""
+    counted = {key: value for key, value in found.items() if key not in ("metadata", "status", "apiVersion", "kind")}
+    return {**counted, "": meta(found).get("annotations") or {}} if resource is DEPLOYMENTS else counted
 
 
 def config_map(name: str, data: dict[str, str], labels: dict[str, str] | None = None) -> Object:
