@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
 from support.processes import alive, eventually, signalled
 
 COLUMNS, ROWS = 100, 30

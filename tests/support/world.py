@@ -108,7 +108,12 @@ class World:
         return self._started[-1]
 
     def run(
-        self, home: Path, *words: str, config: Path | None = None, seconds: float = 90.0, environment: dict[str, str] | None = None
+        self,
+        home: Path,
+        *words: str,
+        config: Path | None = None,
+        seconds: float = 90.0,
+        environment: dict[str, str] | None = None,
     ) -> Said:
         done = subprocess.run(
             self.command(home, *words, config=config),
@@ -263,10 +268,11 @@ class World:
 def world(place: Path, *, speed: float, scenario: str = "good", **changes: Any) -> Iterator[World]:
     """A sandbox below ``place`` until the block ends; ``changes`` replace top-level parts of its configuration."""
     ready_file = place / "ready.json"
+    command = [sys.executable, "-P", "-m", "console.cli", "sandbox", "--home", str(place / "sandbox")]
+    command += ["--speed", f"{speed:g}", "--scenario", scenario, "--ready-file", str(ready_file)]
     with (place / "sandbox.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "console.cli", "sandbox", "--home", str(place / "sandbox")]
-            + ["--speed", f"{speed:g}", "--scenario", scenario, "--ready-file", str(ready_file)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
