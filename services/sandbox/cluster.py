@@ -1,6 +1,7 @@
 """The embedded cluster: store, rules and controllers in one, seeded with the fleet."""
 
 import asyncio
+from datetime import timedelta
 from random import Random
 
 from services.clock import Clock
@@ -20,6 +21,18 @@ from services.sandbox.resources import DEPLOYMENTS, Object, meta
 from services.sandbox.schedule import Schedule
 from services.sandbox.store import Store
 
+_FIRST, _LAST = timedelta(days=23), timedelta(days=3, hours=5)
+"""How long ago the fleet was first deployed, and last."""
+_ROUNDS = 100
+"""More than any rolling update of the fleet takes where every pod starts at once."""
+
+
+def _before(body: Object) -> Object:
+    """The same Deployment in its previous release."""
+    workload, spec = fleet.BY_NAME[meta(body)["name"]], body["spec"]
+    container = {**spec["template"]["spec"]["containers"][0], "image": fleet.image(workload.name, workload.before)}
+    return {**body, "spec": {**spec, "template": {**spec["template"], "spec": {"containers": [container]}}}}
+
 
 class EmbeddedCluster:
     """A whole cluster in this process. Needs a running event loop: its controllers act in it."""
@@ -30,7 +43,7 @@ class EmbeddedCluster:
         self.schedule = Schedule(clock)
         self._clock = clock
         self._behaviours = behaviours
-        recorder = Recorder(self.registry)
+        recorder = self._recorder = Recorder(self.registry)
         progress = Progress(self.registry, self.schedule, clock)
         self._kubelet = Kubelet(self.registry, self.schedule, recorder, random, self.behaviour)
         self.controllers = Controllers(
@@ -49,20 +62,32 @@ class EmbeddedCluster:
         """Nothing has to be told: the pods ask for the scenario themselves."""
 
     def seed(self) -> None:
-        """Put the fleet there, running: nobody waits for its first start."""
-        for namespace in ("default", "kube-system", *fleet.NAMESPACES):
-            self.registry.ensure_namespace(namespace)
+        """Put the fleet there, running since days and one release old: nobody waits for its first start."""
         self._kubelet.hurry = True
-        for resource, namespace, body in manifests():
-            self.registry.create(resource, namespace, body)
-        resource, namespace, body = rehearsal(self._clock.now())
+        now = self._clock.now()
+        with self.registry.at(now - _FIRST):
+            for namespace in ("default", "kube-system", *fleet.NAMESPACES):
+                self.registry.ensure_namespace(namespace)
+            seeded = list(manifests())
+            for resource, namespace, body in seeded:
+                self.registry.create(resource, namespace, _before(body) if resource is DEPLOYMENTS else body)
+            self._settle()
+        with self.registry.at(now - _LAST):
+            for resource, namespace, body in seeded:
+                if resource is DEPLOYMENTS:
+                    self.registry.update(resource, namespace, meta(body)["name"], body)
+            self._settle()
+        self._recorder.forget()
+        resource, namespace, body = rehearsal(now)
         self.registry.create(resource, namespace, body)
-        for _ in range(100):
+        self._kubelet.hurry = False
+
+    def _settle(self) -> None:
+        for _ in range(_ROUNDS):
             self.controllers.settle()
             self.schedule.run_due()
             if self.healthy():
-                break
-        self._kubelet.hurry = False
+                return
 
     def healthy(self) -> bool:
         """Whether every workload that was seeded healthy is ready."""

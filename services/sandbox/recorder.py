@@ -20,6 +20,13 @@ class Recorder:
     def warning(self, about: Object, reason: str, message: str) -> None:
         self._record(about, "Warning", reason, message)
 
+    def forget(self) -> None:
+        """Every event is older than what is kept."""
+        for namespace, name in self._names:
+            self._registry.store.drop(EVENTS, namespace, name)
+        self._names.clear()
+        self._last.clear()
+
     def _record(self, about: Object, kind: str, reason: str, message: str) -> None:
         """Say it, or count it once more where it is what was last said."""
         namespace, store, now = meta(about)["namespace"], self._registry.store, self._registry.now()

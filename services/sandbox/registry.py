@@ -1,7 +1,8 @@
 """The rules by which objects of the simulated cluster are created, changed and deleted; whoever writes does it here."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from random import Random
 from typing import Any
@@ -31,6 +32,15 @@ class Registry:
 
     def now(self) -> str:
         return stamp(self._now())
+
+    @contextmanager
+    def at(self, moment: datetime) -> Iterator[None]:
+        """Within, everything is stamped as if it were done at that moment."""
+        now, self._now = self._now, lambda: moment
+        try:
+            yield
+        finally:
+            self._now = now
 
     def suffix(self, letters: int = 5) -> str:
         """The random end of a generated name."""
