@@ -62,7 +62,7 @@ class Situation:
 Guard = Callable[[Situation], str | None]
 
 READ_ONLY = "observer mode (--read-only): nothing can be changed from here"
-_KEY_NAMES = {"escape": "esc", "question_mark": "?", "slash": "/", "colon": ":", "f1": "F1"}
+_KEY_NAMES = {"escape": "esc", "question_mark": "?", "slash": "/", "colon": ":", "f1": "F1", "alt+shift+r": "alt+R"}
 
 
 def key_name(key: str) -> str:
@@ -89,6 +89,11 @@ class Action:
     priority: int = 50
     changes: bool = False
     """It can change a cluster."""
+
+    @property
+    def shown_keys(self) -> tuple[str, ...]:
+        """Every key as it is written, once: terminals name some chords in two ways."""
+        return tuple(dict.fromkeys(key_name(key) for key in self.keys))
 
     @property
     def shown_key(self) -> str:
@@ -204,8 +209,10 @@ def _can_roll_back(situation: Situation) -> str | None:
     if card is not None and card.rollout.phase is Phase.REFUSED:
         return "it was refused and changed nothing"
     environment = situation.environment
+    if environment is None and not situation.selection.environment:
+        return "name its environment first"
     if environment is None or environment.age_seconds is None:
-        name = environment.name if environment else situation.selection.environment or "its environment"
+        name = environment.name if environment else situation.selection.environment
         return f"{name} was never reached: {(environment.problem if environment else '') or 'no answer yet'}"
     return None
 

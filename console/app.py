@@ -13,8 +13,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import events, on, work
-from textual.app import App
+from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -28,6 +27,7 @@ from console.screens.fleet import FleetScreen
 from console.screens.restore import RestoreScreen
 from console.session import Session
 from console.trouble import Trouble
+from console.typeahead import InOrder
 from console.view import Picture, RolloutCard, Selection
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.fleet import PodView
@@ -43,7 +43,7 @@ HUNG_UP = 0.5
 """Wall seconds after the terminal's end in which the console has to be gone, one way or the other."""
 
 
-class ConsoleApp(App[int]):
+class ConsoleApp(InOrder):
     """The console on one configuration. The screen is a reader: it draws pictures and sends intents, and waits for nothing."""
 
     TITLE = "quarterdeck"
@@ -57,6 +57,7 @@ class ConsoleApp(App[int]):
     CSS = """
     Screen { background: $background; }
     Toast { background: $panel; }
+    ToastRack { margin-bottom: 2; }
     .-plain-signs Pane { border: none; }
     """
 
@@ -64,8 +65,6 @@ class ConsoleApp(App[int]):
         super().__init__()
         self.picture = Picture()
         self.trouble = Trouble()
-        self.touched = False
-        """Whether the operator has pressed or clicked anything yet."""
         self.session = Session(arguments, self.new_picture)
         for ours in theme.THEMES:
             self.register_theme(ours)
@@ -84,10 +83,8 @@ class ConsoleApp(App[int]):
             self.set_interval(1.0, self._look_after_terminal)
         self.call_after_refresh(self.run_session)
 
-    async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key | events.MouseDown):
-            self.touched = True
-        await super().on_event(event)
+    def ready_for_keys(self) -> bool:
+        return not isinstance(self.screen, ConsoleScreen) or self.screen.entered
 
     @work(group="session", exit_on_error=False)
     async def run_session(self) -> None:

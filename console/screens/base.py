@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 def bindings_of(screen: str) -> list[BindingType]:
     """The bindings of a screen's actions.
 
-    All go before the focused widget: they are done in the order of the keys, also where keys arrive faster than they are
-    answered. Else what is typed right after ``/`` would still reach the list, where its letters mean something.
+    They go before those of the focused widget; in a text field a key that it takes as text does nothing else.
     """
     return [
         Binding(key, f"act('{action.id}', '{key}')", action.label, priority=True)
@@ -42,14 +41,13 @@ class ConsoleScreen(Screen[None]):
 
     AUTO_FOCUS = None
     where: ClassVar[str] = ""
-    form: ClassVar[bool] = False
-    """It starts in a text field: what is typed before that has the focus is text too."""
     field_keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys and what they do while a text field of this screen has the focus."""
 
     def __init__(self, classes: str | None = None) -> None:
         super().__init__(classes=classes)
-        self._entered = False
+        self.entered = False
+        """Whether it is put together and has its focus: keys wait for that."""
 
     @property
     def console(self) -> ConsoleApp:
@@ -67,7 +65,8 @@ class ConsoleScreen(Screen[None]):
     def on_mount(self) -> None:
         self.show(self.console.picture)
         self.focus_first()
-        self._entered = True
+        self.entered = True
+        self.call_later(self.console.feed_keys)
 
     def on_screen_resume(self) -> None:
         self.show(self.console.picture)
@@ -127,7 +126,7 @@ class ConsoleScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key that a text field takes as text does nothing else there."""
         if action == "act" and len(parameters) == 2 and typed(str(parameters[1])):
-            return not isinstance(self.focused, Input) and (self._entered or not self.form)
+            return not isinstance(self.focused, Input)
         return True
 
     def action_act(self, action_id: str, key: str = "") -> None:

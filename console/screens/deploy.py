@@ -43,7 +43,6 @@ START: Line = (("Fill in the form: each field is checked as you type, and nothin
 class DeployScreen(ConsoleScreen):
     BINDINGS = [*bindings_of("deploy"), Binding("enter", "next_field", "next field", priority=True)]
     where = "deploy"
-    form = True
     field_keys = (("enter", "next field"),)
 
     DEFAULT_CSS = """
@@ -70,6 +69,7 @@ class DeployScreen(ConsoleScreen):
     DeployScreen.-narrow #checks-pane, DeployScreen.-normal #checks-pane { width: 100%; height: 3fr; }
     DeployScreen.-narrow #plan-pane, DeployScreen.-normal #plan-pane { width: 100%; height: 2fr; border-left: none;
         border-top: solid $rule; }
+    DeployScreen.-narrow.-short #sentence { max-height: 4; }
     DeployScreen.-narrow.-short #plan-pane { height: 3; }
     DeployScreen.-narrow.-short.-plan #plan-pane { height: 1fr; }
     DeployScreen.-narrow.-short.-plan #checks-pane { display: none; }
@@ -280,8 +280,6 @@ class DeployScreen(ConsoleScreen):
         self._eager = True
         if self._draft is not None and not self._blocked():
             self.query_one(TypedConfirmation).focus_input()
-        else:
-            toast(self, "The confirmation opens when every gate has passed.", seconds=3)
 
     def on_descendant_focus(self) -> None:
         """On a narrow terminal the plan takes the place of form and checklist while it is read."""
@@ -302,5 +300,5 @@ def sentence_of(draft: Draft) -> tuple[Line, ...]:
         f"A rollback is expected to take {seconds(plan.rollback_seconds)}."
     )
     lines: list[Line] = [((text, Tone.STRONG),)]
-    lines += [((note, Tone.WARN),) for note in plan.notes]
+    lines += [((note, Tone.TEXT),) for note in plan.notes]
     return tuple(lines)

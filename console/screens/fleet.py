@@ -142,6 +142,8 @@ class FleetScreen(ConsoleScreen):
             if card is None:
                 return Selection()
             return Selection(card.environment, card.rollout.release.service, card.key)
+        if self.query_one("#environments", Grid).selected != self._environment:
+            return Selection()  # the services of the environment just chosen are not shown yet
         return Selection(self._environment, self.query_one("#services", Grid).selected or "")
 
     @on(Grid.RowHighlighted, "#environments")

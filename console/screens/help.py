@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
-from console.actions import Situation, actions_on, key_name, label_for
+from console.actions import Situation, actions_on, label_for
 from widgets import ink
 from widgets.ink import Line, Tone
 from widgets.note import Note
@@ -26,7 +26,7 @@ LISTS = (
     ("space, z", "in a plan: fold one step, fold all of them"),
     ("mouse", "a click selects or presses, a double click opens, the wheel scrolls"),
 )
-_KEYS, _LABEL = 20, 14
+_KEYS, _LABEL = 13, 14
 
 
 def help_lines(screen: str, situation: Situation, width: int, fields: Sequence[tuple[str, str]] = ()) -> list[Line]:
@@ -36,7 +36,7 @@ def help_lines(screen: str, situation: Situation, width: int, fields: Sequence[t
         lines.append(((group.upper(), Tone.MUTED),))
         for action in actions_on(screen):
             if action.group == group:
-                keys = " ".join(key_name(key) for key in action.keys)
+                keys = " ".join(action.shown_keys)
                 reason = action.guard(situation)
                 lines += _entry(keys, action.label, action.help, width, Tone.MUTED if reason else Tone.TEXT)
                 now = f"not now: {reason}" if reason else f"now: {label_for(action, situation)}"

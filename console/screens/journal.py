@@ -12,17 +12,17 @@ from textual.widgets import Input
 
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
-from console.screens.words import is_trouble, outcome_of
+from console.screens.words import detail_of, is_trouble, outcome_of
 from console.view import Picture, Selection
+from widgets import text
+from widgets.drawn import Drawn
 from widgets.grid import Column, Grid, Row
-from widgets.ink import Tone
-from widgets.note import Note
+from widgets.ink import Line, Lines, Tone
 
 
 def entry_row(entry: dict[str, Any]) -> Row:
     """One entry as a row of the table."""
-    data = entry.get("data") or {}
-    what = str(entry.get("command") or data.get("name") or data.get("reason") or "")
+    what = str(entry.get("command") or detail_of(entry))
     return Row(
         str(entry["seq"]),
         (
@@ -38,6 +38,25 @@ def entry_row(entry: dict[str, Any]) -> Row:
         ),
         (entry["seq"],),
     )
+
+
+class StoredEntry(Drawn[str]):
+    """A document as it is stored: indented, nothing cut, nothing left out."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", id=id)
+
+    def show(self, entry: dict[str, Any] | None) -> None:
+        self.replace(msgspec.json.format(msgspec.json.encode(entry), indent=2).decode() if entry else "")
+
+    def draw(self, value: str, width: int, height: int | None) -> Lines:
+        return tuple(line for words in value.splitlines() for line in _hanging(words, width))
+
+
+def _hanging(words: str, width: int) -> list[Line]:
+    indent = " " * min(len(words) - len(words.lstrip()), width // 2)
+    parts = text.chop(words.strip(), max(8, width - len(indent) - 2))
+    return [((indent if index == 0 else indent + "  ", Tone.MUTED), (part, Tone.TEXT)) for index, part in enumerate(parts)]
 
 
 class JournalScreen(ConsoleScreen):
@@ -84,7 +103,7 @@ class JournalScreen(ConsoleScreen):
                     id="entries",
                 )
             with Pane("ENTRY AS STORED", id="entry-pane"), VerticalScroll(id="entry-scroll"):
-                yield Note(id="entry")
+                yield StoredEntry(id="entry")
         yield Input(placeholder="words to look for among the entries; enter keeps them, esc clears", id="filter", compact=True)
 
     def focus_body(self) -> None:
@@ -120,9 +139,7 @@ class JournalScreen(ConsoleScreen):
 
     @on(Grid.RowHighlighted, "#entries")
     def show_entry(self, event: Grid.RowHighlighted) -> None:
-        entry = self._entries.get(event.key or "")
-        text = msgspec.json.format(msgspec.json.encode(entry), indent=2).decode() if entry else ""
-        self.query_one("#entry", Note).show(*text.splitlines())
+        self.query_one("#entry", StoredEntry).show(self._entries.get(event.key or ""))
         self.query_one("#entry-scroll").scroll_home(animate=False)
         self.draw_keys()
 

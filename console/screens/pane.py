@@ -27,6 +27,7 @@ class Pane(Vertical):
         self._name = title
         self._more: Line = ()
         self._title = PaneTitle()
+        self._focused = False
 
     def compose(self) -> ComposeResult:
         yield self._title
@@ -41,12 +42,16 @@ class Pane(Vertical):
             self._redraw()
 
     def on_descendant_focus(self) -> None:
-        self._redraw()
+        self._mark(True)
 
     def on_descendant_blur(self) -> None:
-        self._redraw()
+        self._mark(False)
+
+    def _mark(self, focused: bool) -> None:
+        if focused != self._focused:
+            self._focused = focused
+            self._redraw()
 
     def _redraw(self) -> None:
-        focused = self.has_focus_within
-        sign = glyphs.current().cursor if focused else " "
-        self._title.show(((f"{sign}{self._name}", Tone.STRONG if focused else Tone.MUTED), *self._more))
+        sign = glyphs.current().cursor if self._focused else " "
+        self._title.show(((f"{sign}{self._name}", Tone.STRONG if self._focused else Tone.MUTED), *self._more))

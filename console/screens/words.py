@@ -172,10 +172,8 @@ def entry_line(entry: dict[str, Any], *, commands: bool = False) -> LogEntry:
     if commands and command:
         words = [command]
     else:
-        data = entry.get("data") or {}
         words = [str(entry.get(part) or "") for part in ("environment", "service", "version", "event")]
-        words = words[3:] if commands else words
-        words.append(str(data.get("name") or data.get("step_name") or data.get("reason") or ""))
+        words = [*(words[3:] if commands else words), detail_of(entry)]
     return LogEntry(
         str(entry.get("timestamp", ""))[11:19],
         " ".join(word for word in words if word),
@@ -183,6 +181,15 @@ def entry_line(entry: dict[str, Any], *, commands: bool = False) -> LogEntry:
         took * 1000 if isinstance(took, int | float) else None,
         Tone.BAD if is_trouble(entry) else Tone.GOOD if outcome in ("ok", "done", "succeeded", "restored") else Tone.TEXT,
     )
+
+
+def detail_of(entry: dict[str, Any]) -> str:
+    """What an entry is about, beyond its event: the step, or the reason."""
+    data = entry.get("data") or {}
+    reason = data.get("reason")
+    if isinstance(reason, dict):
+        reason = f"{reason.get('name', '')}: {reason.get('detail', '')}"
+    return str(data.get("name") or data.get("step_name") or reason or "")
 
 
 def outcome_of(entry: dict[str, Any]) -> str:

@@ -1,0 +1,83 @@
+"""Keys are answered one after the other, however fast they come.
+
+Textual hands a key to the focused widget's queue and takes the next one. What a key does, a moment later, may move the focus or
+the selection; the keys behind it would still go where it was. On a slow line that makes ``/P`` promote a rollout instead of
+looking for a P, and ``jR`` roll back the row above. So each key waits until the one before has come back through every queue.
+"""
+
+import asyncio
+from collections import deque
+
+from textual import events
+from textual.app import App
+from textual.message import Message
+
+PATIENCE = 0.25
+"""Seconds after which a key no longer waits: the widget that had the one before may be gone."""
+
+
+class Answered(Message):
+    """Follows a key on its way through the queues, from the focused widget up to the application."""
+
+    def __init__(self, key: events.Key) -> None:
+        super().__init__()
+        self.key = key
+
+
+class InOrder(App[int]):
+    """An application whose keys are answered in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.touched = False
+        """Whether the operator has pressed or clicked anything yet."""
+        self._waiting: deque[events.Key] = deque()
+        self._under_way: events.Key | None = None
+        self._feeding = False
+        self._impatient: asyncio.TimerHandle | None = None
+
+    def ready_for_keys(self) -> bool:
+        """Whether the screen can take keys: one that is still being put together would lose them."""
+        return True
+
+    async def on_event(self, event: events.Event) -> None:
+        self.touched = self.touched or isinstance(event, events.Key | events.MouseDown)
+        if not isinstance(event, events.Key) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._waiting.append(event)
+        await self.feed_keys()
+
+    async def feed_keys(self, *, ready: bool | None = None) -> None:
+        """Hand out the keys that waited, as far as it goes."""
+        if self._feeding:
+            return
+        self._feeding = True
+        try:
+            while self._waiting and self._under_way is None:
+                if not (self.ready_for_keys() if ready is None else ready):
+                    self._wait(None)
+                    return
+                key = self._under_way = self._waiting.popleft()
+                self._wait(key)
+                target = self.focused or self.screen
+                await super().on_event(key)
+                if not target.post_message(Answered(key)):
+                    self._under_way = None
+        finally:
+            self._feeding = False
+
+    async def on_answered(self, message: Answered) -> None:
+        if message.key is self._under_way:
+            self._under_way = None
+            await self.feed_keys()
+
+    def _wait(self, key: events.Key | None) -> None:
+        if self._impatient is not None:
+            self._impatient.cancel()
+        self._impatient = asyncio.get_running_loop().call_later(PATIENCE, self.call_later, self._give_up, key)
+
+    async def _give_up(self, key: events.Key | None) -> None:
+        if self._under_way is key:
+            self._under_way = None
+            await self.feed_keys(ready=True)
