@@ -3,9 +3,12 @@
 import argparse
 import asyncio
 import os
+import sys
 from pathlib import Path
 
-from services.sandbox.home import default_home
+from services.model.errors import Unavailable
+from services.sandbox.errors import ApiError
+from services.sandbox.home import HomeTaken, default_home
 from services.sandbox.server import Options, run
 
 
@@ -19,7 +22,10 @@ def main() -> None:
     given = parser.parse_args()
     home = (given.home or default_home(os.environ)).absolute()
     options = Options(home, given.scenario, given.speed, given.ready_file and given.ready_file.absolute(), given.cluster)
-    asyncio.run(run(options))
+    try:
+        asyncio.run(run(options))
+    except (ApiError, HomeTaken, Unavailable) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
