@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: install install-dev demo test lint e2e bench lock clean
+.PHONY: install install-dev demo test lint e2e bench screenshots lock clean
 
 install: $(VENV)/.runtime
 install-dev: $(VENV)/.dev
@@ -38,6 +38,9 @@ e2e: install-dev
 
 bench: install
 	@$(RUN)/python tests/bench/run.py
+
+screenshots: install
+	$(RUN)/python screenshots/make.py
 
 lock:
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 --no-header -q -o lock/runtime.txt
