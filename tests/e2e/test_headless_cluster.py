@@ -1,5 +1,8 @@
 """The headless thread on a real API server: the same commands, the same outcomes."""
 
+import contextlib
+import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +22,22 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Iterator[Path]:
-    up = subprocess.run([CONTROL_PLANE, "up", "headless", "16643"], capture_output=True, text=True, check=True)
-    yield Path(up.stdout.strip())
-    subprocess.run([CONTROL_PLANE, "down", "headless"], check=True)
+    name = f"headless-{os.getpid()}"
+    try:
+        up = subprocess.run([CONTROL_PLANE, "up", name, str(free_port())], capture_output=True, text=True, check=True)
+        yield Path(up.stdout.strip())
+    finally:
+        subprocess.run([CONTROL_PLANE, "down", name], check=True)
+
+
+def free_port() -> int:
+    """The first of three free ports in a row (API server, and the two of its store)."""
+    for port in range(22443, 23443, 10):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for number in range(port, port + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+    raise AssertionError("no three free ports in a row")
 
 
 @pytest.mark.parametrize(
