@@ -30,8 +30,12 @@ class Faults:
                 raise bad_request(f"no fault {fault!r} of {system!r}; accepted: {ACCEPTED}")
         self.active |= {system: fault or "" for system, fault in wanted.items()}
         if self.active["api"] == "down":
-            for request in tuple(self._open.values()):
-                cut(request)
+            self.cut_watches()
+
+    def cut_watches(self) -> None:
+        """Drop every watch: they would go on for ever."""
+        for request in tuple(self._open.values()):
+            cut(request)
 
     def watch_begins(self, request: web.BaseRequest) -> None:
         self._open[id(request)] = request

@@ -83,6 +83,7 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
         if isinstance(cluster, EmbeddedCluster):
             api = Api(cluster.registry, tokens, clock, faults, pods)
             kubeconfig = await _serve_api(stack, options.home, api, tokens)
+            stack.callback(faults.cut_watches)
             cluster.seed()
             await _background(stack, cluster.schedule.run())
         else:

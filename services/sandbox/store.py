@@ -39,7 +39,7 @@ class Store:
     It knows nothing of rules: ``Registry`` is the way to change a simulated cluster, the mirror of a real one puts what it sees.
     """
 
-    def __init__(self, history: int = 1024) -> None:
+    def __init__(self, history: int = 512) -> None:
         self._objects: dict[str, dict[str, dict[str, Object]]] = {}
         self._history: deque[Event] = deque(maxlen=history)
         self._listeners: list[Listener] = []

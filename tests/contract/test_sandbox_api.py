@@ -454,10 +454,12 @@ async def test_pods_are_reached_through_the_proxy(embedded: Path) -> None:
         answer = await remote.call("GET", space.path("services", "payment-service:80") + "/proxy/api/v1/ping")
         assert answer["ok"]
         assert answer["version"] == "v2.14.1"
+        listed = await remote.call("GET", "/api/v1/namespaces/dev/pods?labelSelector=app%3Drecommendations")
+        broken = next(found for found in listed["items"] if not found["status"]["containerStatuses"][0]["ready"])
+        path = f"/api/v1/namespaces/dev/pods/{broken['metadata']['name']}/proxy/api/v1/ping"
         with refused(503, "ServiceUnavailable"):
-            broken = (await remote.call("GET", "/api/v1/namespaces/dev/pods?labelSelector=app%3Drecommendations"))["items"][0]
             while True:  # between its crashes the process runs for moments
-                await remote.call("GET", f"/api/v1/namespaces/dev/pods/{broken['metadata']['name']}/proxy/api/v1/ping")
+                await remote.call("GET", path)
         with refused(404, "NotFound"):
             await remote.call("GET", space.path("pods", f"{pod}x:8080") + "/proxy/metrics")
     finally:

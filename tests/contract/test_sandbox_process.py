@@ -172,7 +172,9 @@ def test_an_api_that_is_down_cuts_what_is_open(home: Path) -> None:
         time.sleep(0.5)
         control(document, home, "faults", {"api": "down"})
         following.communicate(timeout=10)
-        failed = subprocess.run([*command(home), "get", "pods"], capture_output=True, text=True, timeout=30, check=False)
+        failed = subprocess.run(
+            [*command(home), "get", "pods", "--request-timeout=1s"], capture_output=True, text=True, timeout=30, check=False
+        )
         assert failed.returncode != 0
     finally:
         control(document, home, "faults", {"api": ""})
