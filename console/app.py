@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import logging
 import os
 import signal
@@ -58,7 +59,6 @@ class ConsoleApp(InOrder):
     Screen { background: $background; }
     Toast { background: $panel; }
     ToastRack { margin-bottom: 2; }
-    .-plain-signs Pane { border: none; }
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -69,7 +69,7 @@ class ConsoleApp(InOrder):
         for ours in theme.THEMES:
             self.register_theme(ours)
         # never an ANSI theme: under NO_COLOR it would be black on black
-        self.theme = theme.chosen(os.environ)
+        self.theme = theme.chosen(os.environ, self.console.color_system)
         self.animation_level = "none"
 
     def get_default_screen(self) -> Screen[None]:
@@ -144,7 +144,7 @@ class ConsoleApp(InOrder):
         self.push_screen(HelpScreen(below))
 
     def switch_theme(self) -> None:
-        self.theme = theme.other(self.theme)
+        self.theme = theme.other(self.theme, self.console.color_system)
 
     def leave(self) -> None:
         """Quit. Rollouts go on in their drivers; say which, and who watches them."""
@@ -292,4 +292,14 @@ def run(arguments: argparse.Namespace) -> int:
     glyphs.use(terminal.signs_for(os.environ, terminal.encoding_of_locale()))
     app = ConsoleApp(arguments)
     result = app.run()
-    return int(app.return_code or 0) if result is None else int(result)
+    code = int(app.return_code or 0) if result is None else int(result)
+    atexit.register(_leave_at_once, code)
+    return code
+
+
+def _leave_at_once(code: int) -> None:
+    """Everything is closed and written: the interpreter's own tidying up would keep the operator waiting for half a second."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

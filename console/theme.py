@@ -67,15 +67,43 @@ LIGHT = Theme(
     },
 )
 
-THEMES = (DARK, LIGHT)
+SIXTEEN = Theme(
+    name="quarterdeck-16",
+    dark=True,
+    primary="#55ffff",
+    secondary="#aaaaaa",
+    accent="#ff55ff",
+    success="#55ff55",
+    warning="#ffff55",
+    error="#ff5555",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#000000",
+    variables={
+        "text-primary": "#55ffff",
+        "text-accent": "#ff55ff",
+        "text-success": "#55ff55",
+        "text-warning": "#ffff55",
+        "text-error": "#ff5555",
+        "border-blurred": "#aaaaaa",
+        "border": "#55ffff",
+        "rule": "#aaaaaa",
+    },
+)
+"""For terminals of sixteen colours, where softer ones would all become the same grey."""
+
+THEMES = (DARK, LIGHT, SIXTEEN)
 
 
-def chosen(environment: Mapping[str, str]) -> str:
-    """The theme to start with: TEXTUAL_THEME where it names one of ours, else the dark one."""
+def chosen(environment: Mapping[str, str], color_system: str | None) -> str:
+    """The theme to start with: TEXTUAL_THEME where it names one of ours, else the dark one that the terminal can show."""
     wanted = environment.get("TEXTUAL_THEME", "")
-    return wanted if wanted in {theme.name for theme in THEMES} else DARK.name
+    if wanted in {theme.name for theme in THEMES}:
+        return wanted
+    return SIXTEEN.name if color_system == "standard" else DARK.name
 
 
-def other(name: str) -> str:
+def other(name: str, color_system: str | None) -> str:
     """The theme that the switch goes to."""
-    return LIGHT.name if name == DARK.name else DARK.name
+    return LIGHT.name if name != LIGHT.name else chosen({}, color_system)

@@ -27,7 +27,7 @@ def entry_row(entry: dict[str, Any]) -> Row:
         str(entry["seq"]),
         (
             (str(entry["seq"]), Tone.MUTED),
-            (str(entry.get("timestamp", ""))[:19].replace("T", " "), Tone.MUTED),
+            (str(entry.get("timestamp", ""))[5:19].replace("T", " "), Tone.MUTED),
             (str(entry.get("event", "")), Tone.STRONG),
             (outcome_of(entry), Tone.BAD if is_trouble(entry) else Tone.TEXT),
             str(entry.get("environment", "")),
@@ -90,10 +90,10 @@ class JournalScreen(ConsoleScreen):
                 yield Grid(
                     [
                         Column("seq", "#", 5, align="right"),
-                        Column("time", "TIME (UTC)", 19, priority=1),
+                        Column("time", "TIME (UTC)", 14),
                         Column("event", "EVENT", 27),
                         Column("outcome", "OUTCOME", 10, flex=1),
-                        Column("environment", "ENV", 10, priority=3),
+                        Column("environment", "ENV", 10, priority=1),
                         Column("service", "SERVICE", 15, flex=1, priority=2),
                         Column("version", "VERSION", 9, priority=5),
                         Column("user", "USER", 8, priority=6),

@@ -125,7 +125,7 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#headline", Headline).show(head_of(card, picture))
         self.query_one("#stepper", Stepper).show(rollout, picture.pace if card.live and not card.orphaned else None)
         self.query_one("#vitals", Vitals).show(figures_of(rollout, picture.pace, card.live))
-        since = max(0.0, picture.pace - rollout.samples[-1].at) if rollout.samples and card.live else None
+        since = max(0.0, picture.pace - rollout.samples[-1].at) if rollout.samples else None
         self.query_one("#triggers", Triggers).show(rollout.triggers, since)
         self.query_one("#pods", PodStrip).show(self.console.session_pods(card))
         self._draw_charts(rollout)

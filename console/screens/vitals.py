@@ -29,7 +29,6 @@ class Figures:
     latency: TriggerReading | None
     wanted: int
     age: float | None
-    live: bool
 
 
 def figures_of(rollout: Rollout, pace: float, live: bool) -> Figures:
@@ -37,14 +36,14 @@ def figures_of(rollout: Rollout, pace: float, live: bool) -> Figures:
     step = rollout.plan.steps[rollout.step] if rollout.step < len(rollout.plan.steps) else None
     readings = {reading.name: reading for reading in rollout.triggers}
     return Figures(
-        traffic=Traffic(rollout.weight, rollout.actual_weight) if rollout.plan.route is not None else None,
+        # when a rollout is over nobody looks at its route any more: what was seen last is no news
+        traffic=Traffic(rollout.weight, rollout.actual_weight) if live and rollout.plan.route is not None else None,
         samples=rollout.samples,
         baseline=rollout.baseline,
         errors=readings.get(TriggerName.ERROR_RATE),
         latency=readings.get(TriggerName.LATENCY_P99),
         wanted=step.min_requests if isinstance(step, Analyse) else 0,
-        age=max(0.0, pace - rollout.samples[-1].at) if rollout.samples and live else None,
-        live=live,
+        age=max(0.0, pace - rollout.samples[-1].at) if rollout.samples else None,
     )
 
 

@@ -161,7 +161,7 @@ def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
         return ((f"R for {left}" if short else f"it is over; R rolls it back at once for another {left}", Tone.MUTED),)
     if rollout.reason is not None and short:
         return ((f"{rollout.reason.name}: {rollout.reason.detail}", Tone.MUTED),)
-    return (("it is over", Tone.MUTED),)
+    return (("it is over; nothing follows", Tone.MUTED),)
 
 
 def entry_line(entry: dict[str, Any], *, commands: bool = False) -> LogEntry:
