@@ -31,6 +31,8 @@ from services.rollout.station import Station
 from services.rollout.watch import Watch
 
 RENEW_SECONDS = 3.0
+SANDBOX_GONE = 300.0
+"""Wall seconds after which a sandbox that does not answer is taken to be gone, and its drivers with it."""
 START_PATIENCE = 60.0
 """Wall seconds for which a driver of a rollout that has begun waits for its cluster before it gives up."""
 
@@ -236,15 +238,22 @@ async def _answer(run: Run, ask: Ask) -> Answer:
 
 
 async def _renew(coordination: Coordination, hold: Hold, station: Station) -> None:
-    """Renew until the lease is lost, which is raised. A cluster that does not answer loses nothing: it is asked again."""
+    """Renew until the lease is lost, which is raised. A cluster that does not answer loses nothing: it is asked again, for ever.
+
+    A sandbox does not come back where it was: raises :class:`Unavailable` where one has been away for :data:`SANDBOX_GONE`.
+    """
+    answered = station.clock.monotonic()
     while True:
         await station.clock.sleep(RENEW_SECONDS)
         try:
             await coordination.renew(hold)
+            answered = station.clock.monotonic()
         except HeldByAnother:
             raise
         except Unavailable as error:
             log.warning("lease of %s not renewed: %s", hold.service, error)
+            if station.settings.sandbox is not None and station.clock.monotonic() - answered > SANDBOX_GONE:
+                raise
 
 
 async def _release(coordination: Coordination, hold: Hold) -> None:

@@ -28,6 +28,7 @@ FATES = "sim-fates"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _SETTLE_SECONDS, _PATIENCE = 0.1, 300
 """How often, and how many times, to look again for what a controller has to do first."""
+_MISREADINGS = 3
 
 
 async def reset(remotes: dict[str, Remote], scenario: Scenario, deadline: int, now: datetime) -> dict[str, str]:
@@ -152,7 +153,7 @@ async def put(remote: Remote, manifest: Manifest, version: str = "") -> None:
         body = {**body, "apiVersion": resource.api_version(version)}
     body = {"apiVersion": resource.api_version(version), "kind": resource.kind, **body}
     path = path_of(resource, namespace, meta(body)["name"], version)
-    for _ in range(_PATIENCE):
+    for attempt in range(_PATIENCE):
         current = await remote.find(path)
         try:
             if current is None:
@@ -164,8 +165,9 @@ async def put(remote: Remote, manifest: Manifest, version: str = "") -> None:
                 await remote.call("PUT", path, _over(resource, current, body))
             return
         except ApiError as error:
-            # Its controller was quicker, or it is just being deleted: look again.
-            if error.code != 409:
+            # Its controller was quicker, or it is just being deleted: look again. The servers of `extension.needed` now and
+            # then misread a valid document, too; what is really invalid stays so.
+            if error.code != 409 and (error.code != 422 or attempt >= _MISREADINGS):
                 raise
         await asyncio.sleep(_SETTLE_SECONDS)
     raise ApiError(409, "Conflict", f"{resource.kind} {namespace}/{meta(body)['name']} changes faster than it can be reset")
