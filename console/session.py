@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from console.draft import Answer, Draft, Preview
+from console.draft import Answer, Draft, Preview, answer_to
 from console.view import Picture, RolloutCard
 from services.model.errors import GateUnmet, QuarterdeckError, Rejected, Unavailable
 from services.model.fleet import FleetView, PodView
@@ -35,6 +35,8 @@ JOURNAL_INTERVAL = 1.0
 KEPT_ENTRIES = 500
 ROLLBACK_WINDOW = 3600.0
 """Wall seconds after a rollout's end in which one key rolls it back at once."""
+SETTLING = 30.0
+"""Wall seconds after a rollback to the revision before in which a service has no revision before."""
 
 _BY_KEY = "asked for with the rollback key"
 
@@ -55,6 +57,9 @@ class Session:
         self._dirty = asyncio.Event()
         self._entries: tuple[dict[str, Any], ...] = ()
         self._picture = Picture()
+        self._shown: dict[tuple[str, str], Rollout] = {}  # by environment and service: shown, not carried out yet
+        self._restored: dict[tuple[str, str], float] = {}
+        """When a service without a rollout was rolled back from here (monotonic)."""
 
     @property
     def context(self) -> Context:
@@ -323,27 +328,38 @@ class Session:
         return self._told(await rollback_now(self.context, inventory, card.rollout, reason=_BY_KEY))
 
     async def roll_back_service(self, environment: str, service: str) -> Answer:
-        """The same for a service whose rollback window is over, or that has no rollout: what :meth:`preview_rollback` showed."""
+        """The same for a service whose rollback window is over, or that has no rollout: exactly what :meth:`preview_rollback`
+        showed, once. Raises ``Rejected`` where it was not shown, or is something else by now."""
         from services.rollout.immediate import rollback_now, rollback_service_now
 
         target = self._target(environment, service)
         inventory = self._inventory_of(target.context)
+        shown = self._shown.pop((environment, service), None)
+        if shown is None:
+            raise Rejected("service", service, "is rolled back by one press only", "R again shows what it would restore now")
         card = self._last_change(environment, service)
-        if card is not None:
+        if card is not None and card.key == shown.id:
             return self._told(await rollback_now(self.context, inventory, card.rollout, reason=_BY_KEY))
-        return self._told(await rollback_service_now(self.context, inventory, target, service, reason=_BY_KEY))
+        self._restored[environment, service] = self.context.clock.monotonic()
+        return self._told(await rollback_service_now(self.context, inventory, target, service, shown=shown, reason=_BY_KEY))
 
     async def preview_rollback(self, environment: str, service: str) -> Preview:
         """What a rollback would restore. Raises ``Rejected`` where there is nothing to go back to."""
-        from services.rollout.preview import restored_values, restoring_revision
+        from services.rollout.preview import restored_values, restoring_revision, revision_lines
 
         target = self._target(environment, service)
         inventory = self._inventory_of(target.context)
         card = self._last_change(environment, service)
         if card is not None:
-            lines = restored_values(card.rollout)
+            shown, lines = card.rollout, restored_values(card.rollout)
         else:
-            lines = await restoring_revision(self.context, inventory, target, service)
+            ago = self.context.clock.monotonic() - self._restored.get((environment, service), -SETTLING)
+            if ago < SETTLING:
+                # Its checkpoint may not have come yet, and what ran before it now is the release that was taken back.
+                raise Rejected("service", service, "was rolled back a moment ago", "a look at its rollout, then R again")
+            shown = await restoring_revision(self.context, inventory, target, service)
+            lines = revision_lines(shown)
+        self._shown[environment, service] = shown
         return Preview(f"roll back {service} in {environment}", lines)
 
     def _last_change(self, environment: str, service: str) -> RolloutCard | None:
@@ -354,18 +370,7 @@ class Session:
     def _told(self, done: Immediate) -> Answer:
         if done.process is not None:
             self._drivers.append(done.process)
-        place = f"{done.rollout.release.service} in {done.rollout.release.target.environment}"
-        if done.joined:
-            return Answer(f"{place} is being rolled back already: joined", done.rollout.id)
-        if done.problem is not None:
-            return Answer(
-                f"{place}: the first patch was not accepted ({done.problem.title}); a driver goes on trying", done.rollout.id
-            )
-        if done.seconds is None:
-            return Answer(f"{place}: a driver rolls it back", done.rollout.id)
-        return Answer(
-            f"{place}: {done.object} restored, accepted in {done.seconds * 1000:.0f} ms; a driver verifies", done.rollout.id
-        )
+        return answer_to(done)
 
     def _inventory_of(self, context: str) -> Inventory:
         try:

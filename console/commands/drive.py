@@ -22,9 +22,10 @@ def run(args: argparse.Namespace) -> int:
 async def _drive(args: argparse.Namespace) -> int:
     from console.context import Context
     from services.rollout.driver import run_driver
+    from services.rollout.home import read_ended
 
     async with Context.open(args, program="quarterdeck drive") as context:
-        return await run_driver(
+        code = await run_driver(
             context,
             args.rollout,
             take_over=args.take_over,
@@ -32,3 +33,9 @@ async def _drive(args: argparse.Namespace) -> int:
             resume=args.resume,
             reason=args.reason,
         )
+        # Its last words are kept for the consoles; whoever started it by hand is told them too.
+        ended = read_ended(context.home, args.rollout)
+        error = ended.error() if ended is not None else None
+        if error is not None:
+            raise error
+        return code

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from services.actuator import Actuator
 from services.actuator.undo import fold, plan_restore
 from services.cluster.inventory import Inventory
-from services.model.errors import ObserverMode, QuarterdeckError
+from services.model.errors import ObserverMode, QuarterdeckError, Rejected
 from services.model.objects import ObjectRef
 from services.model.release import Target
 from services.model.rollout import Rollout
@@ -54,10 +54,11 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
 
 
 async def rollback_service_now(
-    station: Station, inventory: Inventory, target: Target, service: str, *, reason: str = ""
+    station: Station, inventory: Inventory, target: Target, service: str, *, shown: Rollout, reason: str = ""
 ) -> Immediate:
     """The same for a service without a rollout to undo: to the template of its previous ReplicaSet. Raises :class:`Rejected`
-    where there is none."""
+    where there is none, and where it is not what was ``shown`` to the operator: once restored, the previous one is the bad one.
+    """
     if station.read_only:
         raise ObserverMode("Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out.")
     now = station.clock.now()
@@ -72,6 +73,13 @@ async def rollback_service_now(
         created=now,
         pace=station.clock.pace(),
     )
+    if rollout.undo != shown.undo:
+        raise Rejected(
+            "service",
+            service,
+            f"has changed since its rollback to {shown.plan.previous_version} was shown",
+            "a new look: R again",
+        )
     homes.write_started(station.home, rollout)
     return await rollback_now(station, inventory, rollout, reason=reason)
 

@@ -25,10 +25,11 @@ def restored_values(rollout: Rollout) -> tuple[str, ...]:
     return tuple(lines)
 
 
-async def restoring_revision(station: Station, inventory: Inventory, target: Target, service: str) -> tuple[str, ...]:
-    """The same for a service without a rollout on record: its previous ReplicaSet's template. Raises ``Rejected`` without one."""
+async def restoring_revision(station: Station, inventory: Inventory, target: Target, service: str) -> Rollout:
+    """The same for a service without a rollout on record: what restores its previous ReplicaSet's template, not started.
+    Raises ``Rejected`` without one."""
     now = station.clock.now()
-    rollout = await to_revision(
+    return await to_revision(
         inventory.connection,
         target,
         service,
@@ -39,8 +40,12 @@ async def restoring_revision(station: Station, inventory: Inventory, target: Tar
         created=now,
         pace=station.clock.pace(),
     )
+
+
+def revision_lines(rollout: Rollout) -> tuple[str, ...]:
+    """What :func:`restoring_revision` answers, in lines."""
     return (
-        f"{service} {rollout.release.version} → {rollout.plan.previous_version}",
+        f"{rollout.release.service} {rollout.release.version} → {rollout.plan.previous_version}",
         "",
         "No rollout of it is on record here: its previous pod template is restored, as `kubectl rollout undo` does.",
         *rollout.plan.notes,

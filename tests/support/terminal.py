@@ -87,6 +87,17 @@ class Screen:
                 assert re.search(text, shown), f"{text} is no longer on the screen:\n{shown}"
             time.sleep(0.1)
 
+    @property
+    def alive(self) -> bool:
+        return alive(self.pid)
+
+    def ending(self) -> str:
+        """How the console ended, once it has: ``exit 0``, or another code, or ``signal`` with its number."""
+        asked = "#{pane_dead} exit #{pane_dead_status} signal #{pane_dead_signal}"
+        eventually("the terminal notices", lambda: self._told("display-message", "-p", "-t", "console", asked)[0] == "1", 5.0)
+        told = self._told("display-message", "-p", "-t", "console", asked)
+        return told[2:].partition(" signal")[0] if "exit  " not in told else told[2:].replace("exit ", "").strip()
+
     def gone(self, seconds: float = 10.0) -> None:
         """Wait until the console's process has ended."""
         eventually(f"the console (process {self.pid}) ends", lambda: not alive(self.pid), seconds)

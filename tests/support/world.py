@@ -2,12 +2,15 @@
 
 import base64
 import contextlib
+import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -82,6 +85,7 @@ class World:
     ready: dict[str, Any]
     config: Path
     _started: list[Running] = field(default_factory=list)
+    _histories: "list[History]" = field(default_factory=list)
     _connection: tuple[str, str, ssl.SSLContext] | None = None
 
     # Quarterdeck ------------------------------------------------------------------------------------------------------
@@ -180,6 +184,20 @@ class World:
         assert isinstance(found, dict)
         return found
 
+    def patch(self, kind: str, namespace: str, name: str, change: dict[str, Any]) -> None:
+        """A merge patch past Quarterdeck, as somebody else with kubectl would do it."""
+        self._send("PATCH", f"{PLURALS[kind].format(namespace)}/{name}", json.dumps(change).encode())
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        self._send("DELETE", f"{PLURALS[kind].format(namespace)}/{name}", None)
+
+    def _send(self, method: str, path: str, body: bytes | None) -> None:
+        server, token, tls = self._api()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
+        request = urllib.request.Request(server + path, body, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10, context=tls):
+            return
+
     def items(self, kind: str, namespace: str) -> list[dict[str, Any]]:
         found = self.get(PLURALS[kind].format(namespace))
         return list(found["items"]) if found else []
@@ -237,6 +255,17 @@ class World:
             self._connection = cluster["server"], token, ssl.create_default_context(cadata=authority)
         return self._connection
 
+    def watch(self, namespace: str) -> "History":
+        """Follow the workloads and routes of a namespace from now on, by the API server's own watch."""
+        self._histories.append(History(self, namespace))
+        return self._histories[-1]
+
+    def open(self, path: str, seconds: float) -> Any:
+        """A GET whose answer is read as it comes."""
+        server, token, tls = self._api()
+        request = urllib.request.Request(server + path, headers={"Authorization": f"Bearer {token}"})
+        return urllib.request.urlopen(request, timeout=seconds, context=tls)
+
     # Drivers ----------------------------------------------------------------------------------------------------------
 
     def drivers(self, rollout: str, home: Path | None = None) -> list[int]:
@@ -255,6 +284,8 @@ class World:
             signalled(pid, signal.SIGKILL)
         for running in self._started:
             running.process.wait()
+        for history in self._histories:
+            history.close()
         signalled(self.process.pid, signal.SIGCONT)
         self.process.terminate()
         try:
@@ -262,6 +293,57 @@ class World:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class History:
+    """Every value that the Deployments (images, replicas) and VirtualServices (weights) of a namespace have had: what took
+    effect in the cluster, whoever asked for it and whatever became of the answer."""
+
+    KINDS = ("Deployment", "VirtualService")
+
+    def __init__(self, world: World, namespace: str) -> None:
+        self.values: dict[tuple[str, str], list[Any]] = {}
+        self._answers: list[Any] = []
+        self._threads: list[threading.Thread] = []
+        for kind in self.KINDS:
+            path = PLURALS[kind].format(namespace)
+            listed = world.get(path)
+            assert listed is not None
+            for item in listed["items"]:
+                self._see(kind, item)
+            since = listed["metadata"]["resourceVersion"]
+            answer = world.open(f"{path}?watch=1&resourceVersion={since}&timeoutSeconds=600", 600.0)
+            self._answers.append(answer)
+            self._threads.append(threading.Thread(target=self._follow, args=(kind, answer), daemon=True))
+            self._threads[-1].start()
+
+    def changes(self, kind: str, name: str) -> int:
+        """How often its values changed; its creation is none."""
+        return len(self.values.get((kind, name), [None])) - 1
+
+    def close(self) -> None:
+        for answer in self._answers:
+            with contextlib.suppress(OSError):
+                answer.fp.raw._sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        for answer in self._answers:
+            answer.close()
+
+    def _follow(self, kind: str, answer: Any) -> None:
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            for line in answer:
+                self._see(kind, json.loads(line)["object"])
+
+    def _see(self, kind: str, item: dict[str, Any]) -> None:
+        spec = item.get("spec", {})
+        if kind == "Deployment":
+            value: Any = ([found["image"] for found in spec["template"]["spec"]["containers"]], spec["replicas"])
+        else:
+            value = [[share.get("weight") for share in route["route"]] for route in spec["http"]]
+        seen = self.values.setdefault((kind, item["metadata"]["name"]), [])
+        if not seen or seen[-1] != value:
+            seen.append(value)
 
 
 @contextlib.contextmanager
