@@ -68,7 +68,9 @@ class ConsoleApp(InOrder):
         self.session = Session(arguments, self.new_picture)
         for ours in theme.THEMES:
             self.register_theme(ours)
-        # never an ANSI theme: under NO_COLOR it would be black on black
+        # Textual takes TEXTUAL_THEME for the theme in use, registered or not: first away from that, then to ours, so that both
+        # are changes. Never an ANSI theme: under NO_COLOR it would be black on black
+        self.theme = "textual-dark"
         self.theme = theme.chosen(os.environ, self.console.color_system)
         self.animation_level = "none"
 

@@ -97,10 +97,11 @@ THEMES = (DARK, LIGHT, SIXTEEN)
 
 
 def chosen(environment: Mapping[str, str], color_system: str | None) -> str:
-    """The theme to start with: TEXTUAL_THEME where it names one of ours, else the dark one that the terminal can show."""
-    wanted = environment.get("TEXTUAL_THEME", "")
-    if wanted in {theme.name for theme in THEMES}:
-        return wanted
+    """The theme to start with: QUARTERDECK_THEME where it is ``dark``, ``light`` or ``16``, else the dark one that the terminal
+    can show."""
+    named = {"dark": DARK.name, "light": LIGHT.name, "16": SIXTEEN.name}
+    if (wanted := environment.get("QUARTERDECK_THEME", "")) in named:
+        return named[wanted]
     return SIXTEEN.name if color_system == "standard" else DARK.name
 
 

@@ -54,10 +54,19 @@ class ConsoleScreen(Screen[None]):
         return cast("ConsoleApp", self.app)
 
     def compose(self) -> ComposeResult:
+        self._fit()
         yield StatusBar(id="status")
         with Container(id="body"):
             yield from self.body()
         yield KeyBar(lines=2, id="keys")
+
+    def _fit(self) -> None:
+        """Take the classes of the terminal's size before there are widgets. Left to the first resize event, they would have
+        every widget's styles worked out twice, which is a good part of the time from a key to a new screen."""
+        width, height = self.app.size
+        for room, steps in ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS)):
+            fitting = [name for least, name in sorted(steps or ()) if room >= least]
+            self.add_class(*fitting[-1:], update=False)
 
     def body(self) -> ComposeResult:
         raise NotImplementedError

@@ -84,12 +84,9 @@ class FleetScreen(ConsoleScreen):
         return f"fleet {glyphs.current().bullet} {self._environment}" if self._environment else "fleet"
 
     def draw(self, picture: Picture) -> None:
+        self.query_one("#environments", Grid).apply(environment_row(view) for view in picture.fleet.environments)
         if not self._chosen and picture.fleet.environments:
             self._choose(picture)
-        environments = self.query_one("#environments", Grid)
-        environments.apply(environment_row(view) for view in picture.fleet.environments)
-        if environments.selected != self._environment:
-            environments.select(self._environment)
         self._draw_services(picture, picture.environment(self._environment))
         self._draw_rollouts(picture)
         self._draw_recent(picture)
@@ -101,6 +98,7 @@ class FleetScreen(ConsoleScreen):
             self._chosen = self.console.touched
             return
         self._environment = preferred_environment(picture)
+        self.query_one("#environments", Grid).select(self._environment)
         if live:
             self._chosen = True
             self.set_focus(self.query_one("#rollouts", Grid))
@@ -148,8 +146,10 @@ class FleetScreen(ConsoleScreen):
 
     @on(Grid.RowHighlighted, "#environments")
     def show_environment(self, event: Grid.RowHighlighted) -> None:
-        if event.key and event.key != self._environment:
-            self._environment = event.key
+        # what is selected now, not what was when the message left: several may be on their way
+        selected = event.grid.selected
+        if selected and selected != self._environment:
+            self._environment = selected
             self._chosen = True
             services = self.query_one("#services", Grid)
             services.select(None)

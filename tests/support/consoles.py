@@ -1,0 +1,286 @@
+"""A console without clusters: pictures pushed by hand, and a session that records what it was asked."""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from support.gallery import PLAN, PODS, READINGS, ROLLOUT
+
+from console.app import ConsoleApp
+from console.draft import Answer, Draft, Preview
+from console.view import Picture, RolloutCard
+from services.model.fleet import EnvironmentView, FleetView, Health, PodView, ServiceView
+from services.model.gates import GateName, GateOutcome, GateResult
+from services.model.release import DeployRequest
+from services.model.rollout import Arm, Baseline, Phase, Rollout, Sample
+from services.model.steps import Plan
+
+NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
+PACE = 1002.0
+HOSTILE = "[/foo] [bold red]x[/] [@click=app.quit]q[/]\x1b[31m\u202e\u0000 " + "long " * 40
+
+
+def service(name: str, environment: str = "production", **changes: Any) -> ServiceView:
+    return ServiceView(
+        **{
+            "name": name,
+            "namespace": environment,
+            "environment": environment,
+            "context": environment,
+            "kind": "Deployment",
+            "version": "v2.14.1",
+            "ready": 3,
+            "desired": 3,
+            "health": Health.OK,
+            "changed": NOW.timestamp() - 7200,
+            **changes,
+        }
+    )
+
+
+def environment(name: str, services: tuple[ServiceView, ...] = (), **changes: Any) -> EnvironmentView:
+    return EnvironmentView(
+        **{
+            "name": name,
+            "tier": name,
+            "context": name,
+            "namespaces": (name,),
+            "reachable": True,
+            "age_seconds": 1.0,
+            "services": services,
+            **changes,
+        }
+    )
+
+
+def _samples() -> tuple[Sample, ...]:
+    return tuple(
+        Sample(
+            at=700.0 + 10 * index,
+            canary=Arm(pods=1, ready=1, requests=900.0, errors=1.0 + index % 3, p50=0.012, p99=0.046 + 0.001 * (index % 4)),
+            stable=Arm(pods=3, ready=3, requests=2700.0, errors=5.0, p50=0.011, p99=0.044),
+        )
+        for index in range(31)
+    )
+
+
+def rollout(id: str = "r-1", **changes: Any) -> Rollout:
+    base = msgspec.structs.replace(
+        ROLLOUT,
+        id=id,
+        weight=25,
+        actual_weight=25,
+        samples=_samples(),
+        triggers=tuple(reading for reading in READINGS if not reading.fired),
+        baseline=Baseline(seconds=60, requests=18_000, error_rate=0.0019, p99=0.044),
+        started=700.0,
+        created=datetime(2026, 1, 1, 0, 4, tzinfo=UTC),
+    )
+    release = {key: changes.pop(key) for key in ("service", "version") if key in changes}
+    return msgspec.structs.replace(base, release=msgspec.structs.replace(base.release, **release), **changes)
+
+
+def card(rollout: Rollout, **changes: Any) -> RolloutCard:
+    return RolloutCard(
+        **{
+            "rollout": rollout,
+            "environment": rollout.release.target.environment,
+            "watched": True if not rollout.phase.final else None,
+            "driver": "jane@laptop",
+            "own": True,
+            **changes,
+        }
+    )
+
+
+def entry(seq: int, event: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "v": 1,
+        "seq": seq,
+        "id": f"id-{seq}",
+        "timestamp": f"2026-01-01T00:09:{seq % 60:02d}.000000Z",
+        "event": event,
+        "user": "jane",
+        "environment": "production",
+        "service": "payment-service",
+        "version": "v2.15.0",
+        "command": "",
+        "outcome": "ok",
+        "rollback_triggered": False,
+        "duration_seconds": None,
+        "rollout": "r-1",
+        "phase": "",
+        "ref": "",
+        "data": {},
+        **changes,
+    }
+
+
+ENTRIES = (
+    entry(1, "deployment.started", outcome="started"),
+    entry(2, "deployment.approval_checked", outcome="pass"),
+    entry(3, "deployment.executed", phase="intent", outcome="", data={"name": "25 %"}),
+    entry(
+        4,
+        "deployment.executed",
+        phase="outcome",
+        ref="id-3",
+        duration_seconds=0.006,
+        command="kubectl patch virtualservice/payment-service -n production --type=json -p '[…]'",
+        data={"name": "25 %"},
+    ),
+    entry(5, "deployment.health_check", outcome="holds"),
+)
+FLEET = FleetView(
+    environments=(
+        environment("dev", (service("payment-service", "dev", health=Health.FAILED, ready=0, detail="CrashLoopBackOff"),)),
+        environment("staging", (service("payment-service", "staging"), service("checkout", "staging"))),
+        environment(
+            "production",
+            (
+                service("accounts"),
+                service("checkout", version="v1.9.0", ready=5, desired=6, health=Health.DEGRADED, detail="1 of 6 not ready"),
+                service("payment-service", canary_version="v2.15.0", canary_ready=1, canary_weight=25),
+                service("search", changed=NOW.timestamp() - 600),
+            ),
+        ),
+    )
+)
+
+
+def picture(**changes: Any) -> Picture:
+    return Picture(
+        **{
+            "fleet": FLEET,
+            "rollouts": (card(rollout()),),
+            "entries": ENTRIES,
+            "operator": "Jane Doe",
+            "now": NOW,
+            "pace": PACE,
+            "connecting": False,
+            **changes,
+        }
+    )
+
+
+def gates(**outcomes: GateOutcome) -> tuple[GateResult, ...]:
+    """Every gate passes, but those named (with _ for -)."""
+    return tuple(
+        GateResult(
+            name=name,
+            outcome=outcomes.get(
+                name.value.replace("-", "_"), GateOutcome.UNKNOWN if name is GateName.ENVIRONMENT else GateOutcome.PASS
+            ),
+            evidence=f"{name.value} was looked at",
+        )
+        for name in GateName
+    )
+
+
+class StubSession:
+    """Every public method of ``console.session.Session``; ``asked`` keeps the intents in their order."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.results = gates()
+        self.plan: Plan = PLAN
+        self.failure: Exception | None = None
+        self.problems: dict[str, str] = {}
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        pass
+
+    def field_problem(self, name: str, value: str) -> str:
+        return self.problems.get(name, "")
+
+    def canonical_environment(self, text: str) -> str:
+        return "production" if text == "prod" else text
+
+    def pods(self, environment: str, service: str) -> tuple[PodView, ...]:
+        return PODS if service == "payment-service" else ()
+
+    async def draft(self, request: DeployRequest) -> Draft:
+        self._fail()
+        release = msgspec.structs.replace(
+            ROLLOUT.release,
+            service=request.service,
+            version=request.version,
+            target=msgspec.structs.replace(
+                ROLLOUT.release.target, environment=self.canonical_environment(request.environment)
+            ),
+        )
+        return Draft(release, self.plan)
+
+    async def checks(self, draft: Draft, confirmed: str | None = None) -> AsyncIterator[GateResult]:
+        for result in self.results:
+            yield result
+
+    async def start(self, draft: Draft, typed: str) -> str:
+        self.asked.append(("start", draft.release.service, typed))
+        self._fail()
+        return "r-1"
+
+    async def intend(self, card: RolloutCard, verb: str) -> Answer:
+        return self._answer(verb, card)
+
+    async def take_over(self, card: RolloutCard) -> Answer:
+        return self._answer("take_over", card)
+
+    async def roll_back(self, card: RolloutCard) -> Answer:
+        return self._answer("roll_back", card)
+
+    async def roll_back_service(self, environment: str, service: str) -> Answer:
+        self.asked.append(("roll_back_service", environment, service))
+        return Answer("rolling back", "r-1")
+
+    async def preview_rollback(self, environment: str, service: str) -> Preview:
+        self.asked.append(("preview", environment, service))
+        self._fail()
+        return Preview(f"roll back {service} in {environment}", ("image v2.15.0 back to v2.14.1", HOSTILE))
+
+    def _answer(self, verb: str, card: RolloutCard) -> Answer:
+        self.asked.append((verb, card.key))
+        self._fail()
+        return Answer(f"{verb} of {HOSTILE}", card.key)
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class TestConsole(ConsoleApp):
+    """The console on a stub; the first picture is there from the start."""
+
+    __test__ = False
+    session: StubSession  # type: ignore[assignment]
+
+    def __init__(self, shown: Picture | None = None) -> None:
+        super().__init__(argparse.Namespace())
+        self.session = StubSession()
+        self.picture = picture() if shown is None else shown
+
+    async def pause_briefly(self) -> None:
+        await asyncio.sleep(0)
+
+
+def words_on(app: ConsoleApp) -> str:
+    """Everything that is on the screen, as text."""
+    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+
+
+async def until(pilot: Any, there: Callable[[], Any]) -> None:
+    """Let the console work until ``there`` holds; fails after a good while."""
+    for _ in range(200):
+        if there():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError(f"it never came:\n{words_on(pilot.app)}")
+
+
+Scene = Callable[[Any], Awaitable[None]]

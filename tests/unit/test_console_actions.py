@@ -1,0 +1,180 @@
+"""The registry: what can be done when, and that keys, key bar, help and palette all say the same."""
+
+import pytest
+from support.consoles import card, environment, picture, rollout, service
+from textual.binding import Binding
+
+from console.actions import ACTIONS, BY_ID, Situation, actions_on, label_for, typed
+from console.palette import entry_of
+from console.screens.deploy import DeployScreen
+from console.screens.fleet import FleetScreen
+from console.screens.help import help_lines
+from console.screens.journal import JournalScreen
+from console.screens.rollout import RolloutScreen
+from console.screens.service import ServiceScreen
+from console.view import Picture, Selection
+from services.model.fleet import FleetView
+from services.model.rollout import Phase
+from widgets import ink
+
+SCREENS = {
+    "fleet": FleetScreen,
+    "service": ServiceScreen,
+    "deploy": DeployScreen,
+    "rollout": RolloutScreen,
+    "journal": JournalScreen,
+}
+CHANGES = ("rollback", "pause", "resume", "promote", "abort", "take_over")
+SELECTED = Selection("production", "payment-service", "r-1")
+
+
+def on(shown: Picture, selection: Selection = SELECTED, screen: str = "rollout") -> Situation:
+    return Situation(shown, selection, screen)
+
+
+def with_phase(phase: Phase, **changes: object) -> Picture:
+    return picture(rollouts=(card(rollout(phase=phase), **changes),))
+
+
+def reached(**changes: object) -> Picture:
+    return picture(fleet=FleetView(environments=(environment("production", (service("payment-service"),), **changes),)))
+
+
+SITUATIONS = {
+    "running": (on(with_phase(Phase.RUNNING)), {"rollback", "pause", "promote", "abort"}),
+    "paused": (on(with_phase(Phase.PAUSED)), {"rollback", "resume", "promote", "abort"}),
+    "rolling back": (on(with_phase(Phase.ROLLING_BACK)), {"rollback"}),
+    "needs a person": (on(with_phase(Phase.NEEDS_ATTENTION)), {"rollback", "take_over"}),
+    "succeeded, in its window": (on(with_phase(Phase.SUCCEEDED, window_left=60.0)), {"rollback"}),
+    "succeeded, long ago": (on(with_phase(Phase.SUCCEEDED)), {"rollback"}),
+    "rolled back": (on(with_phase(Phase.ROLLED_BACK)), set()),
+    "refused": (on(with_phase(Phase.REFUSED)), set()),
+    "nobody watches": (on(with_phase(Phase.RUNNING, watched=False)), {"rollback", "take_over"}),
+    "paused and nobody watches": (on(with_phase(Phase.PAUSED, watched=False)), {"rollback", "take_over"}),
+    "driven by a colleague": (on(with_phase(Phase.RUNNING, own=False)), {"rollback", "take_over"}),
+    "driver not known yet": (on(with_phase(Phase.RUNNING, watched=None)), {"rollback", "pause", "promote", "abort"}),
+    "read only": (on(picture(read_only=True)), set()),
+    "cut off": (on(picture(failure="the session ended")), {"rollback"}),
+    "unreachable": (on(reached(reachable=False, age_seconds=40.0, problem="refused")), {"rollback"}),
+    "stale": (on(reached(age_seconds=16.0)), {"rollback"}),
+    "never reached": (on(reached(reachable=False, age_seconds=None)), set()),
+    "no such rollout": (on(picture(), Selection(rollout="r-9")), set()),
+    "a service without a rollout": (on(picture(), Selection("production", "accounts")), {"rollback"}),
+    "nothing selected": (on(picture(), Selection()), set()),
+    "connecting": (on(Picture(), Selection()), set()),
+}
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_what_can_be_done_when(name):
+    situation, allowed = SITUATIONS[name]
+    assert {id for id in CHANGES if BY_ID[id].guard(situation) is None} == allowed
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_every_refusal_says_why(name):
+    situation, _ = SITUATIONS[name]
+    for action in ACTIONS:
+        reason = action.guard(situation)
+        assert reason is None or reason.strip()
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        (picture(read_only=True), "observer mode"),
+        (Picture(), "connecting"),
+        (picture(journal_ok=False, journal_detail="disk full"), "disk full"),
+        (picture(failure="OSError"), "OSError"),
+    ],
+)
+def test_a_deploy_is_refused_where_nothing_may_start(shown, why):
+    assert why in (BY_ID["deploy"].guard(on(shown)) or "")
+
+
+def test_a_broken_journal_does_not_stop_a_rollback():
+    assert BY_ID["rollback"].guard(on(picture(journal_ok=False, journal_detail="disk full"))) is None
+
+
+def test_a_service_means_its_live_rollout_even_where_a_newer_one_is_over():
+    shown = picture(rollouts=(card(rollout("new", phase=Phase.SUCCEEDED)), card(rollout("live"))))
+    assert on(shown, Selection("production", "payment-service")).card.key == "live"
+
+
+def test_a_refused_rollout_is_not_what_a_service_would_be_rolled_back_from():
+    shown = picture(rollouts=(card(rollout("refused", phase=Phase.REFUSED)), card(rollout("done", phase=Phase.SUCCEEDED))))
+    assert on(shown, Selection("production", "payment-service")).card.key == "done"
+
+
+def test_lower_case_letters_never_change_a_cluster_but_for_pause():
+    letters = {key for action in ACTIONS if action.changes for key in action.keys if len(key) == 1 and key.islower()}
+    assert letters == {"p"}
+    assert {action.id for action in ACTIONS if action.changes} == set(CHANGES)
+
+
+def test_a_key_means_one_thing_everywhere():
+    keys = [key for action in ACTIONS for key in action.keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_ctrl_z_is_not_bound():
+    assert all("ctrl+z" not in action.keys for action in ACTIONS)
+
+
+def test_rollback_comes_first_on_every_screen():
+    for screen in SCREENS:
+        assert actions_on(screen)[0].id == "rollback"
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_bindings_are_exactly_the_registry(screen):
+    bound = {(binding.key, binding.action) for binding in SCREENS[screen].BINDINGS if "act(" in binding.action}
+    assert bound == {(key, f"act('{action.id}', '{key}')") for action in actions_on(screen) for key in action.keys}
+    others = [binding for binding in SCREENS[screen].BINDINGS if "act(" not in binding.action]
+    assert all(isinstance(binding, Binding) and binding.key in dict(SCREENS[screen].field_keys) for binding in others)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_action_has_its_method(screen):
+    for action in actions_on(screen):
+        assert callable(getattr(SCREENS[screen], f"do_{action.id}"))
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_help_lists_every_action_with_all_its_keys(screen):
+    situation = on(picture(), screen=screen)
+    text = "\n".join(ink.plain(line) for line in help_lines(screen, situation, 100, SCREENS[screen].field_keys))
+    for action in actions_on(screen):
+        assert f"{' '.join(action.shown_keys)} " in text
+        assert action.label in text
+    labels = {action.label for action in ACTIONS} - {action.label for action in actions_on(screen)}
+    heads = {line[1][0].strip() for line in help_lines(screen, situation, 100) if len(line) == 3}
+    assert not labels & heads
+
+
+def test_help_says_why_something_does_not_work_now():
+    text = "\n".join(ink.plain(line) for line in help_lines("rollout", on(picture(read_only=True)), 100))
+    assert text.count("not now: observer mode") == 6  # taking over is refused for another reason: it is ours
+
+
+def test_every_action_works_from_a_text_field_or_a_list_by_keyboard():
+    for action in ACTIONS:
+        assert action.keys
+    in_fields = {action.id for action in ACTIONS if action.text_key is not None}
+    assert {"rollback", "back", "palette", "help", "quit", "recheck"} <= in_fields
+
+
+def test_typed_keys():
+    assert all(typed(key) for key in ("R", "p", "slash", "colon", "question_mark", "enter"))
+    assert not any(typed(key) for key in ("alt+R", "ctrl+q", "escape", "f1"))
+
+
+def test_the_rollback_says_how_long_and_to_what():
+    assert label_for(BY_ID["rollback"], on(picture())) == "ROLL BACK now (about 2 s to v2.14.1)"
+    assert label_for(BY_ID["rollback"], on(picture(), Selection("production", "accounts"))) == "ROLL BACK"
+
+
+def test_the_palette_tells_reasons():
+    title, help = entry_of(BY_ID["pause"], on(with_phase(Phase.PAUSED)))
+    assert title == "pause  (p)"
+    assert help == "not now: it is paused already"

@@ -1,0 +1,618 @@
+"""The console driven by keys, on pictures pushed by hand."""
+
+import asyncio
+
+import msgspec
+import pytest
+from support.consoles import (
+    FLEET,
+    HOSTILE,
+    TestConsole,
+    card,
+    entry,
+    environment,
+    gates,
+    picture,
+    rollout,
+    service,
+    until,
+    words_on,
+)
+from support.gallery import PLAN
+from textual.widgets import Input
+
+from console.screens.deploy import DeployScreen
+from console.screens.fleet import FleetScreen
+from console.screens.help import HelpScreen
+from console.screens.journal import JournalScreen
+from console.screens.restore import RestoreScreen
+from console.screens.rollout import RolloutScreen
+from console.screens.service import ServiceScreen
+from console.view import Picture
+from services.model.errors import Conflict, NeedsAttention
+from services.model.fleet import FleetView
+from services.model.gates import GateOutcome
+from services.model.rollout import Phase
+from widgets.confirm import TypedConfirmation
+from widgets.grid import Grid
+
+WIDE = (120, 40)
+NARROW = (80, 24)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch):
+    for name in ("NO_COLOR", "TEXTUAL_THEME", "CHANGE_TICKET", "TEXTUAL_COLOR_SYSTEM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QUARTERDECK_THEME", "dark")
+
+
+@pytest.fixture
+def app():
+    return TestConsole()
+
+
+# ---- the fleet
+
+
+async def test_the_fleet_says_first_what_is_unsafe(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        first, text = words_on(app).splitlines()[0], words_on(app)
+        assert first.strip().startswith("✖ dev 1 failed")
+        assert "production 1 degraded" in first
+        assert "0.11%" in text  # the canary's errors, newest sample
+        assert "25%" in text
+        assert "01:48" in text  # what comes next, and when
+
+
+async def test_a_calm_fleet_says_so():
+    calm = FleetView(environments=(environment("production", (service("accounts"),)),))
+    app = TestConsole(picture(fleet=calm, rollouts=()))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        assert "nothing unsafe" in words_on(app).splitlines()[0]
+
+
+async def test_a_live_rollout_has_the_keys_at_the_start(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert app.screen.selection().rollout == "r-1"
+        await pilot.press("enter")
+        assert isinstance(app.screen, RolloutScreen)
+
+
+async def test_before_any_cluster_answered_nothing_is_claimed():
+    app = TestConsole(Picture())
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        text = words_on(app)
+        assert "connecting" in text
+        assert "unreachable" not in text
+        await pilot.press("R", "d", "p")
+        assert app.session.asked == []
+
+
+async def test_an_unreachable_environment_is_grey_with_its_age_and_reason(app):
+    gone = environment("production", (service("accounts"),), reachable=False, age_seconds=95.0, problem="connection refused")
+    app.picture = picture(fleet=FleetView(environments=(gone,)))
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.pause()
+        text = words_on(app)
+        assert "unreachable, seen 1m ago: connection refused" in text
+        assert "accounts" in text
+        app.screen.set_focus(app.screen.query_one("#rollouts"))
+        await pilot.press("p")
+        await until(pilot, lambda: "can't be reached" in words_on(app))
+        assert app.session.asked == []
+
+
+async def test_the_filter_takes_letters_as_text_and_esc_clears_it(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("tab", "slash", *"PA")
+        field = app.screen.query_one("#filter", Input)
+        assert field.value == "PA"
+        assert app.session.asked == []
+        grid = app.screen.query_one("#services", Grid)
+        await until(pilot, lambda: grid.shown == ("payment-service",))
+        await pilot.press("enter")
+        assert app.screen.focused is grid
+        await pilot.press("escape")
+        await until(pilot, lambda: len(grid.shown) == 4)
+        assert isinstance(app.screen, FleetScreen)
+
+
+async def test_keys_that_come_in_one_burst_are_answered_in_order(app):
+    """Also where the screen has had no time to answer the first of them."""
+    from textual import events
+
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        for key, character in [("slash", "/"), ("A", "A"), ("P", "P"), ("R", "R")]:
+            app.post_message(events.Key(key, character))
+        await until(pilot, lambda: app.screen.query_one("#filter", Input).value == "APR")
+        assert app.session.asked == []
+
+
+async def test_a_burst_of_down_and_rollback_rolls_back_the_row_below():
+    cards = (card(rollout("one", service="accounts")), card(rollout("two", service="checkout")))
+    app = TestConsole(picture(rollouts=cards))
+    from textual import events
+
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert app.screen.selection().rollout == "one"
+        for key in "jR":
+            app.post_message(events.Key(key, key))
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "two")]
+
+
+# ---- R
+
+
+async def test_r_stays_with_what_is_selected_while_rows_move_under_the_cursor():
+    one, two = card(rollout("one", service="accounts")), card(rollout("two", service="checkout"))
+    app = TestConsole(picture(rollouts=(one, two)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert app.screen.selection().rollout == "one"
+        orphaned = card(rollout("three", service="search"), watched=False)
+        app.new_picture(picture(rollouts=(orphaned, two, one)))
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "one")]
+
+
+async def test_r_does_nothing_where_the_selected_row_has_gone():
+    one, two = card(rollout("one", service="accounts")), card(rollout("two", service="checkout"))
+    app = TestConsole(picture(rollouts=(one, two)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.new_picture(picture(rollouts=(two,)))
+        await pilot.press("R")
+        await pilot.pause()
+        assert app.session.asked == []
+
+
+async def test_r_on_a_service_is_bound_to_its_name(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.set_focus(app.screen.query_one("#services"))
+        await pilot.press("j", "j")
+        assert app.screen.selection().service == "payment-service"
+        services = FLEET.environments[2].services
+        turned = msgspec.structs.replace(FLEET.environments[2], services=services[::-1])
+        app.new_picture(picture(fleet=FleetView(environments=(*FLEET.environments[:2], turned))))
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "r-1")]
+        await until(pilot, lambda: isinstance(app.screen, RolloutScreen))
+
+
+async def test_r_elsewhere_shows_first_what_it_would_restore(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.set_focus(app.screen.query_one("#services"))
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        assert "image v2.15.0 back to v2.14.1" in words_on(app)
+        await pilot.press("enter")
+        assert isinstance(app.screen, RestoreScreen)
+        await pilot.press("escape")
+        assert app.session.asked == [("preview", "production", "accounts")]
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        await pilot.press("R")
+        await until(pilot, lambda: len(app.session.asked) == 3)
+        assert app.session.asked[-1] == ("roll_back_service", "production", "accounts")
+
+
+@pytest.mark.parametrize("key", ["alt+R", "alt+shift+r"])
+async def test_alt_r_rolls_back_from_inside_a_text_field(app, key):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", "d")
+        await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+        await pilot.press(*"production", key)
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "r-1")]
+
+
+@pytest.mark.parametrize("opened", ["question_mark", "colon"])
+async def test_alt_r_works_over_help_and_palette(app, opened):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", opened)
+        await pilot.pause()
+        assert not isinstance(app.screen, RolloutScreen)
+        await pilot.press("alt+R")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "r-1")]
+
+
+async def test_r_works_from_help(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", "question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "r-1")]
+
+
+@pytest.mark.parametrize("screen", ["fleet", "service", "rollout", "journal"])
+async def test_r_works_on_every_screen(app, screen):
+    keys = {"fleet": (), "service": ("shift+tab", "j", "j", "enter"), "rollout": ("enter",), "journal": ("enter", "J")}[screen]
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*keys)
+        await pilot.pause()
+        assert app.screen.where == screen
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "r-1")]
+
+
+# ---- intents
+
+
+@pytest.mark.parametrize(
+    ("key", "phase", "asked"),
+    [("p", Phase.RUNNING, "pause"), ("C", Phase.PAUSED, "resume"), ("P", Phase.RUNNING, "promote"), ("A", Phase.PAUSED, "abort")],
+)
+async def test_intents_go_to_the_selected_rollout(key, phase, asked):
+    app = TestConsole(picture(rollouts=(card(rollout(phase=phase)),)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(key)
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [(asked, "r-1")]
+
+
+async def test_a_rollout_that_nobody_watches_is_resumed_with_one_key():
+    app = TestConsole(picture(rollouts=(card(rollout(), watched=False),)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert "nobody watches payment-service" in words_on(app).splitlines()[0]
+        await pilot.press("enter")
+        await until(pilot, lambda: "its triggers are off" in words_on(app))
+        assert "T resume" in words_on(app)
+        await pilot.press("T")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("take_over", "r-1")]
+
+
+async def test_an_intent_that_fails_is_told(app):
+    app.session.failure = NeedsAttention("pause did not reach the driver", "Nobody answered.", "Resume it.")
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.press("p")
+        await until(pilot, lambda: "pause: not done" in words_on(app))
+
+
+# ---- the rollout
+
+
+async def test_the_rollout_screen_answers_at_a_glance(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter")
+        await until(pilot, lambda: "TRIGGERS" in words_on(app))
+        text = words_on(app)
+        for words in ("want  25%", "have  25%", "0.11%", "0.19%", "limit 5%", "limit 90%", "01:48", "NEXT"):
+            assert words in text
+        assert "payment-service v2.14.1 → v2.15.0 · production · canary" in text
+        assert "about 2 s to v2.14.1" in text
+
+
+async def test_on_a_narrow_terminal_one_key_brings_every_pane(app):
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("enter")
+        await until(pilot, lambda: "STEPS" in words_on(app))
+        text = words_on(app)
+        for words in ("ERRORS", "limit 5%", "01:48", "analyse 180 s", "ROLL BACK now", "? help"):
+            assert words in text
+        assert "memory" not in text
+        await pilot.press("v")
+        await until(pilot, lambda: "memory" in words_on(app))
+        assert "ERRORS" in words_on(app)
+        await pilot.press("v")
+        await until(pilot, lambda: "kubectl patch" in words_on(app))
+
+
+async def test_a_rollout_that_no_cluster_has_shown_yet_says_so(app):
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        app.open_rollout("r-new")
+        await until(pilot, lambda: "No cluster has shown the rollout r-new yet" in words_on(app))
+        app.new_picture(picture(rollouts=(card(rollout("r-new")),)))
+        await until(pilot, lambda: "payment-service v2.14.1" in words_on(app))
+
+
+# ---- the deploy
+
+
+async def fill(pilot, *, until_ticket=True):
+    await pilot.press("enter", "d")
+    await until(pilot, lambda: isinstance(pilot.app.screen, DeployScreen))
+    await pilot.press(*"prod", "enter", "enter", *"v2.15.0", "enter", *"canary", "enter", *"CHG-4821")
+    if until_ticket:
+        await pilot.press("enter")
+    await pilot.pause()
+
+
+async def test_a_deploy_from_the_keyboard_alone(app):
+    async with app.run_test(size=NARROW) as pilot:
+        await fill(pilot)
+        confirmation = app.screen.query_one(TypedConfirmation)
+        await until(pilot, lambda: confirmation.has_focus_within)
+        text = words_on(app)
+        assert "payment-service in production goes v2.14.1 → v2.15.0 by canary in 6 steps" in text
+        assert "A rollback is expected to take 2 s" in text
+        await pilot.press(*"productio", "enter")
+        assert app.session.asked == []
+        await pilot.press("n", "enter")
+        await until(pilot, lambda: isinstance(app.screen, RolloutScreen))
+        assert app.session.asked == [("start", "payment-service", "production")]
+        await pilot.press("escape")
+        assert isinstance(app.screen, RolloutScreen)  # the one the deploy was opened from
+
+
+async def test_the_environment_is_never_filled_in_by_itself(app):
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("enter", "d")
+        await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+        request = app.screen.request()
+        assert (request.environment, request.service) == ("", "payment-service")
+
+
+async def test_an_unmet_gate_blocks_the_confirmation_and_asking_again_lifts_it(app):
+    app.session.results = gates(approval=GateOutcome.FAIL)
+    async with app.run_test(size=WIDE) as pilot:
+        await fill(pilot)
+        await until(pilot, lambda: "not passed: approval" in words_on(app))
+        assert app.screen.query_one("TypedConfirmation Input").disabled
+        app.session.results = gates()
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: not app.screen.query_one("TypedConfirmation Input").disabled)
+
+
+@pytest.mark.parametrize("outcome", [GateOutcome.UNKNOWN, GateOutcome.FAIL])
+async def test_unknown_never_passes(app, outcome):
+    app.session.results = gates(rollback_tested=outcome)
+    async with app.run_test(size=WIDE) as pilot:
+        await fill(pilot)
+        await until(pilot, lambda: "not passed: rollback-tested" in words_on(app))
+
+
+async def test_gates_that_did_not_answer_block_the_confirmation(app):
+    app.session.results = gates()[:2]
+    async with app.run_test(size=WIDE) as pilot:
+        await fill(pilot)
+        await until(pilot, lambda: "no answer from smoke-tests" in words_on(app))
+
+
+async def test_another_form_voids_the_confirmation(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await fill(pilot)
+        confirmation = app.screen.query_one(TypedConfirmation)
+        await until(pilot, lambda: confirmation.has_focus_within)
+        await pilot.press(*"production")
+        app.session.plan = msgspec.structs.replace(PLAN, digest="digest-2")
+        app.screen._field("ticket").set_value("CHG-9999")
+        await until(pilot, lambda: confirmation.digest == "digest-2")
+        assert app.screen.query_one("TypedConfirmation Input", Input).value == ""
+
+
+async def test_a_start_that_is_refused_is_told_and_can_be_confirmed_again(app):
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await fill(pilot)
+        await until(pilot, lambda: app.screen.query_one(TypedConfirmation).has_focus_within)
+        app.session.failure = Conflict("The confirmation is void", "It changed.", "Read the new plan.")
+        await pilot.press(*"production", "enter")
+        await until(pilot, lambda: "Not started" in words_on(app))
+        assert isinstance(app.screen, DeployScreen)
+
+
+async def test_a_field_that_is_wrong_says_so_while_it_is_typed(app):
+    app.session.problems["version"] = "is not a semantic version; accepted: v1.2.3"
+    async with app.run_test(size=WIDE) as pilot:
+        await fill(pilot, until_ticket=False)
+        await until(pilot, lambda: "is not a semantic version" in words_on(app))
+
+
+async def test_a_service_that_is_not_there_says_so(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", "d")
+        await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+        await pilot.press(*"production", "enter", *"nowhere")
+        await until(pilot, lambda: "not in production" in words_on(app))
+
+
+async def test_esc_leaves_the_field_first_and_the_screen_second(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", "d")
+        await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+        assert "esc leave the field" in words_on(app)
+        await pilot.press("q", "escape")
+        assert isinstance(app.screen, DeployScreen)
+        assert not isinstance(app.screen.focused, Input)
+        assert app.screen._field("environment").value == "q"
+        await pilot.press("escape")
+        assert isinstance(app.screen, RolloutScreen)
+
+
+# ---- the journal, help, palette
+
+
+async def test_the_journal_shows_entries_as_they_are_stored(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("J")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+        await until(pilot, lambda: '"seq": 5' in words_on(app))
+        await pilot.press("k")
+        await until(pilot, lambda: '  "seq": 4' in words_on(app))
+        app.new_picture(picture(entries=(*app.picture.entries, entry(6, "rollout.paused"))))
+        await pilot.pause()
+        assert '"seq": 4' in words_on(app)  # reading is not interrupted
+
+
+async def test_the_palette_shows_exactly_the_actions_of_the_screen(app):
+    from console.actions import actions_on
+    from console.palette import Actions
+
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        provider = Actions(app.screen)
+        shown = [hit.text async for hit in provider.discover()]
+        keys = [action.shown_key for action in actions_on("fleet") if action.id != "palette"]
+        assert [text.rsplit("(", 1)[1].rstrip(")") for text in shown] == keys
+        await pilot.press("colon", *"journal", "enter")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+
+
+async def test_the_key_bar_lists_exactly_what_works(app):
+    from widgets.keybar import KeyBar
+
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        shown = {key.id: key.enabled for key in app.screen.query_one(KeyBar).value.keys}
+        situation = app.screen.situation()
+        from console.actions import actions_on
+
+        assert shown == {
+            action.id: action.guard(situation) is None
+            for action in actions_on("rollout")
+            if action.group == "Change" or action.guard(situation) is None
+        }
+
+
+# ---- what nobody expected
+
+
+async def test_hostile_words_are_only_words(app):
+    hostile = service(HOSTILE, detail=HOSTILE, version=HOSTILE)
+    views = (
+        environment("production", (hostile,)),
+        environment("dev", (hostile,), reachable=False, age_seconds=3.0, problem=HOSTILE),
+    )
+    cards = (card(rollout(pause_reason=HOSTILE, phase=Phase.PAUSED, next=HOSTILE, left=(HOSTILE,), service=HOSTILE), driver=HOSTILE),)
+    app.picture = picture(
+        fleet=FleetView(environments=views),
+        rollouts=cards,
+        entries=(entry(1, HOSTILE, outcome=HOSTILE, command=HOSTILE),),
+        operator=HOSTILE,
+        journal_ok=False,
+        journal_detail=HOSTILE,
+    )
+    app.session.results = tuple(msgspec.structs.replace(result, evidence=HOSTILE, detail=HOSTILE) for result in gates())
+    async with app.run_test(size=NARROW, notifications=True) as pilot:
+        for keys in (("enter",), ("v",), ("v",), ("question_mark",), ("escape",), ("J",), ("escape",), ("colon",), ("escape",)):
+            await pilot.press(*keys)
+            await pilot.pause()
+            assert "\x1b" not in words_on(app)
+        await pilot.press("C")
+        await until(pilot, lambda: app.session.asked)
+        await pilot.press("escape", "shift+tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
+        assert "[/foo]" in words_on(app)
+        await pilot.press("R")
+        await until(pilot, lambda: len(app.session.asked) == 2)
+        await pilot.pause()
+
+
+async def test_a_failing_drawing_is_told_and_the_console_goes_on(app, monkeypatch, caplog):
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.pause()
+
+        def broken(_):
+            raise RuntimeError("no such thing")
+
+        monkeypatch.setattr(app.screen, "draw", broken)
+        app.new_picture(picture())
+        await until(pilot, lambda: "Drawing the fleet screen failed" in words_on(app))
+        assert "no such thing" in caplog.text
+        monkeypatch.undo()
+        await pilot.press("enter")
+        assert isinstance(app.screen, RolloutScreen)
+
+
+async def test_a_failing_action_is_told_and_the_console_goes_on(app, monkeypatch, caplog):
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.pause()
+        monkeypatch.setattr(app, "open_help", lambda below: 1 / 0)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "help failed unexpectedly" in words_on(app))
+        assert "ZeroDivisionError" in caplog.text
+        await pilot.press("enter")
+        assert isinstance(app.screen, RolloutScreen)
+
+
+async def test_a_failing_intent_is_logged_and_told(app, caplog):
+    app.session.failure = RuntimeError("surprise")
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.press("p")
+        await until(pilot, lambda: "surprise" in words_on(app))
+        assert "RuntimeError: surprise" in caplog.text
+
+
+async def test_a_failing_check_blocks_the_confirmation(app, caplog):
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        app.session.failure = RuntimeError("surprise")
+        await fill(pilot)
+        await until(pilot, lambda: "an unexpected error" in words_on(app))
+        assert "surprise" in caplog.text
+        assert isinstance(app.screen, DeployScreen)
+
+
+async def test_a_session_that_ends_leaves_the_picture_and_says_so(app, caplog):
+    async def ends():
+        raise OSError("gone")
+
+    app.session.run = ends
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await until(pilot, lambda: "cut off: OSError" in words_on(app))
+        assert "accounts" in words_on(app)
+        assert "gone" in caplog.text
+        await pilot.press("p")
+        assert app.session.asked == []
+
+
+async def test_ctrl_q_leaves_and_says_what_goes_on(app):
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        await pilot.press("ctrl+q")
+    assert app.return_value == 0
+    assert any("payment-service in production" in str(line) for line in app._exit_renderables)
+
+
+async def test_ctrl_c_says_how_to_quit_and_ctrl_z_does_nothing(app):
+    async with app.run_test(size=NARROW, notifications=True) as pilot:
+        await pilot.press("ctrl+z", "ctrl+c")
+        await until(pilot, lambda: "ctrl+q quits" in words_on(app))
+        assert app.is_running
+
+
+async def test_leaving_does_not_wait_for_connections_that_hang(app):
+    async def hangs():
+        await asyncio.sleep(60)
+
+    app.session.close = hangs
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        began = asyncio.get_running_loop().time()
+        await pilot.press("ctrl+q")
+    assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_the_theme_can_be_switched_by_key(app):
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        assert app.theme == "quarterdeck"
+        await pilot.press("ctrl+t")
+        assert app.theme == "quarterdeck-light"
+        await pilot.press("ctrl+t")
+        assert app.theme == "quarterdeck"
+
+
+async def test_a_resize_keeps_everything_usable(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter")
+        for size in ((80, 24), (200, 50), (60, 20), (100, 30)):
+            await pilot.resize_terminal(*size)
+            await until(pilot, lambda: "ROLL BACK" in words_on(app))
