@@ -291,6 +291,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Open the console and return its exit code."""
     # Textual reads these once, at import or start; an operator's own choice wins
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    # a size that somebody exported is not the terminal's, and would go before it, and before every resize
+    for stale in ("COLUMNS", "LINES"):
+        os.environ.pop(stale, None)
     glyphs.use(terminal.signs_for(os.environ, terminal.encoding_of_locale()))
     app = ConsoleApp(arguments)
     result = app.run()

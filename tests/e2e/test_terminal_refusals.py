@@ -78,7 +78,7 @@ def test_every_changing_key_is_refused_to_an_observer(
     for home in (paused[0], sandbox.new_home("observer")):
         screen = opened(home, "--read-only")
         screen.wait("(?i)read.only", "1 live")
-        to_pane(screen, "ROLLOUTS")
+        screen.wait("▸ROLLOUTS")  # a live rollout is what the fleet opens on
         for place in ("fleet", "rollout"):
             for key in ("R", "p", "C", "P", "A", "T", "d", "M-R"):
                 screen.press(key)
@@ -141,10 +141,13 @@ def somebody_elses(sandbox: World, image: str) -> dict[str, Any]:
 
 
 @needs_tmux
-def test_r_pressed_again_and_again_rolls_back_once(sandbox: World, opened: Callable[..., Screen]) -> None:
+def test_r_pressed_again_and_again_rolls_back_once(
+    sandbox: World, paused: tuple[Path, str], opened: Callable[..., Screen]
+) -> None:
     """The revision before a restored one is the release that was taken back: another press must not bring it back."""
     home = sandbox.new_home("impatient")
     screen = opened(home)
+    screen.wait("▸ROLLOUTS")
     to_pane(screen, "SERVICES")
     namespace, service = environment_shown(screen), "accounts"
     screen.press("/")
@@ -174,7 +177,7 @@ def to_pane(screen: Screen, name: str) -> None:
         if marked == name:
             return
         screen.press("Tab")
-        eventually("the focus moves", lambda marked=marked: focus(screen) != marked, 5.0)
+        eventually("the focus moves", lambda marked=marked: focus(screen) not in ("", marked), 5.0)
     raise AssertionError(f"no pane {name}:\n{screen.text()}")
 
 

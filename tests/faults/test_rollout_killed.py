@@ -138,7 +138,7 @@ def test_killed_as_each_step_begins(sandbox: World) -> None:
         trial.kill()
         trial.resume()
     trial.check_succeeded("v2.15.0")
-    assert len(trial.kills) >= 8, trial.kills
+    assert len(trial.kills) >= 5, trial.kills
 
 
 def began(rollout: dict[str, Any]) -> bool:
@@ -159,7 +159,7 @@ def test_killed_at_the_moment_of_each_change(sandbox: World) -> None:
         seen = trial.intents()
         trial.resume()
     trial.check_succeeded("v1.10.0")
-    assert len(trial.kills) >= 5, trial.kills
+    assert len(trial.kills) >= 4, trial.kills
 
 
 def test_killed_at_random_moments(sandbox: World) -> None:

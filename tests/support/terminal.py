@@ -124,7 +124,9 @@ def console(
     place.mkdir(parents=True, exist_ok=True)
     # a Unix socket's path is short; the test's own directory often is not
     socket = Path("/tmp") / f"qd-tmux-{os.getpid()}-{abs(hash(str(place))) % 10**8}"
-    screen = Screen(socket, command, {**environment, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}, columns, rows)
+    # a size left over in the environment must not be taken for the terminal's
+    told = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "COLUMNS": "80", "LINES": "24"}
+    screen = Screen(socket, command, {**environment, **told}, columns, rows)
     try:
         yield screen
     finally:
