@@ -34,6 +34,7 @@ class InOrder(App[int]):
         self._waiting: deque[events.Key] = deque()
         self._under_way: events.Key | None = None
         self._feeding = False
+        self._done = False
         self._impatient: asyncio.TimerHandle | None = None
 
     def ready_for_keys(self) -> bool:
@@ -60,9 +61,10 @@ class InOrder(App[int]):
                     return
                 key = self._under_way = self._waiting.popleft()
                 self._wait(key)
+                self._done = False
                 target = self.focused or self.screen
                 await super().on_event(key)
-                if not target.post_message(Answered(key)):
+                if self._done or not target.post_message(Answered(key)):
                     self._under_way = None
         finally:
             self._feeding = False
@@ -71,6 +73,13 @@ class InOrder(App[int]):
         if message.key is self._under_way:
             self._under_way = None
             await self.feed_keys()
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        # a key with a binding that goes first is done when this returns, and goes to no widget
+        found = await super()._check_bindings(key, priority)
+        if priority:
+            self._done = found
+        return found
 
     def _wait(self, key: events.Key | None) -> None:
         if self._impatient is not None:

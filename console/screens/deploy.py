@@ -15,6 +15,7 @@ from textual.worker import Worker, WorkerState
 from console.draft import Draft
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
+from console.screens.words import expected
 from console.view import Picture, Selection
 from services.model.errors import QuarterdeckError
 from services.model.gates import GateName, GateResult
@@ -297,7 +298,7 @@ def sentence_of(draft: Draft) -> tuple[Line, ...]:
     text = (
         f"{release.service} in {release.target.environment} goes {plan.previous_version} {arrow} {release.version} by "
         f"{release.strategy.value} in {len(plan.steps)} steps, about {seconds(total)}. "
-        f"A rollback is expected to take {seconds(plan.rollback_seconds)}."
+        f"A rollback is expected to take {expected(plan.rollback_seconds)}."
     )
     lines: list[Line] = [((text, Tone.STRONG),)]
     lines += [((note, Tone.TEXT),) for note in plan.notes]

@@ -56,8 +56,15 @@ class Headline(Drawn[Head]):
     def draw(self, value: Head, width: int, height: int | None) -> Lines:
         fits = ink.cells(value.title) + ink.cells(value.about) + 2 <= width
         lines = [ink.spread(value.title, value.about, width)] if fits else [value.title, value.about]
-        lines += [((part, tone),) for words, tone in value.urgent for part in text.wrap(words, width)]
+        for words, tone in value.urgent:
+            lines += [((part, tone),) for part in _at_most_two(words, width)]
         return tuple(ink.fit(line, width) for line in lines)
+
+
+def _at_most_two(words: str, width: int) -> list[str]:
+    """``words`` on two lines at most: whoever wrote them, they don't push the figures off the screen."""
+    first, *more = text.wrap(words, width) or [""]
+    return [first, text.cut(" ".join(more), width)] if more else [first]
 
 
 def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from support.gallery import PLAN, PODS, READINGS, ROLLOUT
 
 from console.app import ConsoleApp
 from console.draft import Answer, Draft, Preview
@@ -15,8 +14,9 @@ from console.view import Picture, RolloutCard
 from services.model.fleet import EnvironmentView, FleetView, Health, PodView, ServiceView
 from services.model.gates import GateName, GateOutcome, GateResult
 from services.model.release import DeployRequest
-from services.model.rollout import Arm, Baseline, Phase, Rollout, Sample
+from services.model.rollout import Arm, Baseline, Rollout, Sample
 from services.model.steps import Plan
+from support.gallery import PLAN, PODS, READINGS, ROLLOUT
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 PACE = 1002.0
@@ -211,9 +211,7 @@ class StubSession:
             ROLLOUT.release,
             service=request.service,
             version=request.version,
-            target=msgspec.structs.replace(
-                ROLLOUT.release.target, environment=self.canonical_environment(request.environment)
-            ),
+            target=msgspec.structs.replace(ROLLOUT.release.target, environment=self.canonical_environment(request.environment)),
         )
         return Draft(release, self.plan)
 
