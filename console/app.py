@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import gc
 import logging
 import os
 import signal
@@ -108,6 +109,9 @@ class ConsoleApp(InOrder):
 
     def new_picture(self, picture: Picture) -> None:
         """Draw it, on the screen that is seen; the others draw when they are seen again."""
+        if self.picture.connecting and not picture.connecting:
+            # what is loaded now stays: looking through it again and again would stop the screen for a tenth of a second
+            gc.freeze()
         self.picture = picture
         if isinstance(self.screen, ConsoleScreen):
             self.screen.show(picture)

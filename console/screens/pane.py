@@ -19,7 +19,7 @@ class Pane(Vertical):
 
     DEFAULT_CSS = """
     Pane > PaneTitle { background: $surface; }
-    Pane:focus-within > PaneTitle { background: $primary 22%; }
+    Pane.-focused > PaneTitle { background: $primary 22%; }
     """
 
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
@@ -50,6 +50,7 @@ class Pane(Vertical):
     def _mark(self, focused: bool) -> None:
         if focused != self._focused:
             self._focused = focused
+            self.set_class(focused, "-focused")
             self._redraw()
 
     def _redraw(self) -> None:

@@ -1,5 +1,6 @@
 """The status line: what is unsafe now first, then where one is; on the right who, on what, and when."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from console.view import Picture, RolloutCard
@@ -46,8 +47,8 @@ def attention(picture: Picture) -> list[Part]:
         found.append((f"{signs.paused} {names} paused", Tone.WARN))
     for view in picture.fleet.environments:
         if view.reachable:
-            failed = sum(service.health is Health.FAILED for service in view.services)
-            degraded = sum(service.health is Health.DEGRADED for service in view.services)
+            counts = Counter(service.health for service in view.services)
+            failed, degraded = counts[Health.FAILED], counts[Health.DEGRADED]
             if failed:
                 found.append((f"{signs.bad} {view.name} {failed} failed", Tone.BAD))
             if degraded:

@@ -1,6 +1,7 @@
 """Rows and lines that several screens share: services, rollouts and journal entries as an operator reads them."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,9 +68,8 @@ def phase_words(card: RolloutCard) -> Span:
 def environment_row(view: EnvironmentView) -> Row:
     """An environment with the worst thing to say of it."""
     signs = glyphs.current()
-    failed = sum(service.health is Health.FAILED for service in view.services)
-    degraded = sum(service.health is Health.DEGRADED for service in view.services)
-    rolling = sum(service.health is Health.PROGRESSING for service in view.services)
+    counts = Counter(service.health for service in view.services)
+    failed, degraded, rolling = counts[Health.FAILED], counts[Health.DEGRADED], counts[Health.PROGRESSING]
     state: Span
     if not view.reachable:
         state = (
@@ -152,7 +152,9 @@ def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
     """What happens next, and when; for a finished rollout how long one key still rolls it back."""
     rollout = card.rollout
     if card.orphaned:
-        return (("nothing: its triggers are off. T resumes it, R rolls it back", Tone.BAD),)
+        return (
+            ("T resumes, R rolls back" if short else "nothing: its triggers are off. T resumes it, R rolls it back", Tone.BAD),
+        )
     if card.live:
         due = f"{countdown(rollout.next_at - pace)}  " if rollout.next_at is not None else ""
         return ((due, Tone.STRONG if short else Tone.ACCENT), (rollout.next, Tone.TEXT if short else Tone.STRONG))

@@ -1,0 +1,75 @@
+"""The ways the console ends, in a process and on a terminal of its own, with a cluster that never answers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from bench.terminal import Terminal
+
+from services.model.errors import ExitCode
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+contexts: [{name: production, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: u, user: {}}]
+"""
+LONG = 10.0
+"""Seconds: far more than it takes, for machines that do much else."""
+
+
+@pytest.fixture
+def console(tmp_path):
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    (tmp_path / "config.yaml").write_text(
+        f"version: 1\nhome: {tmp_path}/home\nkubeconfig: {tmp_path}/kubeconfig\n"
+        "environments:\n  production: {tier: production, context: production, namespaces: [production]}\n"
+    )
+    command = [sys.executable, "-m", "console", "--config", str(tmp_path / "config.yaml")]
+    terminal = Terminal(command, columns=100, rows=30)
+    terminal.wait_for("SERVICES", LONG)
+    terminal.drain(1.0)
+    yield terminal
+    if terminal.process.poll() is None:
+        terminal.process.kill()
+    terminal.process.wait()
+
+
+def ended(terminal: Terminal) -> int | None:
+    until = time.monotonic() + LONG
+    while terminal.process.poll() is None and time.monotonic() < until:
+        terminal.read(0.05)
+    return terminal.process.poll()
+
+
+def test_ctrl_q(console):
+    console.press("\x11")
+    assert ended(console) == ExitCode.DONE
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.DONE)])
+def test_signals(console, number, code):
+    os.kill(console.process.pid, number)
+    assert ended(console) == code
+
+
+def test_a_closed_terminal(console):
+    os.close(console.master)
+    try:
+        assert console.process.wait(LONG) == ExitCode.INTERRUPTED
+    except subprocess.TimeoutExpired:
+        pytest.fail("the console lives on without a terminal")
+
+
+def test_bad_configuration_is_told_on_the_terminal(tmp_path):
+    (tmp_path / "config.yaml").write_text("version: 1\nenvironment: {}\n")
+    terminal = Terminal([sys.executable, "-m", "console", "--config", str(tmp_path / "config.yaml")])
+    assert ended(terminal) == ExitCode.REJECTED
+    terminal.drain(0.1)
+    assert b"is not a known key" in terminal.output
+    assert b"Traceback" not in terminal.output
+    terminal.close()

@@ -1,0 +1,168 @@
+"""The words of the screens, drawn without a screen; and what the terminal is told to show."""
+
+import os
+import pty
+from dataclasses import replace
+
+import pytest
+from support.consoles import ENTRIES, FLEET, PACE, card, entry, environment, picture, rollout, service
+
+from console import theme
+from console.screens.headline import Headline, head_of
+from console.screens.status import attention
+from console.screens.vitals import draw_figures, figures_of
+from console.screens.words import entry_line, environment_row, next_line, rollout_row, service_row, telling, urgent_first
+from console.terminal import is_gone, signs_for
+from services.model.fleet import FleetView, Health
+from services.model.rollout import Phase, Reason, TriggerName, TriggerReading
+from widgets import ink
+from widgets.text import width
+
+
+def said(shown):
+    return " | ".join(part.text for part in attention(shown))
+
+
+def test_the_most_urgent_comes_first():
+    shown = picture(
+        rollouts=(
+            card(rollout("a", service="cart", phase=Phase.PAUSED)),
+            card(rollout("b", service="checkout", phase=Phase.NEEDS_ATTENTION)),
+            card(rollout("c", service="search"), watched=False),
+        ),
+        journal_ok=False,
+        journal_detail="disk full",
+    )
+    text = said(shown)
+    order = ["journal: disk full", "nobody watches search", "checkout needs a person", "cart paused", "dev 1 failed"]
+    assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
+
+
+def test_what_is_not_reached_is_not_called_safe():
+    asked = environment("production", reachable=False, age_seconds=None)
+    assert said(picture(fleet=FleetView(environments=(asked,)), rollouts=())) == ""
+    answered = replace(picture(), fleet=FleetView(environments=(environment("production"),)), rollouts=())
+    assert "nothing unsafe" in said(answered)
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (FLEET.environments[0], "1 failed"),
+        (FLEET.environments[2], "1 degraded"),
+        (FLEET.environments[1], "2 ok"),
+        (environment("dev", (service("a", health=Health.PROGRESSING),)), "1 rolling"),
+        (environment("dev", reachable=False, age_seconds=125.0), "2m old"),
+        (environment("dev", reachable=False, age_seconds=None), "asking"),
+        (environment("dev", reachable=False, age_seconds=None, problem="refused"), "no answer"),
+    ],
+)
+def test_an_environment_says_its_worst(view, words):
+    assert words in environment_row(view).cells[1][0]
+
+
+def test_a_service_of_an_unreachable_cluster_is_grey():
+    row = service_row(service("a", health=Health.FAILED, ready=0), reachable=False, now=0.0)
+    assert {tone for _, tone in row.cells} == {"muted"}
+
+
+def test_a_figure_over_its_limit_is_loud_and_marked():
+    fired = TriggerReading(name=TriggerName.ERROR_RATE, value=0.08, limit=0.05, unit="share", fired=True)
+    cells = rollout_row(card(rollout(triggers=(fired,))), PACE).cells
+    assert cells[5][0][1] == "bad"
+    assert "!" in cells[5][0][0]
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (card(rollout()), "01:48"),
+        (card(rollout(), watched=False), "its triggers are off"),
+        (card(rollout(phase=Phase.SUCCEEDED), window_left=3500.0), "for another 58m"),
+        (card(rollout(phase=Phase.SUCCEEDED)), "nothing follows"),
+    ],
+)
+def test_what_comes_next(shown, words):
+    assert words in ink.plain(next_line(shown, PACE))
+
+
+def test_looks_that_found_nothing_and_answered_intents_are_left_out():
+    assert [found["seq"] for found in telling(ENTRIES)] == [1, 2, 4]
+    lost = entry(9, "deployment.executed", phase="intent", outcome="")
+    assert telling([lost]) == [lost]  # its outcome is unknown: that is worth a line
+    bad = entry(10, "deployment.health_check", outcome="unknown")
+    assert telling([bad]) == [bad]
+
+
+def test_an_entry_says_its_reason_in_words():
+    line = entry_line(entry(1, "deployment.rollback", data={"reason": {"name": "error-rate", "detail": "8 % failed"}}))
+    assert line.text.endswith("deployment.rollback error-rate: 8 % failed")
+
+
+def test_orphans_come_before_everything():
+    cards = (card(rollout("live")), card(rollout("done", phase=Phase.SUCCEEDED)), card(rollout("alone"), watched=False))
+    assert [found.key for found in urgent_first(cards)] == ["alone", "live", "done"]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 78, 118, 198])
+@pytest.mark.parametrize("samples", [True, False])
+def test_figures_fit_whatever_the_width(columns, samples):
+    shown = rollout() if samples else rollout(samples=(), baseline=None)
+    lines = draw_figures(figures_of(shown, PACE, live=True), columns)
+    assert all(sum(width(text) for text, _ in line) <= columns for line in lines)
+
+
+def test_a_finished_rollout_shows_no_traffic_that_nobody_looks_at_any_more():
+    lines = draw_figures(figures_of(rollout(phase=Phase.ROLLED_BACK), PACE, live=False), 100)
+    assert not any("TRAFFIC" in ink.plain(line) for line in lines)
+
+
+def test_too_few_requests_are_said():
+    lines = draw_figures(figures_of(rollout(samples=tuple(_few(sample) for sample in rollout().samples)), PACE, live=True), 100)
+    assert any("12 of 500" in " ".join(ink.plain(line).split()) for line in lines)
+
+
+def _few(sample):
+    import msgspec
+
+    return msgspec.structs.replace(sample, canary=msgspec.structs.replace(sample.canary, requests=12.0))
+
+
+def test_the_headline_takes_one_line_where_it_fits_and_never_more_than_two_an_urgency():
+    head = head_of(card(rollout(phase=Phase.PAUSED, pause_reason="long " * 100)), picture())
+    assert len(Headline().draw(head, 200, None)) == 3
+    assert len(Headline().draw(head, 60, None)) == 4
+    reason = Reason(kind="trigger", name="error-rate", detail="8 % failed")
+    text = "\n".join(ink.plain(line) for line in Headline().draw(head_of(card(rollout(reason=reason)), picture()), 100, None))
+    assert "error-rate fired: 8 % failed" in text
+
+
+@pytest.mark.parametrize(
+    ("term", "encoding", "mode"),
+    [
+        ("xterm-256color", "UTF-8", "unicode"),
+        ("xterm-256color", "utf8", "unicode"),
+        ("xterm-256color", "ANSI_X3.4-1968", "ascii"),
+        ("linux", "UTF-8", "ascii"),
+        ("dumb", "UTF-8", "ascii"),
+    ],
+)
+def test_signs_fit_the_terminal(term, encoding, mode):
+    assert signs_for({"TERM": term}, encoding) == mode
+
+
+def test_themes():
+    assert theme.chosen({}, "truecolor") == "quarterdeck"
+    assert theme.chosen({}, "standard") == "quarterdeck-16"
+    assert theme.chosen({"QUARTERDECK_THEME": "light"}, "standard") == "quarterdeck-light"
+    assert theme.chosen({"QUARTERDECK_THEME": "neon"}, None) == "quarterdeck"
+    assert theme.other("quarterdeck", "256") == "quarterdeck-light"
+    assert theme.other("quarterdeck-light", "256") == "quarterdeck"
+
+
+def test_a_terminal_that_hung_up_is_noticed():
+    master, slave = pty.openpty()
+    assert not is_gone(slave)
+    os.close(master)
+    assert is_gone(slave)
+    os.close(slave)
