@@ -42,7 +42,8 @@ class Stage(StrEnum):
 
 
 class RestorePhase(msgspec.Struct, frozen=True):
-    """Mutations that may go out together. ``wait_for`` are the workloads that have to be ready before the next phase."""
+    """Mutations that may go out together (none: there is only to wait). ``wait_for`` are the workloads that have to be ready
+    before the next phase."""
 
     stage: Stage
     mutations: tuple[Mutation, ...]
@@ -149,7 +150,7 @@ def plan_restore(
                 step_name="rollback",
                 expects=tuple(expects.values()),
             )
-    return Restore(_phases(mutations, folded, live, stable), tuple(kept))
+    return Restore(_phases(mutations, folded, stable), tuple(kept))
 
 
 def locate(document: dict[str, Json], path: str, guards: Sequence[Guard]) -> str | None:
@@ -225,22 +226,18 @@ def _without_empty_parents(document: dict[str, Json], writes: list[Write], made:
     return writes
 
 
-def _phases(
-    mutations: Mapping[ObjectRef, Mutation],
-    folded: Sequence[Folded],
-    live: Mapping[ObjectRef, dict[str, Json] | None],
-    stable: ObjectRef,
-) -> tuple[RestorePhase, ...]:
-    promoted = any(
-        item.object == stable
-        and item.path.startswith(TEMPLATE)
-        and not same(value_at(live.get(stable), item.path), item.original)
-        for item in folded
-    )
+def _phases(mutations: Mapping[ObjectRef, Mutation], folded: Sequence[Folded], stable: ObjectRef) -> tuple[RestorePhase, ...]:
+    # By the record, not by the object: the template may be back already while its pods are not.
+    promoted = any(item.object == stable and item.path.startswith(TEMPLATE) for item in folded)
     traffic = tuple(mutation for ref, mutation in mutations.items() if ref.kind in ROUTES)
     capacity = tuple(mutation for ref, mutation in mutations.items() if ref == stable)
     objects = tuple(mutation for ref, mutation in mutations.items() if ref.kind not in ROUTES and ref != stable)
     first = RestorePhase(Stage.TRAFFIC, traffic, ())
     second = RestorePhase(Stage.CAPACITY, capacity, (stable,))
-    order = (second, first) if promoted else (first, second)
-    return tuple(phase for phase in (*order, RestorePhase(Stage.OBJECTS, objects, ())) if phase.mutations)
+    last = RestorePhase(Stage.OBJECTS, objects, ())
+    if promoted:
+        waits = capacity or traffic or objects
+        return tuple(
+            phase for phase in (second if waits else None, first, last) if phase and (phase is second or phase.mutations)
+        )
+    return tuple(phase for phase in (first, second, last) if phase.mutations)

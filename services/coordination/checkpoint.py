@@ -108,6 +108,36 @@ class Checkpoints:
             f"Look who writes configmap/{ref.name} in {ref.namespace}.",
         )
 
+    async def take(self, rollout: Rollout) -> Rollout:
+        """See :meth:`services.coordination.Coordination.take`."""
+        ref = checkpoint_ref(rollout.release.target.namespace, rollout.id)
+        epoch = str(rollout.epoch)
+        for _ in range(ATTEMPTS):
+            found = await self._found(ref)
+            try:
+                if found is None:
+                    await self._writer.create(ref, self._body(ref, rollout, encode(rollout).decode()))
+                    await self._tidy_after_start(ref.namespace, rollout.release.service)
+                    taken = rollout
+                else:
+                    self._not_newer(found, rollout)
+                    version = value_at(found, "/metadata/resourceVersion")
+                    test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+                    mark: dict[str, Json] = {"op": "add", "path": EPOCH_PATH, "value": epoch}
+                    if not annotation(found, EPOCH_ANNOTATION):
+                        mark = {"op": "add", "path": "/metadata/annotations", "value": {EPOCH_ANNOTATION: epoch}}
+                    await self._writer.patch(ref, [test, mark], timeout=TIMEOUT)
+                    taken = decode(msgspec.convert(found, ConfigMap))
+            except (Conflict, NotFound):
+                continue
+            self._known[ref] = epoch
+            return taken
+        raise Conflict(
+            f"The checkpoint of rollout {rollout.id} could not be taken over",
+            f"{ATTEMPTS} attempts met another writer.",
+            f"Look who writes configmap/{ref.name} in {ref.namespace}.",
+        )
+
     async def load(self, namespace: str, rollout_id: str) -> Rollout | None:
         """See :meth:`services.coordination.Coordination.load`."""
         found = await self._found(checkpoint_ref(namespace, rollout_id))
@@ -145,18 +175,22 @@ class Checkpoints:
         found = await self._found(ref)
         if found is None:
             return None
-        if (stored := epoch_of(found)) > rollout.epoch:
-            raise HeldByAnother(
-                f"Rollout {rollout.id} was taken over",
-                f"Its checkpoint has epoch {stored}, this driver's is {rollout.epoch}. Nothing was written.",
-                f"Watch it (quarterdeck watch {rollout.id}).",
-            )
+        self._not_newer(found, rollout)
         epoch = str(rollout.epoch)
         if text := annotation(found, EPOCH_ANNOTATION):
             test = {"op": "test", "path": EPOCH_PATH, "value": text}
             return [test] if text == epoch else [test, {"op": "replace", "path": EPOCH_PATH, "value": epoch}]
         version = {"op": "test", "path": "/metadata/resourceVersion", "value": value_at(found, "/metadata/resourceVersion")}
         return [version, {"op": "add", "path": "/metadata/annotations", "value": {EPOCH_ANNOTATION: epoch}}]
+
+    @staticmethod
+    def _not_newer(found: dict[str, Json], rollout: Rollout) -> None:
+        if (stored := epoch_of(found)) > rollout.epoch:
+            raise HeldByAnother(
+                f"Rollout {rollout.id} was taken over",
+                f"Its checkpoint has epoch {stored}, this driver's is {rollout.epoch}. Nothing was written.",
+                f"Watch it (quarterdeck watch {rollout.id}).",
+            )
 
     async def _found(self, ref: ObjectRef) -> dict[str, Json] | None:
         try:

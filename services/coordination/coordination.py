@@ -52,6 +52,16 @@ class Coordination:
         self._must_change(f"write the checkpoint of rollout {rollout.id}")
         await self._checkpoints.save(rollout)
 
+    async def take(self, rollout: Rollout) -> Rollout:
+        """Put ``rollout.epoch`` on the checkpoint and return what is stored in it, in one fenced step: from then on whoever
+        drove before can't write it, and so (an undo record is stored before its request leaves) changes nothing any more. What
+        it had sent until then is in the answer. Where there is none, ``rollout`` itself is stored.
+
+        Raises :class:`~services.model.errors.HeldByAnother` where the stored one has a newer epoch.
+        """
+        self._must_change(f"take over the checkpoint of rollout {rollout.id}")
+        return await self._checkpoints.take(rollout)
+
     async def load(self, namespace: str, id: str) -> Rollout | None:
         """A rollout from its checkpoint; ``None`` where there is none."""
         return await self._checkpoints.load(namespace, id)

@@ -14,6 +14,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+import msgspec
+
 from services.actuator import Actuator
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
@@ -25,7 +27,7 @@ from services.rollout import state
 from services.rollout.engine import MAY_BE_ACCEPTED, drive
 from services.rollout.finish import finish
 from services.rollout.intents import Answer, Ask, Intent, IntentServer
-from services.rollout.run import Breach, Run
+from services.rollout.run import Breach, PersonNeeded, Run
 from services.rollout.service import bodies, unchanged
 from services.rollout.station import Station
 from services.rollout.watch import Watch
@@ -33,6 +35,8 @@ from services.rollout.watch import Watch
 RENEW_SECONDS = 3.0
 SANDBOX_GONE = 300.0
 """Wall seconds after which a sandbox that does not answer is taken to be gone, and its drivers with it."""
+CHECKLIST_SECONDS = 900.0
+"""Wall seconds after which a rollout that has not begun needs its gates asked anew."""
 START_PATIENCE = 60.0
 """Wall seconds for which a driver of a rollout that has begun waits for its cluster before it gives up."""
 
@@ -77,7 +81,10 @@ async def run_driver(
         code = error.exit_code
         ended = homes.Ended(code=code, kind=type(error).__name__, title=error.title, detail=error.detail, hint=error.hint)
     finally:
-        homes.write_ended(station.home, rollout_id, ended)
+        try:
+            homes.write_ended(station.home, rollout_id, ended)
+        except OSError as error:
+            log.warning("the end of %s is not in the home directory: %s", rollout_id, error)
         living.close()
     return code
 
@@ -128,9 +135,8 @@ async def _drive(
         inventory = Inventory(connection, (target.namespace,), station.clock)
         background = await stack.enter_async_context(_background())
         background.append(asyncio.create_task(inventory.run(), name="inventory"))
-        # Only the holder of the lease may trust what it reads here: a predecessor writes no more.
-        stored = await _patiently(station, begun, lambda: coordination.load(target.namespace, rollout_id))
-        rollout = stored or rollout
+        known = msgspec.structs.replace(rollout, epoch=hold.epoch)
+        rollout = await _patiently(station, begun, lambda: _taken(coordination, known, anyway=rollback))
         foreign = rollout.driver is not None and not rollout.phase.final
         run = Run(
             state.driven_by(rollout, driver, hold.epoch),
@@ -162,6 +168,12 @@ async def _work(
     if run.rollout.phase.final and not rollback:
         raise Rejected("rollout", run.rollout.id, f"is over ({run.rollout.phase.value})", "a rollout that has not ended")
     fresh = not run.rollout.undo and run.rollout.step == 0 and run.rollout.phase is Phase.RUNNING and not foreign
+    age = (station.clock.now() - run.rollout.created).total_seconds()
+    if fresh and age > CHECKLIST_SECONDS:
+        why = f"its checklist is {age / 60:.0f} minutes old: tickets and approvals may have changed"
+        return await finish(
+            run, state.refused(run.rollout, Reason(kind="gate", name="approval", detail=why), pace=station.clock.pace())
+        )
     if fresh and not await run.patiently("reading the service", lambda: unchanged(run)):
         why = "the service is no longer what it was when this plan was confirmed: the confirmation is void"
         return await finish(
@@ -176,20 +188,37 @@ async def _work(
         run.change(state.resumed(run.rollout))
     rolling_back = run.rollout.phase is Phase.ROLLING_BACK
     created = {} if rolling_back else await run.patiently("reading the workloads", lambda: bodies(run))
-    # First the checkpoint: a driver that dies while it claims must not look like one that never began.
-    await run.patiently("writing the checkpoint", run.save)
-    # From here on whoever drove before is refused by the API server itself.
-    await run.patiently(
-        "claiming the objects",
-        lambda: run.actuator.claim(run.rollout.plan.objects, run.hold, run.rollout, created, rollback=rolling_back),
-    )
+    # First the checkpoint: a driver that dies while it claims must not look like one that never began. With the claim whoever
+    # drove before is refused by the API server itself.
+    for what, call in (
+        ("writing the checkpoint", run.save),
+        (
+            "claiming the objects",
+            lambda: run.actuator.claim(run.rollout.plan.objects, run.hold, run.rollout, created, rollback=rolling_back),
+        ),
+    ):
+        try:
+            await run.patiently(what, call)
+        except HeldByAnother:
+            raise
+        except (PersonNeeded, QuarterdeckError) as error:
+            if not rolling_back:
+                raise
+            # Each restoring patch takes its object's epoch by itself; what hinders the bookkeeping must not stop it.
+            log.warning("%s of %s: %s; rolling back all the same", what, run.rollout.id, error)
     if foreign:
         await run.note("rollout.taken_over", outcome="done", data={"epoch": run.hold.epoch, "step": run.rollout.step})
     background.append(asyncio.create_task(run.keep_saved(), name="checkpoint"))
     server = IntentServer(station.home, run.rollout.id, lambda ask: _answer(run, ask))
-    await server.open()
     try:
-        return await finish(run, await drive(run, Watch(run).watch))
+        await server.open()
+    except (QuarterdeckError, OSError) as error:
+        # Intents are a convenience: without them the rollout still runs, and can be taken over.
+        log.warning("%s takes no intents: %s", run.rollout.id, error)
+    try:
+        final = await drive(run, Watch(run).watch)
+        run.ending = True
+        return await finish(run, final)
     except asyncio.CancelledError:
         # A clean stop: what is on its way gets its undo record, and the next driver finds everything in the checkpoint.
         await run.settle()
@@ -203,6 +232,8 @@ async def _work(
 
 async def _answer(run: Run, ask: Ask) -> Answer:
     rollout = run.rollout
+    if run.ending:
+        return Answer(ok=False, detail="the rollout is just ending; roll it back once it is over")
     if rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION:
         return Answer(ok=False, detail=f"the rollout is over ({rollout.phase.value})")
     if rollout.phase is Phase.ROLLING_BACK:
@@ -263,6 +294,24 @@ async def _release(coordination: Coordination, hold: Hold) -> None:
         await asyncio.wait_for(coordination.release(hold), 5.0)
     except (TimeoutError, QuarterdeckError) as error:
         log.warning("lease of %s not released (it expires by itself): %s", hold.service, error)
+
+
+async def _taken(coordination: Coordination, known: Rollout, *, anyway: bool) -> Rollout:
+    """The rollout as its predecessor left it, who from here on can neither store nor send anything.
+
+    Where the checkpoint can't be had, ``anyway`` goes on with what is known: a rollback is stopped by no bookkeeping.
+    """
+    try:
+        return await coordination.take(known)
+    except (HeldByAnother, Unavailable) as error:
+        if not anyway or not isinstance(error, Forbidden):
+            raise
+        log.warning("checkpoint of %s not taken: %s", known.id, error)
+    except QuarterdeckError as error:
+        if not anyway:
+            raise
+        log.warning("checkpoint of %s not taken: %s", known.id, error)
+    return known
 
 
 async def _find(station: Station, rollout_id: str) -> tuple[Rollout, Target]:

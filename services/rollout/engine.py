@@ -44,7 +44,7 @@ DOERS: Mapping[type[AnyStep], Doer] = {
     SmokeTest: smoke_test,
 }
 
-MAY_BE_ACCEPTED = (Analyse, SmokeTest, Pause)
+MAY_BE_ACCEPTED = (MeasureBaseline, Analyse, SmokeTest, Pause)
 """Steps that change nothing: a person may declare them passed. A change can only be made, or rolled back."""
 
 
@@ -96,9 +96,9 @@ async def _steps(run: Run) -> None:
         resumed = state.current_state(run.rollout).outcome is StepOutcome.RUNNING
         run.promoted.clear()
         run.change(state.step_started(run.rollout, run.clock.now()))
-        await run.patiently("writing the checkpoint", run.save)
         began = run.clock.pace()
         try:
+            await run.patiently("writing the checkpoint", run.save)
             await DOERS[type(step)](run, step)
         except Breach:
             raise

@@ -97,7 +97,6 @@ class Living:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(self._file, f"{os.getpid()}\n".encode())  # for a person who looks; the lock is what counts
 
     def close(self) -> None:
         self._path.unlink(missing_ok=True)

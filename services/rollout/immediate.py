@@ -5,13 +5,18 @@ back to stable where the canary has a share, else stable's own template. It bump
 running is refused from there on. Everything else is the work of ``drive ID --rollback``, started right behind it.
 """
 
+import asyncio
+import logging
 import os
 import subprocess
 from dataclasses import dataclass
 
+import msgspec
+
 from services.actuator import Actuator
-from services.actuator.undo import fold, plan_restore
+from services.actuator.undo import Stage, fold, plan_restore
 from services.cluster.inventory import Inventory
+from services.coordination import Coordination
 from services.model.errors import ObserverMode, QuarterdeckError, Rejected
 from services.model.objects import ObjectRef
 from services.model.release import Target
@@ -20,6 +25,8 @@ from services.rollout import home as homes
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,9 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
     if lock is None:
         return Immediate(rollout, joined=True)
     try:
-        accepted, touched, problem = await _first(station, inventory, rollout)
+        (accepted, touched, problem), _ = await asyncio.gather(
+            _first(station, inventory, rollout), _fence(station, inventory, rollout)
+        )
         process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=lock)
     finally:
         os.close(lock)
@@ -84,6 +93,16 @@ async def rollback_service_now(
     return await rollback_now(station, inventory, rollout, reason=reason)
 
 
+async def _fence(station: Station, inventory: Inventory, rollout: Rollout) -> None:
+    """Take the checkpoint from the driver that is running, beside the first patch: it stores the undo of a change before it
+    sends it, so from here on it changes nothing any more. The driver that follows fences it again, whatever comes of this."""
+    coordination = Coordination(inventory.connection, station.clock, read_only=station.read_only)
+    try:
+        await coordination.take(msgspec.structs.replace(rollout, epoch=rollout.epoch + 1))
+    except QuarterdeckError as error:
+        log.warning("the checkpoint of %s was not taken beside the first patch: %s", rollout.id, error)
+
+
 async def _first(
     station: Station, inventory: Inventory, rollout: Rollout
 ) -> tuple[float | None, ObjectRef | None, QuarterdeckError | None]:
@@ -92,7 +111,8 @@ async def _first(
     folded = fold(rollout.undo)
     live = {item.object: inventory.raw(item.object) for item in folded}
     restore = plan_restore(folded, live, stable=plan.stable, canary=plan.canary, step=rollout.step)
-    if not restore.phases:
+    # The canary goes only once no request is on its way to it, which the driver sees to: never in the first patch.
+    if not restore.phases or restore.phases[0].stage is Stage.OBJECTS or not restore.phases[0].mutations:
         return None, None, None
     mutation = restore.phases[0].mutations[0]
     base = live[mutation.object]

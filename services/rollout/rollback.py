@@ -17,14 +17,19 @@ from services.cluster.workloads import deployment_ready
 from services.model.errors import Forbidden, HeldByAnother, NotFound, QuarterdeckError, Throttled, Unavailable
 from services.model.objects import Json, ObjectRef, value_at
 from services.model.rollout import Reason, Rollout
+from services.model.steps import SetTraffic
 from services.rollout import state
 from services.rollout.run import Run
+from services.rollout.steps_traffic import ROUTERS
 
 BUDGET = 300.0
 """Pace seconds a rollback may take (R5.6)."""
 READY_WAIT = 120.0
 """Pace seconds for the old version's pods to be ready (R5.1)."""
+REFUSED_SECONDS = 10.0
+"""Wall seconds for which a refused change is tried again at least."""
 REPLICAS = "/spec/replicas"
+POD_SPEC = "/spec/template/spec"
 
 
 @dataclass(slots=True)
@@ -54,12 +59,17 @@ async def roll_back(run: Run) -> Rollout:
         seconds=0.25,
     )
     found = Restoration()
-    restore = await _planned(run)
-    for position, phase in enumerate(restore.phases):
-        if not await _do(run, phase, found):
-            found.left += [mutation.command for later in restore.phases[position + 1 :] for mutation in later.mutations]
-            break
-    await _verify(run, found)
+    overdue = asyncio.create_task(_when_overdue(run), name="budget")
+    try:
+        restore = await _planned(run)
+        for position, phase in enumerate(restore.phases):
+            if not await _do(run, phase, found):
+                found.left += [mutation.command for later in restore.phases[position + 1 :] for mutation in later.mutations]
+                break
+        await _verify(run, found)
+    finally:
+        overdue.cancel()
+        await asyncio.gather(overdue, return_exceptions=True)
     final = state.rolled_back(run.rollout, left=tuple(found.left), pace=run.clock.pace())
     seconds = round(run.clock.pace() - (run.rollout.breach_at or run.clock.pace()), 3)
     await run.note(
@@ -76,6 +86,18 @@ async def roll_back(run: Run) -> Rollout:
         },
     )
     return msgspec.structs.replace(final, journal_last=run.rollout.journal_last)
+
+
+async def _when_overdue(run: Run) -> None:
+    """Once the budget is spent, say what is still to be restored and how to do it by hand; the rollback itself goes on."""
+    began = run.rollout.breach_at if run.rollout.breach_at is not None else run.clock.pace()
+    await run.clock.pace_sleep(max(0.0, began + BUDGET - run.clock.pace()))
+    plan, folded = run.rollout.plan, fold(run.rollout.undo)
+    last_seen = {item.object: run.inventory.raw(item.object) for item in folded}
+    restore = plan_restore(folded, last_seen, stable=plan.stable, canary=plan.canary, step=run.rollout.step)
+    left = [mutation.command for phase in restore.phases for mutation in phase.mutations]
+    run.change(msgspec.structs.replace(run.rollout, left=tuple(left)))
+    await run.note("deployment.rollback", outcome="overdue", data={"left": [*left], "budget": BUDGET}, seconds=0.25)
 
 
 async def _do(run: Run, phase: RestorePhase, found: Restoration) -> bool:
@@ -98,6 +120,7 @@ async def _do(run: Run, phase: RestorePhase, found: Restoration) -> bool:
 async def _restore(run: Run, mutation: Mutation) -> str:
     """Send one restoring change, waiting out a cluster that is away; the problem in words where it can't be done."""
     pause = 0.5
+    until = run.clock.monotonic() + max(BUDGET / run.clock.speed, REFUSED_SECONDS)
     while True:
         try:
             await run.actuator.apply(mutation, hold=run.hold, rollout=run.rollout, rollback=True)
@@ -106,7 +129,12 @@ async def _restore(run: Run, mutation: Mutation) -> str:
             raise
         except Throttled as error:
             await run.clock.sleep(max(0.1, error.retry_after))
-        except (Forbidden, NotFound) as error:
+        except Forbidden as error:
+            # A refusal may be a webhook or a role that is just being changed: not the first answer decides.
+            if run.clock.monotonic() >= until:
+                return str(error)
+            await run.clock.sleep(2.0)
+        except NotFound as error:
             return str(error)
         except Unavailable as error:
             if isinstance(error, Misplaced):
@@ -153,10 +181,44 @@ async def _verify(run: Run, found: Restoration) -> None:
         if not _belongs_to_others(kept):
             found.problems.append(str(kept))
             found.left.append(kept.command or f"kubectl get {kept.object} -n {kept.object.namespace}")
+    await _verify_by_plan(run, found)
     stable = run.rollout.plan.stable
     if not found.problems and not await _ready(run, stable):
         found.problems.append(f"{stable}: {deployment_ready(run.inventory, stable).detail}")
         found.left.append(f"kubectl rollout status {stable} -n {stable.namespace}")
+
+
+async def _verify_by_plan(run: Run, found: Restoration) -> None:
+    """What the plan was going to change must not be there, whatever the records say: a lost record is no restored service."""
+    plan = run.rollout.plan
+    stable = await _read(run, plan.stable)
+    new = sorted(name for name, image in _images(stable).items() if plan.new_images.get(name) == image)
+    if new:
+        found.problems.append(f"{plan.stable}: {', '.join(new)} still runs {run.rollout.release.version}")
+        found.left.append(f"kubectl rollout undo {plan.stable} -n {plan.stable.namespace}")
+    if plan.route is None:
+        return
+    step = next((step for step in plan.steps if isinstance(step, SetTraffic)), None)
+    document = await _read(run, plan.route)
+    if step is None or document is None:
+        return
+    try:
+        share = int(ROUTERS[step.router].weight_of(document, ROUTERS[step.router].locate(document, run.rollout.release.service)))
+    except QuarterdeckError as error:
+        found.problems.append(f"{plan.route}: its split can't be read ({error.title})")
+        found.left.append(f"kubectl get {plan.route} -n {plan.route.namespace} -o yaml")
+        return
+    run.change(state.routed(run.rollout, share))
+    if share and not any(str(plan.route) in problem for problem in found.problems):
+        found.problems.append(f"{plan.route}: the canary still gets {share} % of the requests")
+        found.left.append(f"kubectl edit {plan.route} -n {plan.route.namespace}")
+
+
+def _images(workload: dict[str, Json] | None) -> dict[str, str]:
+    """Container → image of a workload's pod template."""
+    kinds = ("containers", "initContainers")
+    listed = [container for kind in kinds for container in value_at(workload, f"{POD_SPEC}/{kind}") or ()]
+    return {str(container.get("name")): str(container.get("image")) for container in listed}
 
 
 async def _ready(run: Run, workload: ObjectRef) -> bool:

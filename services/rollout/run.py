@@ -5,6 +5,7 @@ the rollback share a :class:`Run` and nothing else.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import TypeVar
@@ -15,7 +16,16 @@ from services.clock import Clock
 from services.cluster.connection import Connection
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
-from services.model.errors import Conflict, Forbidden, NeedsAttention, NotFound, Throttled, Unavailable
+from services.model.errors import (
+    Conflict,
+    Forbidden,
+    HeldByAnother,
+    NeedsAttention,
+    NotFound,
+    QuarterdeckError,
+    Throttled,
+    Unavailable,
+)
 from services.model.objects import Json
 from services.model.rollout import Baseline, Phase, Reason, Rollout, UndoRecord
 from services.rollout import state
@@ -23,6 +33,8 @@ from services.rollout.events import entry
 from services.settings import Settings
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 SAVE_INTERVAL = 1.0
 """Wall seconds between checkpoints that nothing waits for."""
@@ -86,6 +98,8 @@ class Run:
         """What the old version did in the last given pace seconds; the watch loop puts itself here."""
         self.breach: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
         self.promoted = asyncio.Event()
+        self.ending = False
+        """Nothing can be asked of it any more: its end is decided and only being written down."""
         self.measured_at: float | None = None
         """Pace second at which the new version's metrics were last read."""
         self.unreadable = ""
@@ -94,6 +108,7 @@ class Run:
         self._moved = asyncio.Event()
         self._saving = asyncio.Lock()
         self._acting: asyncio.Task[Applied] | None = None
+        self._intended = False
 
     # State -----------------------------------------------------------------------------------------------------------
 
@@ -116,13 +131,17 @@ class Run:
                 raise
 
     async def keep_saved(self) -> None:
-        """Write the checkpoint whenever it changed, at most once in :data:`SAVE_INTERVAL`, until cancelled."""
+        """Write the checkpoint whenever it changed, at most once in :data:`SAVE_INTERVAL`, until cancelled or superseded."""
         while True:
             await self._dirty.wait()
             try:
                 await self.save()
-            except Unavailable:
-                self._dirty.set()  # the step that needs it written says so on its own; this loop just tries again
+            except HeldByAnother:
+                return  # the lease's renewal finds it too, and ends this driver
+            except QuarterdeckError as error:
+                # The step that needs it written says so on its own; this loop just tries again.
+                log.warning("checkpoint of %s not written: %s", self.rollout.id, error)
+                self._dirty.set()
             await self.clock.sleep(SAVE_INTERVAL)
 
     # Acting ----------------------------------------------------------------------------------------------------------
@@ -132,8 +151,11 @@ class Run:
         return await self.patiently(mutation.command, lambda: self._act(mutation))
 
     async def settle(self) -> None:
-        """Wait for a change that is on its way (it ends by its own timeout), so that its undo is known."""
+        """Wait for a change that is on its way (it ends by its own timeout), so that its undo is known. One that still waits
+        for its intent to be durable has not left: it is called off, since a journal must not hold a rollback up."""
         if self._acting is not None and not self._acting.done():
+            if not self._intended:
+                self._acting.cancel()
             await asyncio.wait({self._acting})
 
     async def _act(self, mutation: Mutation) -> Applied:
@@ -143,8 +165,10 @@ class Run:
 
     async def _send(self, mutation: Mutation) -> Applied:
         before = self.rollout.undo
+        self._intended = False
 
         async def noted(undo: tuple[UndoRecord, ...]) -> None:
+            self._intended = True
             self.change(state.recorded(self.rollout, (*before, *undo)))
             await self.save()
 

@@ -77,15 +77,13 @@ def start_driver(
 
     ``holding`` is a locked descriptor that the driver keeps open for as long as it lives.
     """
-    place = homes.directory(station.home, rollout_id)
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     homes.forget_ended(station.home, rollout_id)
     # -P: the modules come from where quarterdeck is installed, never from the directory it happens to be called in.
     command = [sys.executable, "-P", "-m", "console.cli", *_options(station), "drive", rollout_id]
     command += (
         ["--take-over"] * take_over + ["--rollback"] * rollback + ["--resume"] * resume + (["--reason", reason] if reason else [])
     )
-    log = os.open(place / "driver.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = _log_of(station, rollout_id)
     try:
         return subprocess.Popen(
             command,
@@ -100,6 +98,16 @@ def start_driver(
         )
     finally:
         os.close(log)
+
+
+def _log_of(station: Station, rollout_id: str) -> int:
+    """Where the driver's streams go; nowhere where the home takes no file: a driver without a log beats none."""
+    try:
+        place = homes.directory(station.home, rollout_id)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(place / "driver.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _options(station: Station) -> list[str]:
