@@ -65,6 +65,8 @@ class ConsoleApp(InOrder):
     def __init__(self, arguments: argparse.Namespace) -> None:
         super().__init__()
         self.picture = Picture()
+        self._looking = False
+        """Whether what a rollback would restore is being looked up, or shown."""
         self.trouble = Trouble()
         self.session = Session(arguments, self.new_picture)
         for ours in theme.THEMES:
@@ -256,7 +258,10 @@ class ConsoleApp(InOrder):
             selection = situation.selection
             if card is not None:
                 selection = Selection(card.environment, card.rollout.release.service, card.key)
-            self.show_rollback(selection)
+            # one look at a time: R pressed again before it is there must not open another behind it
+            if not self._looking:
+                self._looking = True
+                self.show_rollback(selection)
 
     @work(group="rollback", exit_on_error=False)
     async def roll_back_now(self, card: RolloutCard) -> None:
@@ -272,10 +277,13 @@ class ConsoleApp(InOrder):
     async def show_rollback(self, selection: Selection) -> None:
         try:
             preview = await self.session.preview_rollback(selection.environment, selection.service)
+            wanted = await self.push_screen_wait(RestoreScreen(preview))
         except QuarterdeckError as error:
             toast(self.screen, str(error), title="Nothing to roll back", severity="warning", seconds=15)
             return
-        if await self.push_screen_wait(RestoreScreen(preview)):
+        finally:
+            self._looking = False
+        if wanted:
             key = await self._told("rollback", self.session.roll_back_service(selection.environment, selection.service))
             if key:
                 self.open_rollout(key)

@@ -137,6 +137,8 @@ def test_a_killed_console_leaves_its_rollout_alone_and_the_next_one_shows_it(
     second = opened(home)
     second.wait("1 live", r"running|analys")
     second.wait("▸ROLLOUTS")
+    second.press("g")
+    second.wait(rf"▸ {SERVICE} +staging")
     second.press("Enter")
     shown = second.wait(rf"{OLD} → {NEW} · staging · canary", AT_25, r"NEXT +\d\d:\d\d")
     eventually("its countdown goes on", lambda: countdown(second.text()) != countdown(shown), 5.0)

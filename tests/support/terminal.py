@@ -92,11 +92,25 @@ class Screen:
         return alive(self.pid)
 
     def ending(self) -> str:
-        """How the console ended, once it has: ``exit 0``, or another code, or ``signal`` with its number."""
-        asked = "#{pane_dead} exit #{pane_dead_status} signal #{pane_dead_signal}"
-        eventually("the terminal notices", lambda: self._told("display-message", "-p", "-t", "console", asked)[0] == "1", 5.0)
-        told = self._told("display-message", "-p", "-t", "console", asked)
-        return told[2:].partition(" signal")[0] if "exit  " not in told else told[2:].replace("exit ", "").strip()
+        """How the console ended, once it has: ``exit 0`` or another code, or ``signal`` with its number.
+
+        The terminal's own answer; where it has not collected its child yet, the kernel's.
+        """
+
+        def told() -> str:
+            dead, _, status = self._told("display-message", "-p", "-t", "console", "#{pane_dead} #{pane_dead_status}").partition(
+                " "
+            )
+            if dead == "1" and status:
+                return f"exit {status}"
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+                if fields[0] == "Z":
+                    code = int(fields[49])
+                    return f"signal {code & 0x7F}" if code & 0x7F else f"exit {code >> 8}"
+            return ""
+
+        return eventually("the console's exit code", told, 5.0)
 
     def gone(self, seconds: float = 10.0) -> None:
         """Wait until the console's process has ended."""
