@@ -217,11 +217,8 @@ class ConsoleApp(InOrder):
     def canonical_environment(self, text: str) -> str:
         return self.session.canonical_environment(text)
 
-    def service_pods(self, environment: str, service: str) -> tuple[PodView, ...]:
+    def pods(self, environment: str, service: str) -> tuple[PodView, ...]:
         return self.session.pods(environment, service)
-
-    def session_pods(self, card: RolloutCard) -> tuple[PodView, ...]:
-        return self.session.pods(card.environment, card.rollout.release.service)
 
     async def pause_briefly(self) -> None:
         """Let the typing rest before anything is asked of a cluster."""
@@ -310,13 +307,5 @@ def run(arguments: argparse.Namespace) -> int:
     app = ConsoleApp(arguments)
     result = app.run()
     code = int(app.return_code or 0) if result is None else int(result)
-    atexit.register(_leave_at_once, code)
+    atexit.register(terminal.leave_at_once, code)
     return code
-
-
-def _leave_at_once(code: int) -> None:
-    """Everything is closed and written: the interpreter's own tidying up would keep the operator waiting for half a second."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

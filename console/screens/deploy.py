@@ -15,7 +15,7 @@ from textual.worker import Worker, WorkerState
 from console.draft import Draft
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
-from console.screens.words import expected
+from console.screens.sentence import sentence_of
 from console.view import Picture, Selection
 from services.model.errors import QuarterdeckError
 from services.model.gates import GateName, GateResult
@@ -25,7 +25,6 @@ from widgets.confirm import TypedConfirmation
 from widgets.diff import PlanDiff
 from widgets.evidence.checklist import ChecklistView
 from widgets.form import Field, Validity
-from widgets.format import seconds
 from widgets.ink import Line, Tone
 from widgets.note import Note
 from widgets.toast import toast
@@ -288,18 +287,3 @@ class DeployScreen(ConsoleScreen):
         self.set_class(plan.has_focus, "-plan")
         if not isinstance(self.focused, Input):
             self._eager = False
-
-
-def sentence_of(draft: Draft) -> tuple[Line, ...]:
-    """What the plan does to users, in a sentence; how long it and a rollback take; what else to know."""
-    release, plan = draft.release, draft.plan
-    total = sum(step.expected_seconds for step in plan.steps)
-    arrow = glyphs.current().arrow
-    text = (
-        f"{release.service} in {release.target.environment} goes {plan.previous_version} {arrow} {release.version} by "
-        f"{release.strategy.value} in {len(plan.steps)} steps, about {seconds(total)}. "
-        f"A rollback is expected to take {expected(plan.rollback_seconds)}."
-    )
-    lines: list[Line] = [((text, Tone.STRONG),)]
-    lines += [((note, Tone.TEXT),) for note in plan.notes]
-    return tuple(lines)

@@ -127,7 +127,7 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#vitals", Vitals).show(figures_of(rollout, picture.pace, card.live))
         since = max(0.0, picture.pace - rollout.samples[-1].at) if rollout.samples else None
         self.query_one("#triggers", Triggers).show(rollout.triggers, since)
-        self.query_one("#pods", PodStrip).show(self.console.session_pods(card))
+        self.query_one("#pods", PodStrip).show(self.console.pods(card.environment, rollout.release.service))
         self._draw_charts(rollout)
         self.query_one("#next", Note).show(footline(card, picture))
         mine = telling(entry for entry in picture.entries if entry.get("rollout") == self.key)[-CALLS:]

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
 from console.screens.status import last_seen
-from console.screens.words import ROLLOUT_COLUMNS, health_word, rollout_row
+from console.screens.words import ROLLOUT_COLUMNS, grey, health_word, rollout_row
 from console.view import Picture, Selection
 from services.model.fleet import EnvironmentView, ServiceView
 from widgets import glyphs
@@ -58,7 +58,9 @@ class ServiceScreen(ConsoleScreen):
         view, environment = picture.service(self.environment, self.service), picture.environment(self.environment)
         self.query_one("#summary", Note).show(*self._summary(view, environment))
         now = picture.now.timestamp() if picture.now else 0.0
-        self.query_one("#pods", Grid).apply(pod_rows(self.console.service_pods(self.environment, self.service), now))
+        pods = pod_rows(self.console.pods(self.environment, self.service), now)
+        reachable = environment is not None and environment.reachable
+        self.query_one("#pods", Grid).apply(pods if reachable else [grey(row) for row in pods])
         cards = picture.rollouts_of(self.environment, self.service)
         self.query_one("#rollouts", Grid).apply(rollout_row(card, picture.pace) for card in cards)
 

@@ -53,8 +53,12 @@ def attention(picture: Picture) -> list[Part]:
                 found.append((f"{signs.bad} {view.name} {failed} failed", Tone.BAD))
             if degraded:
                 found.append((f"{signs.warning} {view.name} {degraded} degraded", Tone.WARN))
-        elif not picture.connecting and (view.problem or view.age_seconds is not None):
-            found.append((f"{signs.unknown} {view.name} {last_seen(view)}", Tone.BAD))
+    gone = [view for view in picture.fleet.environments if not view.reachable and (view.problem or view.age_seconds is not None)]
+    if gone and not picture.connecting:
+        which = (
+            f"{gone[0].name} {last_seen(gone[0])}" if len(gone) == 1 else f"{', '.join(view.name for view in gone)} unreachable"
+        )
+        found.append((f"{signs.unknown} {which}", Tone.BAD))
     if not found and picture.connecting:
         return [Part(f"{signs.asking} connecting", Tone.ACCENT)]
     if not found and all(view.reachable for view in picture.fleet.environments):

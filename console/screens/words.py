@@ -3,14 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from console.view import RolloutCard
 from services.model.fleet import EnvironmentView, Health, ServiceView
 from services.model.rollout import Phase, Rollout, TriggerName, TriggerReading
-from widgets import glyphs
+from widgets import glyphs, ink
 from widgets.format import age, countdown, milliseconds, percent, seconds, weight
 from widgets.grid import Column, Row
+from widgets.grid.model import as_line
 from widgets.ink import Line, Span, Tone
 from widgets.logview import LogEntry
 
@@ -34,6 +36,7 @@ SERVICE_COLUMNS = (
     Column("detail", "", 8, flex=3, priority=3),
 )
 HOUR = 3600.0
+WELL = frozenset({"ok", "done", "succeeded", "restored"})
 TROUBLE = frozenset({"failed", "refused", "rolled_back", "needs_attention", "unknown", "not restored", "error"})
 
 
@@ -105,9 +108,13 @@ def service_row(service: ServiceView, *, reachable: bool, now: float) -> Row:
         (canary, Tone.CANARY),
         (service.detail, Tone.MUTED),
     )
-    if not reachable:
-        cells = tuple((text, Tone.MUTED) for text, _ in cells)
-    return Row(service.name, cells)
+    row = Row(service.name, cells)
+    return row if reachable else grey(row)
+
+
+def grey(row: Row) -> Row:
+    """A row of a cluster that can't be reached: as it was, without the colours of what is."""
+    return replace(row, cells=tuple((ink.plain(as_line(cell)), Tone.MUTED) for cell in row.cells))
 
 
 def reading_of(rollout: Rollout, name: TriggerName) -> TriggerReading | None:
@@ -181,7 +188,7 @@ def entry_line(entry: dict[str, Any], *, commands: bool = False) -> LogEntry:
         " ".join(word for word in words if word),
         outcome,
         took * 1000 if isinstance(took, int | float) else None,
-        Tone.BAD if is_trouble(entry) else Tone.GOOD if outcome in ("ok", "done", "succeeded", "restored") else Tone.TEXT,
+        Tone.BAD if is_trouble(entry) else Tone.GOOD if outcome in WELL else Tone.TEXT,
     )
 
 
@@ -199,7 +206,8 @@ def outcome_of(entry: dict[str, Any]) -> str:
 
 
 def is_trouble(entry: dict[str, Any]) -> bool:
-    return outcome_of(entry) in TROUBLE or bool(entry.get("rollback_triggered"))
+    outcome = outcome_of(entry)
+    return outcome in TROUBLE or (bool(entry.get("rollback_triggered")) and outcome not in WELL)
 
 
 def telling(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

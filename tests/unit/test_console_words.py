@@ -45,6 +45,12 @@ def test_what_is_not_reached_is_not_called_safe():
     assert "nothing unsafe" in said(answered)
 
 
+def test_clusters_that_are_gone_are_named_in_one_breath():
+    gone = tuple(environment(name, reachable=False, age_seconds=44.0, problem="refused") for name in ("dev", "staging"))
+    assert "dev, staging unreachable" in said(picture(fleet=FleetView(environments=gone), rollouts=()))
+    assert "dev unreachable, seen 44s ago" in said(picture(fleet=FleetView(environments=gone[:1]), rollouts=()))
+
+
 @pytest.mark.parametrize(
     ("view", "words"),
     [
