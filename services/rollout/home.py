@@ -4,6 +4,7 @@
 process lives) and ``ended.json`` (the last words of a driver that could not even begin).
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -97,6 +98,8 @@ class Living:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError):  # a full disk: the process id is for a person who looks, the lock is what counts
+            os.write(self._file, f"{os.getpid()}\n".encode())
 
     def close(self) -> None:
         self._path.unlink(missing_ok=True)
