@@ -1,6 +1,7 @@
 """R3.5: the rollback of this very release has been run with success outside production, and the evidence can be looked up.
 
 Evidence is the record that a finished rollout leaves in its cluster, so a colleague's rehearsal counts as well as one's own.
+A rollback that had nothing to take back (aborted while the baseline was measured, say) restores everything and proves nothing.
 """
 
 from services.gates.question import Finding, Question
@@ -16,13 +17,14 @@ async def look(question: Question) -> Finding:
         for record in await question.find_records(release.service)
         if record.service == release.service and record.version == release.version and _rehearses(record, question)
     ]
-    tested = [record for record in records if record.outcome == "rolled_back" and record.restored]
+    restored = [record for record in records if record.outcome == "rolled_back" and record.restored]
+    tested = [record for record in restored if record.took_back]
     if tested:
         record = max(tested, key=lambda record: record.finished)
         return Finding(
             outcome=GateOutcome.PASS,
             evidence=(
-                f"rolled back in {record.environment} by {record.operator} on {record.finished:%Y-%m-%d %H:%M}Z, restored; "
+                f"rolled back {_how_far(record)} in {record.environment} by {record.operator} on {record.finished:%Y-%m-%d %H:%M}Z, restored; "
                 f"journal entry {record.journal_seq}, hash {record.journal_hash[:12]}"
             ),
             source=f"rollout {record.rollout}, journal {record.journal_id}",
@@ -32,15 +34,26 @@ async def look(question: Question) -> Finding:
     if last is not None:
         when = f"in {last.environment} on {last.finished:%Y-%m-%d %H:%M}Z"
         evidence = f"the rollback of {release.version} {when} did not restore the service"
+        if last in restored:
+            evidence = f"the rollback of {release.version} {when} has no record of anything that ran and was taken back"
     place = _rehearsal_place(question)
     return Finding(
         outcome=GateOutcome.FAIL,
         evidence=evidence,
         detail=(
-            f"Rehearse it: quarterdeck deploy {release.service} {release.version} -e {place}, "
-            f"then quarterdeck rollback {release.service} -e {place}."
+            f"Rehearse it: quarterdeck deploy {release.service} {release.version} -e {place}, and once the new version "
+            f"has a share of the requests, quarterdeck rollback {release.service} -e {place}."
         ),
     )
+
+
+def _how_far(record: Record) -> str:
+    """How far the release had come when it was taken back."""
+    if record.template_changed:
+        return "after promotion"
+    if record.highest_weight:
+        return f"from {record.highest_weight} %"
+    return f"with {record.pods} pod{'s' if record.pods != 1 else ''} of it running without requests"
 
 
 def _rehearses(record: Record, question: Question) -> bool:

@@ -171,7 +171,10 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     driver: Driver | None = None
     baseline: Baseline | None = None
     exposed_at: float | None = None
-    """Pace second of the first share of requests on the new version: the first five minutes count from here."""
+    """Pace second of the first share of requests on the new version."""
+    raised_at: float | None = None
+    """Pace second from which the first five minutes count: the latest rise of the new version's share, or the end of the
+    latest time in which nobody watched it. Never before ``exposed_at``."""
     weight: int = 0
     actual_weight: int | None = None
     samples: tuple[Sample, ...] = ()
@@ -213,3 +216,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     journal_id: str
     journal_seq: int
     journal_hash: str
+    values_restored: int = 0
+    """Values that the rollout had changed and its rollback put back. A record of an older form says nothing here: 0."""
+    template_changed: bool = False
+    """Whether the stable workload itself had begun to run this version."""
+    highest_weight: int = 0
+    """The largest share of the requests, in percent, that was routed to this version beside stable."""
+    pods: int = 0
+    """The most pods of this version that were seen at once."""
+    served: bool = False
+    """Whether this version was seen to answer requests."""
+
+    @property
+    def took_back(self) -> bool:
+        """Whether something of the new version really ran and was taken back: what a rehearsed rollback has to show."""
+        return self.values_restored > 0 and (self.template_changed or self.highest_weight > 0 or self.pods > 0)

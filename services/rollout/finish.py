@@ -4,9 +4,11 @@ import logging
 
 import msgspec
 
+from services.actuator.undo import fold
 from services.model.errors import ExitCode
 from services.model.objects import Json
 from services.model.rollout import Phase, Record, Rollout
+from services.model.steps import SetTraffic
 from services.rollout import state
 from services.rollout.events import entry
 from services.rollout.run import PersonNeeded, Run
@@ -51,6 +53,11 @@ async def finish(run: Run, final: Rollout) -> ExitCode:
                 journal_id=run.journal.id,
                 journal_seq=receipt.seq if receipt else -1,
                 journal_hash=receipt.hash if receipt else "",
+                values_restored=restored_values(final),
+                template_changed=state.promoting(final),
+                highest_weight=highest_weight(final),
+                pods=max((sample.canary.pods for sample in final.samples), default=0),
+                served=_served(final),
             )
             await run.patiently("writing the record", lambda: run.coordination.record(record, namespace))
     except PersonNeeded as refused:
@@ -77,6 +84,23 @@ def _figures(rollout: Rollout) -> dict[str, Json]:
             for step, own in zip(rollout.plan.steps, rollout.steps, strict=True)
         ],
     }
+
+
+def restored_values(rollout: Rollout) -> int:
+    """How many values a rollback has put back (parents that were made on the way to one are none); 0 before it has."""
+    if rollout.phase is not Phase.ROLLED_BACK:
+        return 0
+    return sum(item.last != item.original and item.last != {} for item in fold(rollout.undo))
+
+
+def highest_weight(rollout: Rollout) -> int:
+    """The largest share, in percent, that the new version was given: by what was recorded, not by what was planned."""
+    given = [rollout.plan.steps[record.step] for record in rollout.undo if 0 <= record.step < len(rollout.plan.steps)]
+    return max((step.weight for step in given if isinstance(step, SetTraffic)), default=0)
+
+
+def _served(rollout: Rollout) -> bool:
+    return any(sample.canary.requests > 0 for sample in rollout.samples) or any(step.requests > 0 for step in rollout.steps)
 
 
 def rollback_seconds(rollout: Rollout) -> float | None:

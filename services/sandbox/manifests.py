@@ -96,7 +96,7 @@ def destination_rule(workload: Workload) -> Object:
 
 
 def rehearsal(now: datetime) -> Manifest:
-    """The record that a colleague's rehearsal of the release on offer left in staging: rolled back, everything restored."""
+    """The record that a colleague's rehearsal of the release on offer left in staging: rolled back from 25 %, all restored."""
     finished = (now - timedelta(days=2, hours=3)).replace(microsecond=0)
     name = f"rehearsal-{finished:%Y%m%d}"
     record = Record(
@@ -114,6 +114,11 @@ def rehearsal(now: datetime) -> Manifest:
         journal_id="sandbox-rehearsal",
         journal_seq=41,
         journal_hash=hashlib.sha256(f"{name}{finished}".encode()).hexdigest(),
+        # The canary's image and replicas and both weights of the route, taken back at its third share.
+        values_restored=4,
+        highest_weight=25,
+        pods=3,
+        served=True,
     )
     labels = {"quarterdeck/kind": "record", "quarterdeck/service": fleet.OFFER_SERVICE, "quarterdeck/rollout": name}
     data = {"record": msgspec.json.encode(record).decode()}

@@ -53,6 +53,10 @@ def record(id: str = "r1", *, finished: datetime = NOW, service: str = "payment-
         journal_id="j1",
         journal_seq=7,
         journal_hash="ab" * 32,
+        values_restored=4,
+        highest_weight=25,
+        pods=3,
+        served=True,
     )
 
 

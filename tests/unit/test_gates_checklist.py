@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,11 +87,16 @@ def record(**changes: Any) -> Record:
         "journal_id": "j1",
         "journal_seq": 57,
         "journal_hash": "ab" * 32,
+        "values_restored": 4,
+        "highest_weight": 25,
+        "pods": 3,
+        "served": True,
     }
     return Record(**(fields | changes))
 
 
 REHEARSED = (record(),)
+EXERCISED = {"values_restored", "template_changed", "highest_weight", "pods", "served"}
 
 
 class Tickets:
@@ -154,7 +160,7 @@ async def test_everything_in_order_passes_in_a_fixed_order() -> None:
         "Amira Haddad, Chen Wei approved; 2 of 2 needed",
         "2 checks run after the deploy: health, pay",
         "canary: 5 → 25 % of the requests, then all",
-        "rolled back in staging by amira on 2026-11-20 14:32Z, restored; journal entry 57, hash abababababab",
+        "rolled back from 25 % in staging by amira on 2026-11-20 14:32Z, restored; journal entry 57, hash abababababab",
         "production (context production, namespace production) was typed",
     ]
     assert found.approvers == ("amira", "chen")
@@ -310,12 +316,44 @@ async def test_a_rollout_is_gradual(strategy: Strategy, weights: tuple[int, ...]
         {"environment": "production", "tier": "staging"},
         {"environment": "staging", "tier": "production"},
         {"environment": "elsewhere"},
+        {"values_restored": 0},
+        {"highest_weight": 0, "pods": 0},
     ],
 )
 async def test_what_is_not_a_rehearsal_of_this_release(changes: dict[str, Any]) -> None:
     result = gate(await asked(records=[record(**changes)]), "rollback-tested")
     assert result.outcome is GateOutcome.FAIL
     assert "quarterdeck deploy payment-service v2.15.0 -e staging" in result.detail
+
+
+async def test_a_rollback_of_nothing_is_no_rehearsal_and_says_what_to_do() -> None:
+    aborted_in_the_baseline = record(values_restored=0, highest_weight=0, pods=0, served=False)
+    result = gate(await asked(records=[aborted_in_the_baseline]), "rollback-tested")
+    assert result.outcome is GateOutcome.FAIL
+    assert result.evidence == (
+        "the rollback of v2.15.0 in staging on 2026-11-20 14:32Z has no record of anything that ran and was taken back"
+    )
+    assert "once the new version has a share of the requests, quarterdeck rollback payment-service -e staging" in result.detail
+
+
+async def test_a_record_of_an_older_form_does_not_say_how_far_it_had_come_and_is_no_evidence() -> None:
+    known = msgspec.to_builtins(record())
+    older = {name: value for name, value in known.items() if name not in EXERCISED}
+    assert gate(await asked(records=[msgspec.convert(older, Record)]), "rollback-tested").outcome is GateOutcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "rolled back from 25 % in staging by amira"),
+        ({"template_changed": True}, "rolled back after promotion in staging by amira"),
+        ({"highest_weight": 0}, "rolled back with 3 pods of it running without requests in staging by amira"),
+    ],
+)
+async def test_the_evidence_says_how_far_the_release_had_come(changes: dict[str, Any], words: str) -> None:
+    result = gate(await asked(records=[record(**changes)]), "rollback-tested")
+    assert result.outcome is GateOutcome.PASS
+    assert result.evidence.startswith(words)
 
 
 async def test_a_failed_rehearsal_is_told_and_a_later_good_one_counts() -> None:
