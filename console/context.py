@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from console import output
 from services.clock import SystemClock
 from services.model.errors import Rejected
 from services.model.gates import Person
@@ -54,6 +55,7 @@ class Context:
         import services.settings as rooms
 
         redactor = Redactor()
+        output.redact_with(redactor)
         config = rooms.find(args.config, os.environ)
         settings = rooms.load(config, redactor=redactor) if needs_settings or config.exists() else None
         home = rooms.home(args.home, os.environ, settings)

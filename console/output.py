@@ -14,8 +14,24 @@ from services.model.errors import ExitCode, QuarterdeckError, Rejected
 from services.model.objects import Json
 from services.model.release import DeployRequest
 from services.model.rollout import Reason
+from services.redaction import Redactor
 
 _documents = 0
+_redactor: Redactor | None = None
+
+
+def redact_with(redactor: Redactor) -> None:
+    """From now on nothing that ``redactor`` knows is printed."""
+    global _redactor
+    _redactor = redactor
+
+
+def _without_secrets(line: str) -> str:
+    """``line`` without secrets; before a redactor was given, known shapes of tokens are taken out all the same."""
+    global _redactor
+    if _redactor is None:
+        _redactor = Redactor()
+    return _redactor.text(line)
 
 
 def document(value: Any) -> None:
@@ -64,10 +80,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def shown(line: str) -> str:
-    """``line`` with everything that could move a cursor or hide text made visible."""
+    """``line`` without secrets, and with everything that could move a cursor or hide text made visible."""
     return "".join(
         character if character.isprintable() or character == "\t" else character.encode("unicode_escape").decode("ascii")
-        for character in line
+        for character in _without_secrets(line)
     )
 
 
@@ -120,6 +136,7 @@ def _plain(value: Any) -> Any:
 
 def _encodable(value: Any) -> Any:
     if isinstance(value, str):
+        value = _without_secrets(value)
         return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, dict):
         return {_encodable(key): _encodable(part) for key, part in value.items()}

@@ -31,7 +31,7 @@ async def _drive(args: argparse.Namespace) -> int:
             take_over=args.take_over,
             rollback=args.rollback,
             resume=args.resume,
-            reason=args.reason,
+            reason=context.redactor.text(args.reason),
         )
         # Its last words are kept for the consoles; whoever started it by hand is told them too.
         ended = read_ended(context.home, args.rollout)

@@ -6,6 +6,7 @@ import hmac
 import json
 import math
 import re
+from collections.abc import Callable
 from functools import partial
 from threading import Lock
 from typing import NamedTuple
@@ -24,6 +25,7 @@ _MAX_REMEMBERED = 4096
 _MIN_PART = 4
 _MIN_ENCODED = 6
 _MARKER = re.compile(r"\[REDACTED:[a-z-]+:[0-9a-f]{8}\]")
+_MARKERS = re.compile(f"({_MARKER.pattern})")
 _NEAR_KEY_WORD = re.compile(
     r"(?:key|token|secret|credential|passw(?:or)?d)\W{1,4}(?P<candidate>[A-Za-z0-9+/=_-]{20,200})(?![A-Za-z0-9+/=_-])",
     re.IGNORECASE,
@@ -121,9 +123,9 @@ class Redactor:
         wanted = {index for hint, index in HINTS if hint in lower}
         for index in sorted(wanted):
             pattern = PATTERNS[index]
-            s = pattern.regex.sub(partial(self._replaced, pattern.rule, rules), s)
+            s = _outside_markers(pattern.regex, partial(self._replaced, pattern.rule, rules), s)
         if wanted:
-            s = _NEAR_KEY_WORD.sub(partial(self._random, rules), s)
+            s = _outside_markers(_NEAR_KEY_WORD, partial(self._random, rules), s)
         return s
 
     def _replaced(self, rule: str, rules: set[str], match: re.Match[str]) -> str:
@@ -180,6 +182,13 @@ class Redactor:
         if _MARKER.fullmatch(known):
             return self._text(text, rules)
         return self._marker("key-name", text, rules)
+
+
+def _outside_markers(regex: re.Pattern[str], replace: Callable[[re.Match[str]], str], s: str) -> str:
+    """``regex.sub`` between the markers that are there already: the words inside one look like a key and its value."""
+    if "[REDACTED:" not in s:
+        return regex.sub(replace, s)
+    return "".join(part if at % 2 else regex.sub(replace, part) for at, part in enumerate(_MARKERS.split(s)))
 
 
 def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:

@@ -213,3 +213,11 @@ def test_what_is_beyond_the_limit_never_passes_unread() -> None:
     assert "hunter2" not in clean
     assert "correct-horse" not in clean
     assert len(clean) < 263_000
+
+
+def test_a_marker_beside_a_key_like_word_stays_whole() -> None:
+    token = "ghp_" + "abcdefghij" * 3 + "012345"
+    redacted = Redactor(b"k" * 32).text(f"rehearsal token {token} x, token={token}")
+    assert token not in redacted
+    assert redacted.count("[REDACTED:") == redacted.count("]") == 2
+    assert Redactor(b"k" * 32).text(redacted) == redacted
