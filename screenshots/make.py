@@ -46,7 +46,8 @@ _UNIQUE = re.compile(r"terminal-\d+")
 
 def main() -> int:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    os.environ["TEXTUAL_ANIMATIONS"] = "none"
+    # the pictures are of a terminal with all colours, whatever this is started from
+    os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LC_ALL="C.UTF-8", TEXTUAL_ANIMATIONS="none")
     os.environ.pop("NO_COLOR", None)
     with tempfile.TemporaryDirectory(prefix="quarterdeck-pictures-", ignore_cleanup_errors=True) as made:
         ready = Path(made, "ready.json")
@@ -87,7 +88,7 @@ async def _walk(config: str, target: Path) -> None:
         await asyncio.sleep(1.5)
         _picture(app, target, "rollback")
         await pilot.press("J")
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(8.0)  # until the messages on the screen have gone
         _picture(app, target, "journal")
 
 
