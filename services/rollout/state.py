@@ -190,9 +190,22 @@ def observed(
 
 
 def exposed(rollout: Rollout, *, weight: int, pace: float) -> Rollout:
-    """The new version is given ``weight`` percent of the requests; the first time is remembered."""
-    since = rollout.exposed_at if rollout.exposed_at is not None or weight == 0 else pace
-    return msgspec.structs.replace(rollout, weight=weight, exposed_at=since)
+    """The new version is given ``weight`` percent of the requests; the first time and the latest rise are remembered."""
+    rises = weight > rollout.weight
+    rollout = msgspec.structs.replace(rollout, weight=weight)
+    return risen(rollout, pace=pace) if rises else rollout
+
+
+def risen(rollout: Rollout, *, pace: float) -> Rollout:
+    """From now on more requests reach the new version than before (by a weight, or because its pods replace the old ones)."""
+    since = pace if rollout.exposed_at is None else rollout.exposed_at
+    return msgspec.structs.replace(rollout, exposed_at=since, raised_at=pace)
+
+
+def watched_anew(rollout: Rollout, *, pace: float) -> Rollout:
+    """Nobody watched for a while: what was seen before says nothing of now, and an exposed version is on trial again."""
+    raised = rollout.raised_at if rollout.exposed_at is None else pace
+    return msgspec.structs.replace(rollout, triggers=(), raised_at=raised)
 
 
 def routed(rollout: Rollout, actual: int) -> Rollout:

@@ -15,6 +15,9 @@ REPLICAS = "/spec/replicas"
 
 
 async def patch_image(run: Run, step: PatchImage) -> None:
+    if step.promotes:
+        # Said before the patch leaves: from here on pods of the new version take their place among stable's, each with its share.
+        run.change(state.risen(run.rollout, pace=run.clock.pace()))
     for ref, changes in object_changes(step).items():
         await run.apply(mutation(run, step, ref, tuple(Write(change.path, change.new) for change in changes)))
 
@@ -50,6 +53,8 @@ async def wait_ready(run: Run, step: WaitReady) -> None:
 
     await run.until(decided, step.timeout)
     if ready():
+        if step.workload == run.rollout.plan.stable and run.rollout.exposed_at is not None:
+            run.change(state.risen(run.rollout, pace=run.clock.pace()))  # it has its whole share only now
         return
     waited = round(run.clock.pace() - began, 1)
     failures = _failures(run, step, waited)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from support.harness import CANARY, CONFIRMED, DEPLOY, NEW, OLD, ROUTE, STABLE, Ended, Sandbox
 
+from services.model.objects import ObjectRef
+
 BUDGET = 300.0
 SPEED = 20.0
 
@@ -107,6 +109,21 @@ def test_a_bad_release_takes_itself_back(start: Callable[..., Sandbox], scenario
     assert ("deployment.rollback", "restored") in events
     assert events[-1] == ("deployment.completed", "rolled_back")
     assert sandbox.run("journal", "verify").code == 0
+
+
+@pytest.mark.parametrize(("scenario", "trigger"), [("errors", "error-rate"), ("slow", "latency-p99")])
+def test_a_bad_rolling_update_takes_itself_back(start: Callable[..., Sandbox], scenario: str, trigger: str) -> None:
+    """Without a route the new version is exposed as soon as its first pod takes its place."""
+    sandbox = start(scenario)
+    stable = ObjectRef("Deployment", "dev", "payment-service")
+    before = sandbox.get(stable)["spec"]
+    done = sandbox.run("deploy", "payment-service", NEW, "-e", "dev", "--strategy", "rolling")
+    assert done.code == 4, done.err
+    assert done.document["outcome"] == "rolled_back"
+    assert (done.document["reason"]["kind"], done.document["reason"]["name"]) == ("trigger", trigger)
+    assert done.document["reason"]["value"] > done.document["reason"]["limit"]
+    assert done.document["rollback"]["restored"] is True
+    assert sandbox.get(stable)["spec"] == before
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,28 @@ def test_the_first_five_minutes_count_from_the_first_share() -> None:
     assert rollout.weight == 25
 
 
+def test_the_five_minutes_count_anew_from_each_rise_of_the_share() -> None:
+    rollout = state.exposed(at_step(1), weight=5, pace=130.0)
+    rollout = state.exposed(rollout, weight=25, pace=400.0)
+    assert (rollout.exposed_at, rollout.raised_at) == (130.0, 400.0)
+    rollout = state.exposed(rollout, weight=25, pace=500.0)
+    assert rollout.raised_at == 400.0  # the same share again is no rise
+    assert state.exposed(rollout, weight=0, pace=600.0).raised_at == 400.0
+    promoted = state.risen(rollout, pace=700.0)
+    assert (promoted.exposed_at, promoted.raised_at, promoted.weight) == (130.0, 700.0, 25)
+
+
+def test_a_version_without_a_route_is_exposed_as_its_pods_come() -> None:
+    rollout = state.risen(at_step(4), pace=130.0)
+    assert (rollout.exposed_at, rollout.raised_at, rollout.weight) == (130.0, 130.0, 0)
+
+
+def test_a_time_in_which_nobody_watched_puts_an_exposed_version_on_trial_again() -> None:
+    assert state.watched_anew(at_step(1), pace=120.0).raised_at is None
+    rollout = state.watched_anew(state.exposed(at_step(1), weight=5, pace=130.0), pace=900.0)
+    assert (rollout.exposed_at, rollout.raised_at, rollout.triggers) == (130.0, 900.0, ())
+
+
 def test_only_the_newest_samples_are_kept() -> None:
     rollout = fresh()
     for second in range(100):
