@@ -142,6 +142,8 @@ class FleetScreen(ConsoleScreen):
             return Selection(card.environment, card.rollout.release.service, card.key)
         if self.query_one("#environments", Grid).selected != self._environment:
             return Selection()  # the services of the environment just chosen are not shown yet
+        if self.query_one("#environments", Grid).has_focus or self.query_one("#recent", LogView).has_focus:
+            return Selection(self._environment)  # what a key applies to is in the pane that has the focus, or nowhere
         return Selection(self._environment, self.query_one("#services", Grid).selected or "")
 
     @on(Grid.RowHighlighted, "#environments")
@@ -176,7 +178,7 @@ class FleetScreen(ConsoleScreen):
         selection = self.selection()
         if selection.rollout:
             self.console.open_rollout(selection.rollout)
-        else:
+        elif selection.service:
             self.console.open_service(selection.environment, selection.service)
 
     # ---- the filter

@@ -19,7 +19,7 @@ class Pane(Vertical):
 
     DEFAULT_CSS = """
     Pane > PaneTitle { background: $surface; }
-    Pane.-focused > PaneTitle { background: $primary 22%; }
+    Pane > PaneTitle.-focused { background: $primary 22%; }
     """
 
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
@@ -50,7 +50,8 @@ class Pane(Vertical):
     def _mark(self, focused: bool) -> None:
         if focused != self._focused:
             self._focused = focused
-            self.set_class(focused, "-focused")
+            # on the title alone: a class on the pane would style everything in it anew
+            self._title.set_class(focused, "-focused")
             self._redraw()
 
     def _redraw(self) -> None:

@@ -37,7 +37,7 @@ class RolloutScreen(ConsoleScreen):
     RolloutScreen #body { height: 1fr; }
     RolloutScreen #headline { padding: 0 1; max-height: 8; }
     RolloutScreen #panes { height: 1fr; border-top: solid $rule; }
-    RolloutScreen #steps-pane { width: 46; border-right: solid $rule; }
+    RolloutScreen #steps-pane { dock: left; width: 46; border-right: solid $rule; }
     RolloutScreen #stepper { height: 1fr; padding: 0 1; }
     RolloutScreen #live { width: 1fr; }
     RolloutScreen #vitals { padding: 0 1; }
@@ -51,22 +51,16 @@ class RolloutScreen(ConsoleScreen):
     RolloutScreen.-wide #steps-pane { width: 66; }
     RolloutScreen.-wide #charts { height: 1fr; min-height: 8; }
     RolloutScreen.-narrow #panes { layout: vertical; }
-    RolloutScreen.-narrow #live { width: 100%; height: auto; dock: top; }
-    RolloutScreen.-narrow #steps-pane { width: 100%; height: 1fr; border-right: none; border-top: solid $rule; }
+    RolloutScreen.-narrow #live { width: 100%; }
+    RolloutScreen.-narrow #steps-pane { dock: none; width: 100%; height: 1fr; border-right: none; border-top: solid $rule; }
     RolloutScreen.-narrow #calls-pane { height: 1fr; min-height: 6; }
-    RolloutScreen.-narrow #evidence { height: 1fr; }
     RolloutScreen.-narrow #charts { height: 7; }
-    RolloutScreen.-narrow.-show-steps #evidence, RolloutScreen.-narrow.-show-steps #calls-pane { display: none; }
-    RolloutScreen.-narrow.-show-triggers #steps-pane, RolloutScreen.-narrow.-show-triggers #calls-pane { display: none; }
-    RolloutScreen.-narrow.-show-triggers #live { height: 1fr; dock: none; }
-    RolloutScreen.-narrow.-show-calls #steps-pane, RolloutScreen.-narrow.-show-calls #evidence { display: none; }
-    RolloutScreen.-narrow.-show-calls #panes { height: auto; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
     def __init__(self, key: str) -> None:
-        super().__init__(classes="-show-steps")
+        super().__init__()
         self.key = key
         self._view = 0
         self._calls: list[object] = []
@@ -74,8 +68,6 @@ class RolloutScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         yield Headline(id="headline")
         with Horizontal(id="panes"):
-            with Pane("STEPS", id="steps-pane"):
-                yield Stepper(id="stepper")
             with Vertical(id="live"):
                 yield Vitals(id="vitals")
                 with Pane("TRIGGERS AND PODS", id="evidence"), VerticalScroll(id="evidence-scroll"):
@@ -84,6 +76,8 @@ class RolloutScreen(ConsoleScreen):
                     with Vertical(id="charts"):
                         yield SeriesChart(id="errors")
                         yield SeriesChart(id="latency")
+            with Pane("STEPS", id="steps-pane"):
+                yield Stepper(id="stepper")
         with Pane("CALLS", id="calls-pane"):
             yield LogView(capacity=CALLS, id="calls")
         yield Note(id="next")
@@ -98,11 +92,22 @@ class RolloutScreen(ConsoleScreen):
         return self.has_class("-narrow")
 
     def do_view(self) -> None:
-        self.remove_class(f"-show-{VIEWS[self._view]}")
         self._view = (self._view + 1) % len(VIEWS)
-        self.add_class(f"-show-{VIEWS[self._view]}")
+        self._arrange()
         self.focus_body()
-        self.show(self.console.picture)
+        self._name_panes()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._arrange)
+
+    def _arrange(self) -> None:
+        """Which panes are seen. By their own styles: a class on the screen would style all of it anew."""
+        view = VIEWS[self._view] if self.folded() else ""
+        self.query_one("#steps-pane").display = view in ("", "steps")
+        self.query_one("#evidence").display = view in ("", "triggers")
+        self.query_one("#calls-pane").display = view in ("", "calls")
+        self.query_one("#live").styles.height = "1fr" if view in ("", "triggers") else "auto"
+        self.query_one("#panes").styles.height = "auto" if view == "calls" else "1fr"
 
     def selection(self) -> Selection:
         card = self.console.picture.rollout(self.key)
@@ -115,6 +120,7 @@ class RolloutScreen(ConsoleScreen):
         return f"rollout {glyphs.current().bullet} {card.rollout.release.service if card else self.key}"
 
     def draw(self, picture: Picture) -> None:
+        self._arrange()
         self._name_panes()
         card = picture.rollout(self.key)
         if card is None:
