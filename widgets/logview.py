@@ -41,6 +41,9 @@ class LogView(Lined):
         self._empty = empty
         self._entries: deque[LogEntry] = deque(maxlen=capacity)
         self._drawn: deque[Line] = deque(maxlen=capacity)
+        self._follows = True
+        self._height = 0
+        self._drawing = False
 
     @property
     def entries(self) -> tuple[LogEntry, ...]:
@@ -70,8 +73,20 @@ class LogView(Lined):
     def on_mount(self) -> None:
         self._redraw()
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        # A scroll that comes of another height or of new entries is nobody's wish to stop following.
+        if self.size.height == self._height and not self._drawing:
+            self._follows = self.scroll_offset.y >= self.max_scroll_y
+
+    def on_resize(self) -> None:
+        self._height = self.size.height
+        if self._follows:
+            self.scroll_end(animate=False, force=True, immediate=True)
+
     def _redraw(self) -> None:
-        follows = self.scroll_offset.y >= self.max_scroll_y
+        self._drawing = True
         self.put(tuple(self._drawn) or (((self._empty, Tone.MUTED),),))
-        if follows:
-            self.scroll_end(animate=False, force=True)
+        if self._follows:
+            self.scroll_end(animate=False, force=True, immediate=True)
+        self._drawing = False
