@@ -70,7 +70,7 @@ def _check(args: argparse.Namespace, path: Path) -> int:
     try:
         settings = load(path, redactor=Redactor())
         error = None
-        problems = _open_secrets(settings, path)
+        problems = (*_open_secrets(settings, path), *_missing(settings, path))
     except ConfigurationError as caught:
         error, problems = caught, caught.problems
     ok = error is None and not problems
@@ -85,7 +85,8 @@ def _check(args: argparse.Namespace, path: Path) -> int:
         for problem in problems:
             output.text(str(problem))
         if error is not None and not problems:
-            output.text(str(error))
+            for line in str(error).splitlines():
+                output.text(line)
     return ExitCode.DONE if ok else ExitCode.REJECTED
 
 
@@ -105,6 +106,34 @@ def _open_secrets(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
         return ()
     line = settings.line("tickets.token")
     return (Problem(file=str(path), line=line, key="tickets.token", problem=f"the file {rule}", accepted="a file of mode 600"),)
+
+
+def _missing(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
+    """Files that the configuration names and that are not there, and contexts that its own kubeconfig does not have. What is
+    taken from the environment (KUBECONFIG, ``env:`` secrets) may be another where the configuration is used."""
+    from services.cluster.credentials import context_names
+    from services.model.errors import Rejected
+    from services.settings import Problem
+
+    found: list[Problem] = []
+
+    def add(key: str, problem: str, accepted: str) -> None:
+        found.append(Problem(file=str(path), line=settings.line(key), key=key, problem=problem, accepted=accepted))
+
+    token = settings.tickets.token if settings.tickets is not None else None
+    if token is not None and token.kind == "file" and not Path(token.place).exists():
+        add("tickets.token", "the file is not there", "a file of mode 600 that holds the token")
+    if settings.kubeconfig is not None:
+        try:
+            known = context_names((settings.kubeconfig,))
+        except Rejected as error:
+            add("kubeconfig", error.rule, error.accepted)
+            return tuple(found)
+        for name, environment in settings.environments.items():
+            if environment.context not in known:
+                key = f"environments.{name}.context"
+                add(key, f"{environment.context} is not in the kubeconfig", ", ".join(known) or "none: it has no contexts")
+    return tuple(found)
 
 
 def _row(problem: "Problem") -> dict[str, Any]:

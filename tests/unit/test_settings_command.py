@@ -133,11 +133,36 @@ def test_check_finds_a_token_that_others_can_read(tmp_path: Path, capsys: pytest
     (tmp_path / "token").write_text("secret")
     (tmp_path / "token").chmod(0o644)
     path = tmp_path / "config.yaml"
-    path.write_text(WHOLE.replace("env:JIRA_TOKEN", "file:token"))
+    path.write_text(WHOLE.replace("env:JIRA_TOKEN", "file:token").replace("~/.kube/other", "kubeconfig"))
+    kubeconfig(tmp_path, "dev", "staging", "canary", "production")
     assert main(["config", "check", str(path), "-o", "json"]) == 2
     assert '"key":"tickets.token"' in capsys.readouterr().out
     (tmp_path / "token").chmod(0o600)
     assert main(["config", "check", str(path)]) == 0
+
+
+def test_check_finds_what_the_configuration_names_and_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(WHOLE.replace("env:JIRA_TOKEN", "file:token").replace("~/.kube/other", "kubeconfig"))
+    assert main(["config", "check", str(path)]) == 2
+    said = capsys.readouterr().out
+    assert "kubeconfig: the file can't be read" in said
+    assert "tickets.token: the file is not there" in said
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "token").chmod(0o600)
+    kubeconfig(tmp_path, "dev", "staging")
+    assert main(["config", "check", str(path)]) == 2
+    assert "environments.production.context: production is not in the kubeconfig" in capsys.readouterr().out
+
+
+def test_check_of_a_missing_file_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", str(tmp_path / "none.yaml")]) == 2
+    assert "\nMake one with: quarterdeck config init" in capsys.readouterr().out
+
+
+def kubeconfig(directory: Path, *contexts: str) -> None:
+    entries = [{"name": name, "context": {"cluster": "c", "user": "u"}} for name in contexts]
+    (directory / "kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "contexts": entries}))
 
 
 def test_the_schema_knows_what_check_knows(capsys: pytest.CaptureFixture[str]) -> None:
