@@ -31,7 +31,7 @@ def _without_secrets(line: str) -> str:
     global _redactor
     if _redactor is None:
         _redactor = Redactor()
-    return _redactor.text(line)
+    return _redactor.shapes(line)
 
 
 def document(value: Any) -> None:

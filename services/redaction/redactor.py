@@ -89,6 +89,11 @@ class Redactor:
         """``s`` without secrets. Redacting twice changes nothing more."""
         return self._text(s, set())
 
+    def shapes(self, s: str) -> str:
+        """``s`` without registered secrets and known shapes of credentials. What merely stands beside a word such as ``token:``
+        stays: that is how messages about a secret's place read."""
+        return self._searched(s, set(), beside_words=False)
+
     def value(self, v: Json) -> tuple[Json, tuple[str, ...]]:
         """A redacted copy of a JSON value, and the names of the rules that matched, sorted."""
         rules: set[str] = set()
@@ -111,7 +116,7 @@ class Redactor:
             clean.add(s)
         return found
 
-    def _searched(self, s: str, rules: set[str]) -> str:
+    def _searched(self, s: str, rules: set[str], *, beside_words: bool = True) -> str:
         if s in self._whole:
             return self._marker("registered", s, rules)
         for needle in self._needles:
@@ -123,8 +128,10 @@ class Redactor:
         wanted = {index for hint, index in HINTS if hint in lower}
         for index in sorted(wanted):
             pattern = PATTERNS[index]
+            if pattern.rule == "key-value" and not beside_words:
+                continue
             s = _outside_markers(pattern.regex, partial(self._replaced, pattern.rule, rules), s)
-        if wanted:
+        if wanted and beside_words:
             s = _outside_markers(_NEAR_KEY_WORD, partial(self._random, rules), s)
         return s
 
