@@ -4,9 +4,11 @@ Each figure has its number of samples, p50, p95, maximum and unit; ``ratio`` is 
 run, which tells more than seconds do on a machine that others share. ``met`` compares with the target where there is one.
 """
 
+import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +22,7 @@ import parts
 import rollback
 import starting
 from figures import Figure, figure
-from place import RELEASE, SPEED, Sandbox, sandbox
+from place import RELEASE, SPEED, Sandbox, process_with, sandbox
 from terminal import Terminal
 
 from services.model.errors import QuarterdeckError
@@ -82,32 +84,50 @@ def _canary(place: Sandbox, take: Callable[[str, Callable[[], dict[str, Figure] 
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert deploy.stderr is not None
-        assert deploy.stdout is not None
-        rollout, told = "", ""
-        for told in deploy.stderr:
-            if told.startswith("Rollout "):
-                rollout = told.split()[1].rstrip(":")
-            if told.strip() == "5 %":
-                break
-        else:
-            raise RuntimeError(f"the canary did not start: {told}")
-        stderr = deploy.stderr
-        reader = threading.Thread(target=stderr.read, daemon=True)
-        reader.start()
-        take("keys", lambda: keys.measure(terminal))
-        still_runs = deploy.poll() is None
-        take("memory", lambda: footprint.memory(place, terminal, rollout))
-        result = json.loads(deploy.stdout.read())
-        deploy.wait()
-        if not still_runs:
-            raise RuntimeError("the canary was over before the keys were measured")
-        if result["outcome"] != "succeeded":
-            raise RuntimeError(f"the canary ended {result['outcome']}: {result['reason']}")
-        what = f"deploy of a canary to production at speed {SPEED:g}, command to result"
-        return {"canary": figure([time.perf_counter() - began], "s", target=120, what=what)}
+        rollout = ""
+        try:
+            rollout = _until_exposed(deploy)
+            take("keys", lambda: keys.measure(terminal))
+            still_runs = deploy.poll() is None
+            take("memory", lambda: footprint.memory(place, terminal, rollout))
+            assert deploy.stdout is not None
+            result = json.loads(deploy.stdout.read())
+            deploy.wait()
+        finally:
+            _end(deploy, rollout)
     finally:
         terminal.close()
+    if not still_runs:
+        raise RuntimeError("the canary was over before the keys were measured")
+    if result["outcome"] != "succeeded":
+        raise RuntimeError(f"the canary ended {result['outcome']}: {result['reason']}")
+    what = f"deploy of a canary to production at speed {SPEED:g}, command to result"
+    return {"canary": figure([time.perf_counter() - began], "s", target=120, what=what)}
+
+
+def _until_exposed(deploy: "subprocess.Popen[str]") -> str:
+    """The rollout's id, once the canary has its first share of the requests."""
+    assert deploy.stderr is not None
+    rollout, told = "", ""
+    for told in deploy.stderr:
+        if told.startswith("Rollout "):
+            rollout = told.split()[1].rstrip(":")
+        if told.strip() == "5 %":
+            # what it says from here on is read, so that it never waits for a reader
+            threading.Thread(target=deploy.stderr.read, daemon=True).start()
+            return rollout
+    raise RuntimeError(f"the canary did not start: {told}")
+
+
+def _end(deploy: "subprocess.Popen[str]", rollout: str) -> None:
+    """Leave nothing running: a deploy that was left alone goes on in its driver, and outlives its sandbox."""
+    if deploy.poll() is None:
+        deploy.kill()
+        deploy.wait()
+    driver = process_with("drive", rollout) if rollout else None
+    if driver is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(driver, signal.SIGKILL)
 
 
 if __name__ == "__main__":
