@@ -155,6 +155,8 @@ def test_r_pressed_again_and_again_rolls_back_once(
     screen.press("Enter")
     screen.wait(rf"SERVICES +{namespace} +/{service} +1 of 10", "R ROLL BACK  enter")
     before = sandbox.facts(namespace, service)[service]["images"]
+    screen.press(*["R"] * 4)
+    screen.wait("R rolls back now")
     screen.press(*["R"] * 12)
     eventually("a rollback", lambda: sandbox.facts(namespace, service)[service]["images"] != before, 15.0)
     restored = sandbox.facts(namespace, service)[service]["images"]

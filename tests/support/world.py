@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -303,37 +302,42 @@ class History:
 
     def __init__(self, world: World, namespace: str) -> None:
         self.values: dict[tuple[str, str], list[Any]] = {}
-        self._answers: list[Any] = []
+        self._world = world
+        self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
         for kind in self.KINDS:
-            path = PLURALS[kind].format(namespace)
-            listed = world.get(path)
+            listed = world.get(PLURALS[kind].format(namespace))
             assert listed is not None
             for item in listed["items"]:
                 self._see(kind, item)
             since = listed["metadata"]["resourceVersion"]
-            answer = world.open(f"{path}?watch=1&resourceVersion={since}&timeoutSeconds=600", 600.0)
-            self._answers.append(answer)
-            self._threads.append(threading.Thread(target=self._follow, args=(kind, answer), daemon=True))
-            self._threads[-1].start()
+            work = threading.Thread(target=self._follow, args=(kind, PLURALS[kind].format(namespace), since), daemon=True)
+            self._threads.append(work)
+            work.start()
 
     def changes(self, kind: str, name: str) -> int:
         """How often its values changed; its creation is none."""
         return len(self.values.get((kind, name), [None])) - 1
 
     def close(self) -> None:
-        for answer in self._answers:
-            with contextlib.suppress(OSError):
-                answer.fp.raw._sock.shutdown(socket.SHUT_RDWR)
+        self._closed.set()
         for thread in self._threads:
-            thread.join(5)
-        for answer in self._answers:
-            answer.close()
+            thread.join(10)
+            assert not thread.is_alive()
 
-    def _follow(self, kind: str, answer: Any) -> None:
-        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-            for line in answer:
-                self._see(kind, json.loads(line)["object"])
+    def _follow(self, kind: str, path: str, since: str) -> None:
+        """Watch for a second at a time, each from where the one before ended, so that nothing is missed and it can be ended."""
+        while not self._closed.is_set():
+            with (
+                contextlib.suppress(OSError, http.client.HTTPException),
+                self._world.open(f"{path}?watch=1&resourceVersion={since}&timeoutSeconds=1", 10.0) as answer,
+            ):
+                for line in answer:
+                    found = json.loads(line)
+                    if found["type"] == "ERROR":
+                        raise AssertionError(f"the watch of {path} has a gap: {found}")
+                    since = found["object"]["metadata"]["resourceVersion"]
+                    self._see(kind, found["object"])
 
     def _see(self, kind: str, item: dict[str, Any]) -> None:
         spec = item.get("spec", {})
