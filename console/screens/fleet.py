@@ -121,6 +121,8 @@ class FleetScreen(ConsoleScreen):
         grid = self.query_one("#rollouts", Grid)
         grid.set_empty("none on record: d deploys" if not picture.connecting else "connecting")
         grid.apply(rollout_row(card, picture.pace) for card in urgent_first(picture.rollouts))
+        if not grid.has_focus and grid.shown and grid.selected != grid.shown[0]:
+            grid.select(grid.shown[0])  # the most urgent is in view; no key applies to this pane without the focus
         self.query_one("#rollouts-pane", Pane).tell((f"  {live} live", Tone.ACCENT if live else Tone.MUTED))
 
     def _draw_recent(self, picture: Picture) -> None:
