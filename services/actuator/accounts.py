@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from services.actuator.shown import shown
 from services.audit.event import Event
 from services.audit.journal import Journal
 from services.model.objects import Json, ObjectRef
@@ -62,12 +63,12 @@ class Account:
 
 
 def told(records: Sequence[UndoRecord]) -> list[Json]:
-    """Undo records as the journal keeps them: only planned paths, so no secret of the object ever is among them."""
+    """Undo records as the journal keeps them: only planned paths, and of those no secret (see :mod:`services.actuator.shown`)."""
     return [
         {
             "path": record.path,
-            "old": record.old,
-            "new": record.new,
+            "old": shown(record.path, record.old, record.guards),
+            "new": shown(record.path, record.new, record.guards),
             **({"guards": [{"path": guard.path, "value": guard.value} for guard in record.guards]} if record.guards else {}),
         }
         for record in records

@@ -1,6 +1,7 @@
 """The same change as a command line that a person can read, or paste where the console can't reach.
 
-Pasted, a command carries no epoch: it does what it says whoever drives the service.
+Pasted, a command carries no epoch: it does what it says whoever drives the service. Secrets of an object are never part of a
+command: where a change holds one, the command gets the value from the cluster, or asks the person for it.
 """
 
 import shlex
@@ -9,9 +10,11 @@ from collections.abc import Sequence
 import msgspec
 
 from services.actuator.mutation import Mutation, Write
-from services.model.objects import Json, ObjectRef, pointer, pointer_parts
+from services.actuator.shown import shown
+from services.model.objects import Json, ObjectRef, dotted, pointer, pointer_parts
 
 REPLICAS = pointer("spec", "replicas")
+TEMPLATE = pointer("spec", "template")
 
 
 def kubectl(mutation: Mutation, *, context: str = "") -> str:
@@ -19,8 +22,18 @@ def kubectl(mutation: Mutation, *, context: str = "") -> str:
     return kubectl_for(mutation.object, mutation.writes, context=context)
 
 
-def kubectl_for(ref: ObjectRef, writes: Sequence[Write], *, context: str = "") -> str:
-    """The command line that makes ``writes`` on ``ref``; see :func:`kubectl`."""
+def kubectl_for(ref: ObjectRef, writes: Sequence[Write], *, context: str = "", revision: int = 0) -> str:
+    """The command line that makes ``writes`` on ``ref``; see :func:`kubectl`.
+
+    A pod template that is restored as a whole, to a known ``revision``, or with a secret in it is restored from the
+    Deployment's own history (0: the revision before); any other change that holds a secret is left to the person's editor.
+    """
+    in_template = ref.kind == "Deployment" and all((write.path + "/").startswith(TEMPLATE + "/") for write in writes)
+    secret = any(shown(write.path, write.value) != write.value for write in writes)
+    if in_template and writes and (secret or revision or any(write.path == TEMPLATE for write in writes)):
+        return kubectl_undo(ref, revision, context=context)
+    if secret:
+        return kubectl_edit(ref, [write.path for write in writes], context=context)
     if ref.kind == "Deployment" and len(writes) == 1 and writes[0].path == REPLICAS and writes[0].value is not None:
         return kubectl_scale(ref, writes[0].value, context=context)
     return kubectl_patch(ref, writes, context=context)
@@ -28,6 +41,20 @@ def kubectl_for(ref: ObjectRef, writes: Sequence[Write], *, context: str = "") -
 
 def kubectl_scale(ref: ObjectRef, replicas: int, *, context: str = "") -> str:
     return shlex.join(["kubectl", *_in(context), "scale", str(ref), "-n", ref.namespace, f"--replicas={replicas}"])
+
+
+def kubectl_undo(ref: ObjectRef, revision: int = 0, *, context: str = "") -> str:
+    """To the template of ``revision``, else to that of the revision before."""
+    to = [f"--to-revision={revision}"] if revision else []
+    return shlex.join(["kubectl", *_in(context), "rollout", "undo", str(ref), *to, "-n", ref.namespace])
+
+
+def kubectl_edit(ref: ObjectRef, paths: Sequence[str], *, context: str = "") -> str:
+    """For values that must not be told: where they belong is said in a comment, which a shell leaves out."""
+    where = ", ".join(dotted(path) for path in paths)
+    return (
+        f"{shlex.join(['kubectl', *_in(context), 'edit', str(ref), '-n', ref.namespace])}  # {where}: not shown, it holds secrets"
+    )
 
 
 def kubectl_patch(ref: ObjectRef, writes: Sequence[Write], *, context: str = "") -> str:

@@ -14,6 +14,7 @@ import msgspec
 from services.actuator.commands import kubectl_for
 from services.actuator.mutation import Mutation, Write
 from services.actuator.patch import identities, same, written
+from services.actuator.shown import shown
 from services.model.objects import Json, ObjectRef, dotted, pointer, pointer_parts, value_at
 from services.model.rollout import Guard, UndoRecord
 
@@ -31,6 +32,7 @@ class Folded(msgspec.Struct, frozen=True):
     last: Json
     step: int
     guards: tuple[Guard, ...] = ()
+    revision: int = 0
 
 
 class Stage(StrEnum):
@@ -64,7 +66,8 @@ class Kept(msgspec.Struct, frozen=True):
     command: str
 
     def __str__(self) -> str:
-        return f"{self.object} {dotted(self.path)}: {self.why} (before {self.original!r}, ours {self.ours!r}, now {self.found!r})"
+        original, ours, found = (shown(self.path, value) for value in (self.original, self.ours, self.found))
+        return f"{self.object} {dotted(self.path)}: {self.why} (before {original!r}, ours {ours!r}, now {found!r})"
 
 
 class Restore(msgspec.Struct, frozen=True):
@@ -95,6 +98,7 @@ def fold(records: Iterable[UndoRecord]) -> tuple[Folded, ...]:
             record.new,
             first.step if first else record.step,
             first.guards if first else record.guards,
+            first.revision if first else record.revision,
         )
         if not _made(folded):
             inner = [
@@ -145,7 +149,7 @@ def plan_restore(
             mutations[ref] = Mutation(
                 object=ref,
                 writes=tuple(writes),
-                command=kubectl_for(ref, writes),
+                command=kubectl_for(ref, writes, revision=max(item.revision for item in items)),
                 step=step,
                 step_name="rollback",
                 expects=tuple(expects.values()),
@@ -190,14 +194,14 @@ def _restore_value(
     always = item.object.kind in ROUTES or (item.object == canary and item.path == REPLICAS)
     path = locate(document, item.path, item.guards)
     if path is None:
-        command = kubectl_for(item.object, [Write(item.path, item.original)])
+        command = kubectl_for(item.object, [Write(item.path, item.original)], revision=item.revision)
         why = "its list no longer holds the item it belongs to"
         return Kept(item.object, item.path, item.original, item.last, value_at(document, item.path), why, command)
     found = value_at(document, path)
     if same(found, item.original):
         return None
     if not always and not same(found, item.last):
-        command = kubectl_for(item.object, [Write(path, item.original)])
+        command = kubectl_for(item.object, [Write(path, item.original)], revision=item.revision)
         return Kept(item.object, path, item.original, item.last, found, "somebody else has changed it since", command)
     return Write(path, item.original), identities(document, path)
 

@@ -24,7 +24,8 @@ async def look(question: Question) -> Finding:
         return Finding(
             outcome=GateOutcome.PASS,
             evidence=(
-                f"rolled back {_how_far(record)} in {record.environment} by {record.operator} on {record.finished:%Y-%m-%d %H:%M}Z, restored; "
+                f"rolled back {_how_far(record)} in {record.environment} by {record.operator} "
+                f"on {record.finished:%Y-%m-%d %H:%M}Z, restored; "
                 f"journal entry {record.journal_seq}, hash {record.journal_hash[:12]}"
             ),
             source=f"rollout {record.rollout}, journal {record.journal_id}",

@@ -99,6 +99,8 @@ class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
     new: Json
     step: int
     guards: tuple[Guard, ...] = ()
+    revision: int = 0
+    """The Deployment's revision that ``old`` was taken from, where it was."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):

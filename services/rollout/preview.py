@@ -1,5 +1,6 @@
 """What a rollback would restore, in lines for a person to read before the key is pressed."""
 
+from services.actuator.shown import shown
 from services.actuator.undo import fold
 from services.cluster.inventory import Inventory
 from services.model.objects import dotted
@@ -20,7 +21,8 @@ def restored_values(rollout: Rollout) -> tuple[str, ...]:
         "",
     ]
     for item in fold(rollout.undo):
-        lines.append(f"{item.object} {dotted(item.path)}: {_shown(item.last)} → {_shown(item.original)}")
+        last, original = (_shown(shown(item.path, value, item.guards)) for value in (item.last, item.original))
+        lines.append(f"{item.object} {dotted(item.path)}: {last} → {original}")
     lines += ["", f"Expected: {rollout.plan.rollback_seconds:.0f} s until the requests are where they were."]
     return tuple(lines)
 

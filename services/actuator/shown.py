@@ -1,0 +1,40 @@
+"""Values as they may be told, in the journal, in command lines and on screens: what a container's environment holds stays in
+the cluster, and so does everything whose name or shape says that it is a secret."""
+
+from collections.abc import Sequence
+
+from services.model.objects import Json, pointer, pointer_parts
+from services.model.rollout import Guard
+from services.redaction import Redactor
+
+HIDDEN = "[hidden: an environment value]"
+
+_redactor = Redactor()
+
+
+def shown(path: str, value: Json, guards: Sequence[Guard] = ()) -> Json:
+    """The value at ``path`` of an object without what must not be told. ``guards`` may name the list item it belongs to.
+
+    Every literal value of an ``env`` list is hidden, whatever its name: connection strings carry passwords under any name.
+    """
+    if value is None:
+        return None
+    parts = pointer_parts(path)
+    if len(parts) >= 3 and parts[-3] == "env" and parts[-1] == "value":
+        return HIDDEN
+    within = "env" if parts[-1:] == ["env"] or parts[-2:-1] == ["env"] else parts[-1] if parts else ""
+    names = [guard.value for guard in guards if guard.path == pointer(*parts[:-1], "name") and parts[-1] == "value"]
+    named = {"name": names[0] if names else None, "path": path, "value": _without_environment(value, within)}
+    redacted = _redactor.value(named)[0]
+    assert isinstance(redacted, dict)
+    return redacted["value"]
+
+
+def _without_environment(value: Json, field: str) -> Json:
+    if isinstance(value, dict):
+        if field == "env" and "value" in value:
+            return {**value, "value": HIDDEN}
+        return {key: _without_environment(part, key) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_environment(part, field) for part in value]
+    return value
