@@ -136,8 +136,11 @@ class Run:
             await self._dirty.wait()
             try:
                 await self.save()
-            except HeldByAnother:
-                return  # the lease's renewal finds it too, and ends this driver
+            except HeldByAnother as taken:
+                # Sooner than the lease's renewal would find it: nothing more is to be measured or said by this driver.
+                if not self.breach.done():
+                    self.breach.set_exception(taken)
+                return
             except QuarterdeckError as error:
                 # The step that needs it written says so on its own; this loop just tries again.
                 log.warning("checkpoint of %s not written: %s", self.rollout.id, error)

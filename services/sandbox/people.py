@@ -1,6 +1,7 @@
 """Who there is: the person at this machine and the two who approve changes, with their accounts in the ticket system."""
 
-import getpass
+import os
+import pwd
 from dataclasses import dataclass
 
 
@@ -19,5 +20,9 @@ APPROVERS = (Somebody("Alex Rivera", "alex.rivera"), Somebody("Sam Chen", "sam.c
 
 def operator() -> Somebody:
     """The user of this process: the one who deploys, and so never the one who approves."""
-    login = getpass.getuser()
+    # By the account database, as the console reads it: not by $USER or $LOGNAME.
+    try:
+        login = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        login = f"uid-{os.getuid()}"
     return Somebody(login.replace(".", " ").title(), login)
