@@ -208,7 +208,12 @@ class Actuator:
         facts = self._facts(mutation, epoch, attempt)
         intent = await account.intent(command, {**facts, "changes": told(decision.undo)})
         if noted is not None:
-            await noted(undo)
+            try:
+                await noted(undo)
+            except QuarterdeckError as error:
+                # Nothing has left: an intent without an outcome would say that it may have.
+                await account.outcome(command, intent, "failed", {**facts, "sent": False, "error": str(error)})
+                raise
         started = self._clock.monotonic()
         try:
             after = await self._writer.patch(ref, list(decision.operations), timeout=TIMEOUT)

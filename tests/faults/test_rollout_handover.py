@@ -125,6 +125,9 @@ def test_a_driver_that_slept_through_its_replacement_changes_nothing_ten_times_o
     for home in homes:
         checked = sandbox.verified(home)
         assert checked.ok, checked.problems
+        # who woke up too late says so itself: no intent is left open, as if nobody knew whether it was carried out
+        intents = {entry["id"] for entry in sandbox.entries(home, rollout=rollout, phase="intent")}
+        assert intents <= {entry["ref"] for entry in sandbox.entries(home, rollout=rollout, phase="outcome")}
     # no step took effect twice: a route's generation counts its changes, one a weight and one back
     assert once(sandbox, homes, rollout)
 
