@@ -6,7 +6,7 @@ from services.analysis.probes import HealthHistory, HealthProbe
 from services.analysis.scrape import DirectScrape, MetricSource
 from services.analysis.smoke import SmokeResult, SmokeRunner
 from services.analysis.targets import PodTarget, target_of
-from services.analysis.triggers import Limits, WorkloadFacts, evaluate, is_shared_incident, reasons
+from services.analysis.triggers import Limits, Unserved, WorkloadFacts, evaluate, exceeds, is_shared_incident, reasons
 from services.analysis.windows import ArmName, Windows
 
 __all__ = [
@@ -24,9 +24,11 @@ __all__ = [
     "SmokeResult",
     "SmokeRunner",
     "Unreadable",
+    "Unserved",
     "Windows",
     "WorkloadFacts",
     "evaluate",
+    "exceeds",
     "is_shared_incident",
     "measure",
     "parse",

@@ -1,7 +1,7 @@
 """The health endpoint of each new pod, asked again and again; three answers other than 200 in a row are a breach (R5.5)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -61,14 +61,14 @@ class HealthProbe:
     def histories(self) -> tuple[HealthHistory, ...]:
         return tuple(self._histories.values())
 
-    async def probe(self, pods: Sequence[PodTarget]) -> tuple[HealthHistory, ...]:
-        """Ask every pod once."""
+    async def probe(self, pods: Sequence[PodTarget], *, started: Collection[str] = ()) -> tuple[HealthHistory, ...]:
+        """Ask every pod once. Those named in ``started`` are known to have been ready before anybody asked them here."""
         answers = await asyncio.gather(*(self._ask(pod) for pod in pods))
         silent = any(isinstance(answer, QuarterdeckError) for answer in answers)
         reachable = await self._endpoint.reachable() if silent else True
         self._histories = {
             pod.name: self._histories.get(pod.name, HealthHistory(pod=pod.name)).after(
-                _result(answer, reachable=reachable), ready=pod.ready
+                _result(answer, reachable=reachable), ready=pod.ready or pod.name in started
             )
             for pod, answer in zip(pods, answers, strict=True)
         }

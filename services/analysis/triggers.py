@@ -77,6 +77,14 @@ class WorkloadFacts(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Unserved(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests go to a version of which no pod is ready: for how many pace seconds, of ``limit``, ``weight`` percent of them."""
+
+    seconds: float
+    limit: float
+    weight: int
+
+
 def evaluate(
     limits: Limits,
     windows: Windows,
@@ -84,15 +92,17 @@ def evaluate(
     baseline: Baseline | None,
     exposed_at: float | None,
     now: float,
+    raised_at: float | None = None,
     health: Sequence[HealthHistory] = (),
+    unserved: Unserved | None = None,
     workload: WorkloadFacts | None = None,
 ) -> tuple[TriggerReading, ...]:
-    """Every trigger's reading at pace second ``now``. ``exposed_at`` is when the new version got its first requests;
-    ``workload`` is ``None`` where nothing is known of it."""
+    """Every trigger's reading at pace second ``now``. ``exposed_at`` is when the new version got its first requests,
+    ``raised_at`` when it last got more of them (``None``: never since); ``workload`` is ``None`` where nothing is known of it."""
     return (
-        error_rate(limits, windows, baseline=baseline, exposed_at=exposed_at, now=now),
+        error_rate(limits, windows, baseline=baseline, exposed_at=exposed_at, raised_at=raised_at, now=now),
         latency_p99(limits, windows, baseline=baseline, exposed_at=exposed_at, now=now),
-        health_endpoint(limits, health),
+        health_endpoint(limits, health, unserved),
         crash_loop(workload),
         progress_deadline(workload),
         cpu(limits, windows.pods(ArmName.CANARY), exposed_at=exposed_at),
@@ -100,12 +110,30 @@ def evaluate(
     )
 
 
+def exceeds(limits: Limits, *, requests: float, errors: float, baseline: Baseline | None) -> bool:
+    """Whether these counts are over the error rate's limit by more than chance: over it, at least 5 errors, and at least 50
+    requests or a tail P(Bin(requests, limit) ≥ errors) ≤ 0.001. Strict form, where the baseline fails more than 2 % already:
+    the tail alone."""
+    if errors < MIN_ERRORS or errors <= limits.error_rate * requests:
+        return False
+    return (not _strict(baseline) and requests >= MIN_REQUESTS) or binomial_tail(requests, limits.error_rate, errors) <= RARE
+
+
+def _strict(baseline: Baseline | None) -> bool:
+    return baseline is not None and baseline.error_rate is not None and baseline.error_rate > STRICT_BASELINE
+
+
 def error_rate(
-    limits: Limits, windows: Windows, *, baseline: Baseline | None, exposed_at: float | None, now: float
+    limits: Limits,
+    windows: Windows,
+    *,
+    baseline: Baseline | None,
+    exposed_at: float | None,
+    now: float,
+    raised_at: float | None = None,
 ) -> TriggerReading:
-    """Trailing min(60 s, age since exposure), within the first ``error_seconds`` after exposure: over the limit, at least 5
-    errors, and at least 50 requests or a tail P(Bin(requests, limit) ≥ errors) ≤ 0.001. Strict form, where the baseline fails
-    more than 2 % already: the tail alone."""
+    """Trailing min(60 s, age since exposure), within the first ``error_seconds`` after the latest rise of the new version's
+    share, the first one included (a version is as new to the users it gets then): see :func:`exceeds`."""
     reading = _Reading(TriggerName.ERROR_RATE, limits.error_rate, "share")
     served = _trailing(windows, ArmName.CANARY, exposed_at, now)
     if exposed_at is None:
@@ -116,12 +144,11 @@ def error_rate(
         return reading.unknown("its metrics carry no status codes")
     value = served.errors / served.requests
     counts = f"{served.errors:.0f} of {served.requests:.0f} requests failed"
-    if now - exposed_at > limits.error_seconds:
+    if now - max(exposed_at, raised_at if raised_at is not None else exposed_at) > limits.error_seconds:
         return reading.quiet(value, f"{counts}; the first {limits.error_seconds:.0f} s are over")
-    strict = baseline is not None and baseline.error_rate is not None and baseline.error_rate > STRICT_BASELINE
+    strict = _strict(baseline)
     over = value > limits.error_rate
-    rare = over and binomial_tail(served.requests, limits.error_rate, served.errors) <= RARE
-    fired = over and served.errors >= MIN_ERRORS and (rare or (not strict and served.requests >= MIN_REQUESTS))
+    fired = exceeds(limits, requests=served.requests, errors=served.errors, baseline=baseline)
     if fired and _control_fails(limits, windows, exposed_at, now):
         return reading.fires(value, f"{counts}; {SHARED_INCIDENT}")
     if fired:
@@ -160,8 +187,14 @@ def latency_p99(
     return reading.quiet(p99, counts + ("; too few to tell" if over else ""))
 
 
-def health_endpoint(limits: Limits, histories: Sequence[HealthHistory]) -> TriggerReading:
-    """The longest row of answers other than 200 that any new pod's health endpoint has given."""
+def health_endpoint(limits: Limits, histories: Sequence[HealthHistory], unserved: Unserved | None = None) -> TriggerReading:
+    """The longest row of answers other than 200 that any new pod's health endpoint has given; or nobody there to answer."""
+    if unserved is not None and unserved.seconds >= unserved.limit:
+        return _Reading(TriggerName.HEALTH, unserved.limit, "s").fires(
+            unserved.seconds,
+            f"no pod of the new version has been ready for {unserved.seconds:.0f} s, "
+            f"and it gets {unserved.weight} % of the requests",
+        )
     reading = _Reading(TriggerName.HEALTH, float(limits.health_failures), "probes")
     probed = [history for history in histories if history.probes]
     if not probed:

@@ -121,6 +121,16 @@ class Windows:
         while self._intervals and self._intervals[0].until < at - self._keep:
             self._intervals.popleft()
 
+    def covered(self, arm: str, since: float, until: float) -> float:
+        """Of pace seconds ``since`` to ``until``, how many lie between two readings of any pod of the version."""
+        total, reached = 0.0, since
+        for start, end in sorted((each.since, each.until) for each in self._intervals if each.arm == arm):
+            start, end = max(start, reached), min(end, until)
+            if end > start:
+                total += end - start
+                reached = end
+        return total
+
     def served(self, arm: str) -> float:
         """Requests of a version since the first round, all in all; the difference of two calls is what a step saw."""
         return self._served[ArmName(arm)]

@@ -171,6 +171,15 @@ async def test_probes_by_template_count_silence_as_failure():
     assert {history.pod: history.failures for history in histories} == {"well": 0, "hung": 3, "starting": 0}
 
 
+async def test_an_unready_pod_that_is_known_to_have_started_counts_from_its_first_probe():
+    probe = HealthProbe(Proxied(ApiServer({"old": (503, b""), "starting": (503, b"")}), "pods", 8080))
+    pods = [target("old", ready=False), target("starting", ready=False)]
+    await probe.probe(pods, started={"old"})
+    for _ in range(2):
+        histories = await probe.probe(pods)
+    assert {history.pod: history.failures for history in histories} == {"old": 3, "starting": 0}
+
+
 async def test_pods_that_are_gone_leave_no_history():
     probe = HealthProbe(Proxied(ApiServer({"a": (500, b""), "b": (200, b"")}), "pods", 8080))
     await probe.probe([target("a"), target("b")])

@@ -13,9 +13,11 @@ from services.analysis import (
     Limits,
     PodReading,
     Unreadable,
+    Unserved,
     Windows,
     WorkloadFacts,
     evaluate,
+    exceeds,
     measure,
     reasons,
 )
@@ -130,6 +132,44 @@ def test_error_rate_is_watched_for_five_minutes_after_exposure():
     assert not late.fired
     assert late.value == pytest.approx(0.1)
     assert "are over" in late.detail
+
+
+def test_the_five_minutes_count_anew_from_a_rise_of_the_share():
+    windows = fed([(1000, 0, 0)] * 30 + [(1000, 200, 0)] * 10)
+    assert windows.now == 400.0
+
+    def fired(raised_at):
+        found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, raised_at=raised_at, now=windows.now)
+        return next(reading.fired for reading in found if reading.name is TriggerName.ERROR_RATE)
+
+    assert [fired(raised_at) for raised_at in (None, 0.0, 99.0, 100.0, 390.0)] == [False, False, False, True, True]
+
+
+@given(requests=st.integers(1, 5000), share=st.floats(0, 1), strict=st.booleans())
+def test_counts_exceed_the_limit_exactly_where_the_trigger_fires(requests, share, strict):
+    errors = round(requests * share)
+    baseline = msgspec.structs.replace(BASELINE, error_rate=0.03) if strict else BASELINE
+    reading = look(fed([(requests, errors, 0)]), TriggerName.ERROR_RATE, baseline=baseline)
+    assert reading.fired is exceeds(LIMITS, requests=requests, errors=errors, baseline=baseline)
+
+
+def test_requests_to_a_version_without_ready_pods_are_a_matter_of_health():
+    def health(seconds):
+        found = evaluate(
+            LIMITS,
+            Windows(),
+            baseline=None,
+            exposed_at=0.0,
+            now=60.0,
+            health=(history(True),),
+            unserved=Unserved(seconds=seconds, limit=15.0, weight=50),
+        )
+        return next(reading for reading in found if reading.name is TriggerName.HEALTH)
+
+    assert not health(14.0).fired
+    fired = health(16.0)
+    assert (fired.fired, fired.value, fired.limit, fired.unit) == (True, 16.0, 15.0, "s")
+    assert fired.detail == "no pod of the new version has been ready for 16 s, and it gets 50 % of the requests"
 
 
 def test_error_rate_looks_back_sixty_seconds_and_never_before_exposure():

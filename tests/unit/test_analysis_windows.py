@@ -36,6 +36,16 @@ def test_both_versions_side_by_side():
     assert sample.canary.p99 is None
 
 
+def test_how_much_of_a_window_was_seen():
+    windows = Windows()
+    assert windows.covered(ArmName.STABLE, 0.0, 60.0) == 0.0
+    for at in (20.0, 30.0, 60.0):
+        windows.feed(at, {"a": "stable", "b": "stable"}, {"a": counters(at, at), "b": counters(at, at)})
+    assert windows.covered(ArmName.STABLE, 0.0, 60.0) == 40.0
+    assert windows.covered(ArmName.STABLE, 25.0, 50.0) == 25.0
+    assert windows.covered(ArmName.CANARY, 0.0, 60.0) == 0.0
+
+
 def test_the_first_look_at_a_pod_counts_nothing():
     windows = Windows()
     windows.feed(0.0, {"new": "canary"}, {"new": counters(0, 10_000, 500)})
