@@ -21,7 +21,7 @@ from services.model.rollout import (
     TriggerReading,
     UndoRecord,
 )
-from services.model.steps import Analyse, AnyStep, Pause, Plan, SetTraffic, Step
+from services.model.steps import Analyse, AnyStep, MeasureBaseline, Pause, Plan, SetTraffic, Step
 
 MAX_SAMPLES = 60
 OPERATOR_PAUSE = "operator"
@@ -100,7 +100,7 @@ def extended(rollout: Rollout, seconds: float, note: str) -> Rollout:
 
 def is_extended(rollout: Rollout) -> bool:
     step = current(rollout)
-    return isinstance(step, Analyse) and current_state(rollout).expected_seconds > step.seconds
+    return isinstance(step, Analyse | MeasureBaseline) and current_state(rollout).expected_seconds > step.seconds
 
 
 def paused(rollout: Rollout, reason: str) -> Rollout:
@@ -108,10 +108,10 @@ def paused(rollout: Rollout, reason: str) -> Rollout:
 
 
 def resumed(rollout: Rollout) -> Rollout:
-    """Go on. An analysis whose time was over without a verdict gets as long again: a person has said to try once more."""
+    """Go on. A look whose time was over without a verdict gets as long again: a person has said to try once more."""
     rollout = msgspec.structs.replace(rollout, phase=Phase.RUNNING, pause_reason="")
     step = current(rollout)
-    if isinstance(step, Analyse) and current_state(rollout).seconds >= current_state(rollout).expected_seconds:
+    if isinstance(step, Analyse | MeasureBaseline) and current_state(rollout).seconds >= current_state(rollout).expected_seconds:
         return extended(rollout, step.seconds, "undecided, tried again by a person")
     return announced(rollout)
 
@@ -221,6 +221,39 @@ def recorded(rollout: Rollout, undo: tuple[UndoRecord, ...]) -> Rollout:
 def journalled(rollout: Rollout, seq: int) -> Rollout:
     return msgspec.structs.replace(
         rollout, journal_first=seq if rollout.journal_first is None else rollout.journal_first, journal_last=seq
+    )
+
+
+def rebased(rollout: Rollout, *, pace: float, now: datetime, speed: float) -> Rollout:
+    """The checkpoint in this machine's pace seconds, where the clock of the machine that wrote it went differently.
+
+    Pace seconds of two machines agree as far as their clocks do. ``now`` of a checkpoint can't be later than the local
+    ``pace``, nor earlier than the wall time since it was ``written`` allows; where it is, everything in it is shifted by the
+    same number of seconds. ``now`` is the local wall time; ``speed`` pace seconds per wall second.
+    """
+    earliest = pace
+    if rollout.written is not None:
+        earliest -= max(0.0, (now - rollout.written).total_seconds()) * speed
+    elif rollout.now <= pace:
+        return rollout
+    shift = min(max(rollout.now, earliest), pace) - rollout.now
+    if not shift:
+        return rollout
+
+    def moved(at: float | None) -> float | None:
+        return None if at is None else at + shift
+
+    return msgspec.structs.replace(
+        rollout,
+        now=rollout.now + shift,
+        started=rollout.started + shift,
+        finished=moved(rollout.finished),
+        exposed_at=moved(rollout.exposed_at),
+        raised_at=moved(rollout.raised_at),
+        next_at=moved(rollout.next_at),
+        breach_at=moved(rollout.breach_at),
+        rollback_started=moved(rollout.rollback_started),
+        samples=tuple(msgspec.structs.replace(sample, at=sample.at + shift) for sample in rollout.samples),
     )
 
 

@@ -1,6 +1,6 @@
 """What can happen to a rollout, in any order that can occur: the checkpoint never contradicts itself."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from hypothesis import given
@@ -240,3 +240,44 @@ def test_a_finished_rollout_can_still_be_rolled_back() -> None:
     assert rolling.phase is Phase.ROLLING_BACK
     assert rolling.finished is None
     assert {own.outcome for own in rolling.steps} == {StepOutcome.DONE}
+
+
+@given(
+    behind=st.floats(-3600, 3600),
+    away=st.floats(0, 7200),
+    speed=st.sampled_from([1.0, 20.0]),
+    exposed=st.none() | st.floats(0, 500),
+)
+def test_a_checkpoint_of_a_machine_whose_clock_differs(behind: float, away: float, speed: float, exposed: float | None) -> None:
+    """``behind`` wall seconds by which the taker's clock is behind the writer's, ``away`` how long nobody drove."""
+    written = 1000.0
+    rollout = state.stamped(at_step(2), pace=written, written=NOW)
+    sample = Sample(at=990.0, canary=Arm(), stable=Arm())
+    rollout = msgspec.structs.replace(rollout, exposed_at=exposed, raised_at=exposed, samples=(sample,))
+    pace, now = written + (away - behind) * speed, NOW + timedelta(seconds=away - behind)
+    found = state.rebased(rollout, pace=pace, now=now, speed=speed)
+    elapsed = max(0.0, (now - NOW).total_seconds()) * speed
+    assert pace - elapsed - 1e-3 <= found.now <= pace + 1e-3
+    shift = found.now - rollout.now
+    assert abs(found.started - rollout.started - shift) < 1e-6
+    assert abs(found.samples[0].at - sample.at - shift) < 1e-6
+    assert (found.exposed_at is None) == (exposed is None)
+    if exposed is not None and found.exposed_at is not None and found.raised_at is not None:
+        assert abs(found.exposed_at - exposed - shift) < 1e-6
+        assert found.exposed_at == found.raised_at
+    if rollout.next_at is not None and found.next_at is not None:
+        assert abs(found.next_at - rollout.next_at - shift) < 1e-6
+    assert (
+        msgspec.structs.replace(
+            found,
+            **{name: getattr(rollout, name) for name in ("now", "started", "exposed_at", "raised_at", "next_at", "samples")},
+        )
+        == rollout
+    )
+    if away >= behind:
+        assert abs(shift) < 1e-3  # within what the clocks allow nothing moves
+
+
+def test_a_checkpoint_that_was_never_written_is_only_kept_from_the_future() -> None:
+    assert state.rebased(fresh(), pace=5000.0, now=NOW, speed=1.0) == fresh()
+    assert state.rebased(fresh(), pace=40.0, now=NOW, speed=1.0).started == 40.0
