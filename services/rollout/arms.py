@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from services.analysis import ArmName, PodTarget, WorkloadFacts, target_of
 from services.cluster.inventory import Inventory
 from services.cluster.objects import Pod
-from services.cluster.workloads import Failed, crash_looping, deployment_ready, pods_by_version
+from services.cluster.workloads import Failed, crash_looping, deployment_ready, pods_by_version, pods_of_deployment
 from services.model.objects import ObjectRef
 from services.model.rollout import Rollout
+from services.model.steps import EnsureWorkload, PatchImage, Scale, WaitReady
+from services.rollout import state
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,30 @@ def arms(inventory: Inventory, rollout: Rollout) -> Arms:
             elif found == rollout.plan.previous_version:
                 stable += living
     return Arms(tuple(canary), tuple(stable))
+
+
+def settled_pods(inventory: Inventory, rollout: Rollout) -> frozenset[str]:
+    """Pods of workloads that the rollout has waited for and not changed since: they were ready once, whatever they are now."""
+    return frozenset(
+        pod.metadata.name
+        for workload in _workloads(rollout)
+        if _settled(rollout, workload)
+        for pod in pods_of_deployment(inventory, workload)
+    )
+
+
+def _settled(rollout: Rollout, workload: ObjectRef) -> bool:
+    touching = (PatchImage, EnsureWorkload, Scale, WaitReady)
+    done = [step for step in rollout.plan.steps[: rollout.step + 1] if isinstance(step, touching) and step.workload == workload]
+    return bool(done) and isinstance(done[-1], WaitReady) and done[-1] is not state.current(rollout)
+
+
+def unserved(inventory: Inventory, rollout: Rollout, weight: int) -> bool:
+    """Whether requests are routed to the canary and none of its pods is ready to take them."""
+    canary = rollout.plan.canary
+    if canary is None or weight <= 0:
+        return False
+    return not any(pod.ready for pod in pods_of_deployment(inventory, canary) if pod.metadata.deletion_timestamp is None)
 
 
 def workload_facts(inventory: Inventory, rollout: Rollout, *, waited: float | None, deadline: float) -> WorkloadFacts | None:

@@ -10,6 +10,7 @@ from services.analysis import (
     HealthProbe,
     Limits,
     Unreadable,
+    Unserved,
     Windows,
     WorkloadFacts,
     evaluate,
@@ -17,13 +18,19 @@ from services.analysis import (
     measure,
     reasons,
 )
+from services.analysis.windows import TRAILING
 from services.model.objects import Json
-from services.model.rollout import Phase, StepOutcome, TriggerReading
+from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
 from services.model.steps import Analyse, WaitReady
 from services.rollout import state
-from services.rollout.arms import Arms, arms, workload_facts
+from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
 from services.rollout.run import Breach, Run
 from services.rollout.steps_traffic import actual_weight
+
+UNSERVED_SECONDS = 15.0
+"""Wall seconds, or…"""
+UNSERVED_ROUNDS = 3
+"""…rounds of the watch loop, whichever are over first, for which a version may get requests without a ready pod."""
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +45,16 @@ class Watch:
         self._source = DirectScrape.configured(run.settings.metrics, run.connection, run.clock)
         self._probe = HealthProbe.configured(run.settings.probes, run.connection)
         self._probed_at: float | None = None
+        self._unserved_since: float | None = None
         self._served = 0.0
         self._held = False
-        run.baseline = lambda seconds: measure(self._windows, seconds)
+        run.baseline = self._baseline
 
     async def watch(self) -> None:
         """One round every ``metrics.interval`` pace seconds. Raises :class:`Breach` when a trigger fires."""
         interval = self._run.settings.metrics.interval
+        # Whoever watched before has stopped some time ago.
+        self._run.change(state.watched_anew(self._run.rollout, pace=self._run.clock.pace()))
         try:
             while True:
                 began = self._run.clock.pace()
@@ -53,6 +63,12 @@ class Watch:
         finally:
             await self._source.close()
             await self._probe.close()
+
+    def _baseline(self, seconds: float) -> Baseline:
+        """What the old version did in the last ``seconds``; says of how many of them it was really seen."""
+        until = self._windows.now
+        covered = self._windows.covered(ArmName.STABLE, until - seconds, until)
+        return msgspec.structs.replace(measure(self._windows, seconds), seconds=round(covered, 1))
 
     async def _round(self) -> None:
         run = self._run
@@ -65,8 +81,10 @@ class Watch:
             self._windows,
             baseline=run.rollout.baseline,
             exposed_at=run.rollout.exposed_at,
+            raised_at=run.rollout.raised_at,
             now=now,
             health=self._probe.histories if run.sees_cluster else (),
+            unserved=self._unserved(now),
             workload=self._facts() if run.sees_cluster else None,
         )
         sample = self._windows.sample() if run.sees_cluster else None
@@ -90,11 +108,28 @@ class Watch:
         )
         problems = [reading.why for reading in readings.values() if isinstance(reading, Unreadable)]
         run.unreadable = problems[0] if problems else ""
-        run.measured_at = self._windows.read_at(ArmName.CANARY)
+        before, run.measured_at = run.measured_at, self._windows.read_at(ArmName.CANARY)
+        if before is not None and run.measured_at is not None and run.measured_at - before > TRAILING:
+            run.change(state.watched_anew(run.rollout, pace=run.clock.pace()))
         if self._probed_at is None or run.clock.pace() - self._probed_at >= run.settings.probes.interval * 0.9:
+            # At the first look nobody remembers what a driver before this one saw answer.
+            started = settled_pods(run.inventory, run.rollout) if self._probed_at is None else frozenset()
             self._probed_at = run.clock.pace()
             new = {pod.metadata.name for pod in found.canary}
-            await self._probe.probe([target for target in targets if target.name in new])
+            await self._probe.probe([target for target in targets if target.name in new], started=started)
+
+    def _unserved(self, now: float) -> Unserved | None:
+        """How long the canary has had requests and no ready pod, by an inventory that was fresh all the while."""
+        run = self._run
+        actual = actual_weight(run)
+        weight = run.rollout.weight if actual is None else actual
+        if not run.sees_cluster or not unserved(run.inventory, run.rollout, weight):
+            self._unserved_since = None
+            return None
+        if self._unserved_since is None:
+            self._unserved_since = now
+        limit = min(UNSERVED_SECONDS * run.clock.speed, UNSERVED_ROUNDS * run.settings.metrics.interval)
+        return Unserved(seconds=now - self._unserved_since, limit=limit, weight=weight)
 
     def _facts(self) -> WorkloadFacts | None:
         step = state.current(self._run.rollout)
