@@ -2,10 +2,12 @@
 template, as ``kubectl rollout undo`` does."""
 
 import copy
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from services.actuator.patch import identities
 from services.cluster.connection import Connection
 from services.cluster.objects import REVISION_ANNOTATION, image_version
 from services.model.errors import Rejected
@@ -14,9 +16,15 @@ from services.model.release import Release, Strategy, Target
 from services.model.rollout import Phase, Reason, Rollout, UndoRecord
 from services.model.steps import Plan
 from services.rollout import state
+from services.rollout.service import read_state
+from services.strategies import ServiceState
+from services.strategies.draft import differences
+from services.traffic import istio
 
 HASH_LABEL = "pod-template-hash"
+REPLICAS = "/spec/replicas"
 TEMPLATE = "/spec/template"
+_ENV_ENTRY = re.compile(r"(/env/[0-9]+)/.*")
 
 
 async def to_revision(
@@ -33,26 +41,34 @@ async def to_revision(
 ) -> Rollout:
     """A rollout that has only its rollback to do: from the template now to that of ``revision`` (empty: the one before).
 
-    Raises :class:`Rejected` where there is no such revision, and :class:`NotFound` where there is no such service.
+    A canary that has a share of the requests is taken back with it. Raises :class:`Rejected` where there is no such revision,
+    or where a canary runs and its share can't be found; and :class:`NotFound` where there is no such service.
     """
     ref = ObjectRef("Deployment", target.namespace, service)
-    live = await connection.get(ref)
+    found = await read_state(connection, target, service)
+    live = found.stable
     sets = await connection.list("ReplicaSet", target.namespace, type=dict)
-    owned = [found for found in sets if value_at(live, "/metadata/uid") in _owners(found)]
+    owned = [each for each in sets if value_at(live, "/metadata/uid") in _owners(each)]
     chosen = choose(live, owned, revision)
     wanted, now = template_of(chosen), value_at(live, TEMPLATE)
     version, previous = _version(now, service), _version(wanted, service)
+    beside = _canary_taken_back(found, target, service, _revision(chosen))
+    canary = next((record.object for record in beside if record.object.kind == "Deployment"), None)
+    route = next((record.object for record in beside if record.object.kind == "VirtualService"), None)
+    notes = [f"To revision {_revision(chosen)} ({previous})."]
+    if route is not None:
+        notes.append(f"All requests go to stable again ({route})" + (f", and {canary} goes to zero pods." if canary else "."))
     plan = Plan(
         steps=(),
-        objects=(ref,),
+        objects=tuple(each for each in (ref, canary, route) if each is not None),
         stable=ref,
-        canary=None,
-        route=None,
+        canary=canary,
+        route=route,
         previous_version=previous,
         new_images={},
         digest="",
         rollback_seconds=0.0,
-        notes=(f"To revision {_revision(chosen)} ({previous}).",),
+        notes=tuple(notes),
     )
     rollout = Rollout(
         id=id,
@@ -60,7 +76,7 @@ async def to_revision(
         plan=plan,
         operator=operator,
         created=created,
-        undo=(UndoRecord(object=ref, path=TEMPLATE, old=wanted, new=now, step=-1),),
+        undo=(*_template_records(ref, live, wanted, _revision(chosen)), *beside),
         now=pace,
         started=pace,
     )
@@ -74,7 +90,7 @@ def choose(live: dict[str, Json], sets: Sequence[dict[str, Json]], revision: str
     """The ReplicaSet of ``revision``, else the newest that is not the current one. Raises :class:`Rejected`."""
     now = value_at(live, TEMPLATE)
     known = sorted(sets, key=_revision, reverse=True)
-    others = [found for found in known if template_of(found) != now]
+    others = [found for found in known if differences(now, template_of(found))]
     listed = ", ".join(f"{_revision(found)} ({_images(found)})" for found in others) or "none is left"
     if revision:
         if not revision.isdigit():
@@ -96,6 +112,60 @@ def template_of(replica_set: dict[str, Json]) -> dict[str, Json]:
     template: dict[str, Any] = copy.deepcopy(value_at(replica_set, TEMPLATE))
     (template.get("metadata", {}).get("labels") or {}).pop(HASH_LABEL, None)
     return template
+
+
+def _template_records(ref: ObjectRef, live: dict[str, Json], wanted: Json, revision: int) -> tuple[UndoRecord, ...]:
+    """The smallest parts of the template that differ: what stays as it is (secrets of the environment most of all) is not
+    copied into a checkpoint. An entry of an environment is one part, so that its value never stands without its name."""
+    parts = [path for path, _, _ in differences(value_at(live, TEMPLATE), wanted)]
+    paths = dict.fromkeys(_ENV_ENTRY.sub(r"\1", path) for path in parts)
+    return tuple(
+        UndoRecord(
+            object=ref,
+            path=TEMPLATE + path,
+            old=value_at(wanted, path),
+            new=value_at(live, TEMPLATE + path),
+            step=-1,
+            guards=tuple(guard for guard in identities(live, TEMPLATE + path) if guard.path.removeprefix(TEMPLATE) not in paths),
+            revision=revision,
+        )
+        for path in paths
+    )
+
+
+def _canary_taken_back(found: ServiceState, target: Target, service: str, revision: int) -> tuple[UndoRecord, ...]:
+    """What takes the requests from a canary that has a share of them, and its pods. Raises :class:`Rejected` where a canary
+    runs and its share can't be found: restoring stable alone would be called a rollback and leave the bad version serving."""
+    name = f"{service}-canary"
+    pods = int(value_at(found.canary, REPLICAS) or 0)
+    try:
+        split = istio.locate(found.route or {}, service)
+        share = istio.weight_of(found.route or {}, split)
+    except istio.NotRoutable as problem:
+        if not pods:
+            return ()
+        why = f"{problem.title}; {problem.detail}".rstrip(".") if found.route else f"there is no virtualservice/{service}"
+        raise Rejected(
+            "service",
+            service,
+            f"has a canary of {pods} pods, and its share of the requests can't be found: {why}",
+            f"by hand: take the requests from {name} where they are routed, kubectl scale deployment/{name} --replicas=0 "
+            f"-n {target.namespace} --context {target.context}, then kubectl rollout undo deployment/{service} "
+            f"--to-revision={revision} -n {target.namespace} --context {target.context}",
+        ) from problem
+    if not share or found.route is None:
+        return ()
+    route = ObjectRef("VirtualService", target.namespace, service)
+    records = [
+        UndoRecord(
+            object=route, path=path, old=weight, new=value_at(found.route, path), step=-1, guards=identities(found.route, path)
+        )
+        for path, weight in istio.writes(found.route, split, 0)
+    ]
+    if pods:
+        canary = ObjectRef("Deployment", target.namespace, name)
+        records.append(UndoRecord(object=canary, path=REPLICAS, old=0, new=pods, step=-1))
+    return tuple(records)
 
 
 def _owners(document: dict[str, Json]) -> set[str]:
