@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SHORTEST_INTERVAL = 0.2
 """Wall seconds between pictures while things change; once a second otherwise, for the ages."""
 JOURNAL_INTERVAL = 1.0
+CONNECT_INTERVAL = 3.0  # wall seconds between tries to open a context, e.g. one that the kubeconfig does not have yet
 KEPT_ENTRIES = 500
 ROLLBACK_WINDOW = 3600.0
 """Wall seconds after a rollout's end in which one key rolls it back at once."""
@@ -88,20 +89,17 @@ class Session:
     async def _keep_inventory(self, name: str) -> None:
         from services.cluster.inventory import Inventory
 
-        namespaces = tuple(
-            dict.fromkeys(
-                namespace
-                for environment in self.context.settings.environments.values()
-                if environment.context == name
-                for namespace in environment.namespaces
-            )
-        )
-        try:
-            connection = await self.context.clusters.connect(name)
-        except QuarterdeckError as error:
-            self._problems[name] = str(error)
-            self._dirty.set()
-            return
+        environments = [each for each in self.context.settings.environments.values() if each.context == name]
+        namespaces = tuple(dict.fromkeys(namespace for each in environments for namespace in each.namespaces))
+        while True:
+            try:
+                connection = await self.context.clusters.connect(name)
+                break
+            except QuarterdeckError as error:
+                self._problems[name] = str(error)
+                self._dirty.set()
+            await self.context.clock.sleep(CONNECT_INTERVAL)
+        self._problems.pop(name, None)
         self._inventories[name] = Inventory(connection, namespaces, self.context.clock, on_change=self._dirty.set)
         await self._inventories[name].run()
 
