@@ -1,17 +1,19 @@
 """The end of a rollout: journalled, in the checkpoint, and as a record in its namespace."""
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from services.actuator.undo import fold
-from services.model.errors import ExitCode
+from services.audit import Receipt
+from services.model.errors import ExitCode, HeldByAnother, QuarterdeckError
 from services.model.objects import Json
 from services.model.rollout import Phase, Record, Rollout
 from services.model.steps import SetTraffic
 from services.rollout import state
 from services.rollout.events import entry
-from services.rollout.run import PersonNeeded, Run
+from services.rollout.run import Run
 
 EXIT_CODES = {
     Phase.SUCCEEDED: ExitCode.DONE,
@@ -35,34 +37,46 @@ async def finish(run: Run, final: Rollout) -> ExitCode:
         final = state.journalled(final, receipt.seq)
     run.change(final)
     namespace = final.release.target.namespace
-    try:
-        await run.patiently("writing the checkpoint", run.save)
-        if final.phase is not Phase.REFUSED:
-            record = Record(
-                rollout=final.id,
-                service=final.release.service,
-                version=final.release.version,
-                previous_version=final.plan.previous_version,
-                environment=final.release.target.environment,
-                tier=final.release.target.tier.value,
-                strategy=final.release.strategy.value,
-                outcome=final.phase.value,
-                restored=final.phase is Phase.ROLLED_BACK,
-                operator=final.operator,
-                finished=run.clock.now(),
-                journal_id=run.journal.id,
-                journal_seq=receipt.seq if receipt else -1,
-                journal_hash=receipt.hash if receipt else "",
-                values_restored=restored_values(final),
-                template_changed=state.promoting(final),
-                highest_weight=highest_weight(final),
-                pods=max((sample.canary.pods for sample in final.samples), default=0),
-                served=_served(final),
-            )
-            await run.patiently("writing the record", lambda: run.coordination.record(record, namespace))
-    except PersonNeeded as refused:
-        log.warning("the end of %s is in the journal only: %s", final.id, refused)
+    await _written(run, "checkpoint", run.save)
+    if final.phase is not Phase.REFUSED:
+        record = _record(run, final, receipt)
+        await _written(run, "record", lambda: run.coordination.record(record, namespace))
     return EXIT_CODES[final.phase]
+
+
+async def _written(run: Run, what: str, call: Callable[[], Awaitable[None]]) -> None:
+    """What was done to the service is done, whatever becomes of the bookkeeping: a failure here is logged, and the outcome stays.
+    Only a rollout that somebody else took over meanwhile is no longer ours to answer for."""
+    try:
+        await run.patiently(f"writing the {what}", call)
+    except HeldByAnother:
+        raise
+    except QuarterdeckError as error:
+        log.warning("the %s of %s could not be written, its end is in the journal only: %s", what, run.rollout.id, error)
+
+
+def _record(run: Run, final: Rollout, receipt: Receipt | None) -> Record:
+    return Record(
+        rollout=final.id,
+        service=final.release.service,
+        version=final.release.version,
+        previous_version=final.plan.previous_version,
+        environment=final.release.target.environment,
+        tier=final.release.target.tier.value,
+        strategy=final.release.strategy.value,
+        outcome=final.phase.value,
+        restored=final.phase is Phase.ROLLED_BACK,
+        operator=final.operator,
+        finished=run.clock.now(),
+        journal_id=run.journal.id,
+        journal_seq=receipt.seq if receipt else -1,
+        journal_hash=receipt.hash if receipt else "",
+        values_restored=restored_values(final),
+        template_changed=state.promoting(final),
+        highest_weight=highest_weight(final),
+        pods=max((sample.canary.pods for sample in final.samples), default=0),
+        served=_served(final),
+    )
 
 
 def _figures(rollout: Rollout) -> dict[str, Json]:

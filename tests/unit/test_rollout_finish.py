@@ -1,16 +1,29 @@
 """What a rollout's end says of how far it had come: the evidence that a rehearsal is judged by."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from support.rollouts import rollout
+from support.configuration import configured
+from support.memory_cluster import memory_connection
+from support.rollouts import driver, rollout
 
+from services.actuator import Actuator
+from services.audit import Journal
+from services.clock import SystemClock
+from services.cluster.inventory import Inventory
+from services.coordination import Coordination
+from services.coordination.records import records
+from services.model.errors import ExitCode, HeldByAnother, Invalid, QuarterdeckError
 from services.model.objects import ObjectRef
-from services.model.rollout import Phase, Rollout, UndoRecord
+from services.model.rollout import Phase, Rollout, StepState, UndoRecord
 from services.model.steps import EnsureWorkload, MeasureBaseline, SetTraffic
-from services.rollout.finish import highest_weight, restored_values
+from services.redaction import Redactor
+from services.rollout.finish import finish, highest_weight, restored_values
+from services.rollout.run import Run
 
+SERVICE = "payment-service"
 STABLE = ObjectRef("Deployment", "production", "payment-service")
 CANARY = ObjectRef("Deployment", "production", "payment-service-canary")
 ROUTE = ObjectRef("VirtualService", "production", "payment-service")
@@ -26,7 +39,8 @@ def ended(*undo: UndoRecord, phase: Phase = Phase.ROLLED_BACK) -> Rollout:
         SetTraffic(name="50 %", router="istio", route=ROUTE, weight=50),
     )
     plan = msgspec.structs.replace(found.plan, steps=steps)
-    return msgspec.structs.replace(found, plan=plan, undo=undo, phase=phase)
+    states = tuple(StepState() for _ in steps)
+    return msgspec.structs.replace(found, plan=plan, steps=states, undo=undo, phase=phase)
 
 
 def undone(ref: ObjectRef, path: str, old: Any, new: Any, step: int) -> UndoRecord:
@@ -61,3 +75,49 @@ def test_a_value_that_came_back_on_its_own_and_a_parent_that_was_made_are_none()
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.NEEDS_ATTENTION])
 def test_what_was_not_rolled_back_put_nothing_back(phase: Phase) -> None:
     assert restored_values(ended(*SHARES, phase=phase)) == 0
+
+
+REFUSED = Invalid("ConfigMap was refused", "An admission webhook denied the request.", "Ask whoever runs it.")
+
+
+async def finishing(tmp_path: Path, final: Rollout, *, broken: str, error: QuarterdeckError) -> tuple[ExitCode, int]:
+    """The exit code of a finished rollout whose ``broken`` write fails, and how many records it left."""
+    connection, _ = memory_connection()
+    clock = SystemClock()
+    journal = Journal.open(tmp_path, redactor=Redactor(), clock=clock)
+    coordination = Coordination(connection, clock)
+    hold = await coordination.acquire(final.release.target, SERVICE, final.id, driver("t"))
+    run = Run(
+        msgspec.structs.replace(final, phase=Phase.ROLLING_BACK, epoch=hold.epoch),
+        connection=connection,
+        inventory=Inventory(connection, ("production",), clock),
+        actuator=Actuator(connection, journal, clock, read_only=False),
+        coordination=coordination,
+        hold=hold,
+        journal=journal,
+        settings=configured(),
+        clock=clock,
+    )
+
+    async def refuse(*_: object) -> None:
+        raise error
+
+    setattr(coordination, broken, refuse)
+    try:
+        code = await finish(run, msgspec.structs.replace(final, epoch=hold.epoch))
+        return code, len(await records(connection, "production", SERVICE))
+    finally:
+        journal.close()
+
+
+@pytest.mark.parametrize(("broken", "left"), [("save", 1), ("record", 0)])
+async def test_bookkeeping_that_fails_does_not_turn_a_good_rollback_into_a_crash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str, left: int
+) -> None:
+    assert await finishing(tmp_path, ended(*SHARES), broken=broken, error=REFUSED) == (ExitCode.ROLLED_BACK, left)
+    assert "ConfigMap was refused" in caplog.text
+
+
+async def test_a_rollout_that_somebody_took_over_meanwhile_is_not_ours_to_answer_for(tmp_path: Path) -> None:
+    with pytest.raises(HeldByAnother):
+        await finishing(tmp_path, ended(*SHARES), broken="save", error=HeldByAnother("taken over"))
