@@ -181,7 +181,10 @@ def _show_gates(checklist: "Checklist") -> None:
 
     output.table(
         ("GATE", "OUTCOME", "EVIDENCE"),
-        [(gate.name.value, gate.outcome.value, " ".join((gate.evidence, gate.detail))) for gate in checklist.results],
+        [
+            (gate.name.value, gate.outcome.value, ". ".join(part for part in (gate.evidence, gate.detail) if part))
+            for gate in checklist.results
+        ],
     )
 
 

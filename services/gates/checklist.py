@@ -125,7 +125,8 @@ async def _ask(gate: _Gate, question: Question) -> GateResult:
     return GateResult(
         name=gate.name,
         outcome=finding.outcome,
-        evidence=finding.evidence,
+        # One clause, which others go on from: "evidence. What to do".
+        evidence=finding.evidence.removesuffix("."),
         detail=finding.detail,
         source=finding.source,
         at=question.clock.now(),

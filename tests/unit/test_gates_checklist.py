@@ -202,6 +202,7 @@ async def test_a_ticket_system_in_trouble_is_unknown_and_the_others_still_answer
     assert not found.passed
     assert gate(found, "ticket").detail
     assert "boom" not in gate(found, "ticket").evidence
+    assert not gate(found, "ticket").evidence.endswith("."), "what to do is joined to it by a full stop"
 
 
 async def test_a_gate_that_takes_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
