@@ -160,6 +160,7 @@ async def _checked(context: "Context", args: argparse.Namespace, release: "Relea
 
 def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist") -> int:
     from console import output
+    from services.actuator.shown import shown
     from services.model.objects import dotted
     from services.rollout.report import dry_run_document
 
@@ -169,7 +170,8 @@ def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist") -
     for step in plan.steps:
         output.text(f"{step.name}  (about {step.expected_seconds:.0f} s; undo: {step.undo.value})")
         for change in step.changes:
-            output.text(f"    {change.object} {dotted(change.path)}: {change.old!r} → {change.new!r}")
+            old, new = (shown(change.path, value) for value in (change.old, change.new))
+            output.text(f"    {change.object} {dotted(change.path)}: {old!r} → {new!r}")
         if step.command:
             output.text(f"    {step.command}")
     _show_gates(checklist)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from services.actuator.shown import shown
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.gates import GateResult
 from services.model.objects import Json, dotted
@@ -93,8 +94,8 @@ def dry_run_document(plan: Plan, results: tuple[GateResult, ...]) -> dict[str, J
                     {
                         "object": f"{change.object.kind.lower()}/{change.object.name}",
                         "path": dotted(change.path),
-                        "old": change.old,
-                        "new": change.new,
+                        "old": shown(change.path, change.old),
+                        "new": shown(change.path, change.new),
                     }
                     for change in step.changes
                 ],

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.memory_cluster import memory_connection
 from support.rollouts import deployment, driver, rollout
 
@@ -14,9 +15,11 @@ from services.actuator.undo import fold, plan_restore
 from services.audit.journal import Journal
 from services.clock import SystemClock
 from services.coordination import Coordination
-from services.model.objects import Json, ObjectRef, value_at
+from services.model.objects import Change, Json, ObjectRef, value_at
 from services.model.rollout import Guard, UndoRecord
+from services.model.steps import PatchImage
 from services.redaction import Redactor
+from services.rollout.report import dry_run_document
 
 STABLE = ObjectRef("Deployment", "production", "payment-service")
 PLANTED = ("hunter2-Prod", "S3cr3tValue", "9F8A-77QQ", "cafe-key-77")
@@ -115,3 +118,12 @@ async def test_no_planted_secret_reaches_the_journals_files(tmp_path: Path) -> N
     assert "payment-service" in text
     assert not tells(text)
     assert memory.at(STABLE)["spec"]["template"]["spec"]["containers"][1]["env"][0]["value"] == "other", "hidden, not lost"
+
+
+def test_a_dry_run_names_what_changes_in_an_environment_without_its_values() -> None:
+    found = rollout()
+    change = Change(STABLE, ENTRY, ENV[0], {"name": "DB_PASSWORD", "value": "S3cr3tValue"})
+    plan = replace(found.plan, steps=(PatchImage(name="sync", changes=(change,), workload=STABLE),))
+    document = str(dry_run_document(plan, ()))
+    assert "DB_PASSWORD" in document
+    assert not tells(document)
