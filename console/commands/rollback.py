@@ -61,7 +61,9 @@ async def _run(args: argparse.Namespace, context: "Context", inventory: "Invento
     from services.rollout.follow import over
     from services.rollout.undoing import start_rollback
 
-    rollout, process = await start_rollback(context, inventory, target, args.service, revision=args.to, reason=context.redactor.text(args.reason))
+    rollout, process = await start_rollback(
+        context, inventory, target, args.service, revision=args.to, reason=context.redactor.text(args.reason)
+    )
     output.note(f"Rolling back {rollout.id}: {args.service} in {target.environment}")
     return await followed(context, inventory, rollout, process, over)
 

@@ -137,6 +137,7 @@ async def _drive(
         background.append(asyncio.create_task(inventory.run(), name="inventory"))
         known = msgspec.structs.replace(rollout, epoch=hold.epoch)
         rollout = await _patiently(station, begun, lambda: _taken(coordination, known, anyway=rollback))
+        rollout = state.rebased(rollout, pace=station.clock.pace(), now=station.clock.now(), speed=station.clock.speed)
         foreign = rollout.driver is not None and not rollout.phase.final
         run = Run(
             state.driven_by(rollout, driver, hold.epoch),
