@@ -163,6 +163,8 @@ def strategic_merge(document: Json, patch: Json) -> Json:
     if (kept := patch.get("$retainKeys")) is not None:
         merged = {key: value for key, value in merged.items() if key in kept}
     for key, value in patch.items():
+        there = merged.get(key)
+        listed = there if isinstance(there, list) else []
         if key.startswith("$deleteFromPrimitiveList/"):
             name = key.split("/", 1)[1]
             merged[name] = [item for item in merged.get(name) or () if item not in value]
@@ -170,12 +172,12 @@ def strategic_merge(document: Json, patch: Json) -> Json:
             continue
         elif value is None:
             merged.pop(key, None)
-        elif isinstance(value, list) and (merge_key := _merge_key(key, [*(merged.get(key) or ()), *value])):
-            merged[key] = _merge_items(merged.get(key) or [], value, merge_key)
-        elif key == "finalizers":
-            merged[key] = [*(merged.get(key) or ()), *(item for item in value if item not in (merged.get(key) or ()))]
+        elif isinstance(value, list) and (merge_key := _merge_key(key, [*listed, *value])):
+            merged[key] = _merge_items(listed, value, merge_key)
+        elif key == "finalizers" and isinstance(value, list):
+            merged[key] = [*listed, *(item for item in value if item not in listed)]
         else:
-            merged[key] = strategic_merge(merged.get(key), value)
+            merged[key] = strategic_merge(there, value)
     for key, order in patch.items():
         name = key.split("/", 1)[1] if key.startswith("$setElementOrder/") else ""
         if name and isinstance(merged.get(name), list) and (merge_key := _merge_key(name, merged[name])):

@@ -196,3 +196,10 @@ def test_directives_delete_replace_and_order() -> None:
 @given(objects, objects)
 def test_without_its_special_lists_strategic_merge_is_merge_patch(document: Any, patch: Any) -> None:
     assert strategic_merge(document, patch) == merge_patch(document, patch)
+
+
+def test_a_list_over_something_that_is_none_replaces_it() -> None:
+    assert strategic_merge({"": 1, "ports": "x"}, {"": [], "ports": [{"containerPort": 1}]}) == {
+        "": [],
+        "ports": [{"containerPort": 1}],
+    }
