@@ -220,6 +220,9 @@ async def _work(
         final = await drive(run, Watch(run).watch)
         run.ending = True
         return await finish(run, final)
+    except HeldByAnother:
+        await run.settle()  # what was on its way still gets its outcome into the journal
+        raise
     except asyncio.CancelledError:
         # A clean stop: what is on its way gets its undo record, and the next driver finds everything in the checkpoint.
         await run.settle()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.cluster.inventory import Inventory
 from services.cluster.watched import RolloutWatch, rollouts
 from services.coordination import Coordination
-from services.model.errors import QuarterdeckError, Unavailable
+from services.model.errors import ExitCode, QuarterdeckError, Unavailable
 from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
 from services.rollout import state
@@ -16,6 +16,8 @@ from services.rollout.station import Station
 
 LOOK_SECONDS = 0.25
 """Wall seconds between two looks at the driver's process; checkpoints arrive by watch."""
+SUCCESSOR_SECONDS = 10.0
+"""Wall seconds in which whoever replaced a driver has to show itself."""
 KINDS = ("ConfigMap", "Lease")
 """All that an inventory needs to hold for following."""
 
@@ -50,10 +52,13 @@ async def follow(
     that was just started, lives. ``until``: what to wait for (else :func:`settled`). ``seen`` is told every newer state.
     """
     newest, done = rollout, until or settled
+    left_at: float | None = None
     while True:
         version = inventory.version
         watch = watched(station, inventory, rollout.id)
         ended = process is not None and process.poll() is not None
+        if ended and left_at is None:
+            left_at = station.clock.monotonic()
         if watch is not None and (watch.rollout.epoch > rollout.epoch or process is None):
             if watch.rollout != newest:
                 newest = watch.rollout
@@ -61,6 +66,11 @@ async def follow(
                     seen(newest)
             if done(newest):
                 return Followed(newest)
+        # A driver that was replaced ends before its successor has written anything: that one gets its time.
+        replaced = process is not None and process.returncode == ExitCode.HELD_BY_ANOTHER
+        if replaced and left_at is not None and station.clock.monotonic() - left_at < SUCCESSOR_SECONDS:
+            await _change(inventory, version)
+            continue
         if ended or (watch is not None and watch.orphaned and (process is None or watch.rollout.epoch > rollout.epoch)):
             newest = await _stored(station, inventory, newest)
             if done(newest) and newest.epoch > rollout.epoch:

@@ -157,6 +157,7 @@ class Run:
         """Wait for a change that is on its way (it ends by its own timeout), so that its undo is known. One that still waits
         for its intent to be durable has not left: it is called off, since a journal must not hold a rollback up."""
         if self._acting is not None and not self._acting.done():
+            await asyncio.wait({self._acting}, timeout=None if self._intended else ROLLBACK_JOURNAL_SECONDS)
             if not self._intended:
                 self._acting.cancel()
             await asyncio.wait({self._acting})

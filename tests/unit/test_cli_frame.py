@@ -200,7 +200,12 @@ sys.exit(cli.main(["journal", "verify"]))
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_command_with_the_code_for_interrupted(number: int) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SLEEPER], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    # A job in the background of a shell ignores the interrupt, and so would its children: here it is to be heard.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([sys.executable, "-c", SLEEPER], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, heard)
     assert process.stderr is not None
     assert process.stderr.readline() == "up\n"
     time.sleep(0.05)

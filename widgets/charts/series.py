@@ -78,7 +78,7 @@ def _plot(series: Series, width: int, height: int, start: float, end: float, top
             before = None
             continue
         x = round((at - start) / (end - start) * across)
-        y = round(max(0.0, min(1.0, value / top)) * up)
+        y = round(max(0.0, min(1.0, value / top if top > 0 else 0.0)) * up)
         if before is not None and at - before[0] <= longest:
             canvas.line(before[1], before[2], x, y, every=2 if dotted else 1)
         else:
@@ -124,7 +124,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> Lines:
         end = start + 1.0
     canvases = [_plot(series, columns, rows, start, end, top, dotted=index > 0) for index, series in enumerate(chart.series)]
     limit_row = None
-    if chart.limit is not None and 0 <= chart.limit <= top:
+    if chart.limit is not None and top > 0 and 0 <= chart.limit <= top:
         limit_row = rows - 1 - min(rows * 4 - 1, round(chart.limit / top * (rows * 4 - 1))) // 4
     lines = [(*_label(chart, top, row, rows, limit_row), *_row(chart, canvases, row, columns, limit_row)) for row in range(rows)]
     return (legend, *lines, ink.fit(_time_axis(end - start, columns), width))
