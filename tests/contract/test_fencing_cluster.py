@@ -128,6 +128,12 @@ async def test_of_two_takers_exactly_one_wins_twenty_times_of_twenty(real: Real)
         results = await asyncio.gather(*racers, return_exceptions=True)
         won = [result for result in results if isinstance(result, Hold)]
         lost = [result for result in results if isinstance(result, Held)]
+        if force and len(won) == 2:
+            # They did not meet: the later one took a lease over that the earlier one held already. That one is refused now.
+            won.sort(key=lambda hold: hold.epoch)
+            with pytest.raises(Held) as taken:
+                await real.coordination.renew(won.pop(0))
+            lost.append(taken.value)
         assert (len(won), len(lost)) == (1, 1), results
         assert lost[0].operator == f"{won[0].driver.operator}@laptop"
         await real.coordination.renew(won[0])
