@@ -13,6 +13,8 @@ PATIENCE = 0.25
 """Wall seconds that the journal may delay a rollback, or hold up the answer of a request that has been sent."""
 
 Outcome = Literal["ok", "unchanged", "refused", "failed", "unknown"]
+EXIT_CODES: dict[Outcome, int | None] = {"ok": 0, "unchanged": 0, "refused": 1, "failed": 1, "unknown": None}
+"""As the command line that stands in the entry would have ended (R6.2); nobody knows where the outcome is unknown."""
 """``refused``: the API server did not do it, since the object was not as tested; ``unknown``: sent, and no answer came."""
 
 
@@ -40,6 +42,7 @@ class Account:
     async def outcome(self, command: str, ref: str, outcome: Outcome, data: dict[str, Json]) -> None:
         """What became of it. What was sent can't be called back, so a journal that fails here does not hide the result: it
         keeps the entry, and says so by its health."""
+        data = {**data, "exit_code": EXIT_CODES[outcome]}
         await self._journal.append_within(self._event(command, "outcome", ref, outcome, data), PATIENCE)
 
     def _event(self, command: str, phase: str, ref: str, outcome: str, data: dict[str, Json]) -> Event:
