@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from support.apispace import MERGE, STRATEGIC, Space, config_map, refused, rolled_out, watch, workload
+from support.processes import stop
 
 from services.sandbox.launch import control, start_detached
 from services.sandbox.remote import Remote
@@ -17,25 +16,12 @@ from services.sandbox.remote import Remote
 CLUSTER = (Path(__file__).parents[2] / "../shared/cluster/cluster").resolve()
 
 
-def _stop(pid: int) -> None:
-    os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-        except ChildProcessError:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the sandbox does not stop")
-
-
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("sandbox")
     document = start_detached(home, "good", 50.0)
     yield Path(document["kubeconfig"])
-    _stop(document["pid"])
+    stop(document["pid"])
 
 
 @pytest.fixture(scope="module")

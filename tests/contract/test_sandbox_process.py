@@ -18,25 +18,13 @@ from typing import Any
 
 import pytest
 import yaml
+from support.processes import stop
 
 from services.model.errors import Unavailable
 from services.sandbox.launch import control, running, start_detached
 
 KUBECTL = shutil.which("kubectl")
 TREE = Path(__file__).parents[2]
-
-
-def stop(pid: int) -> None:
-    os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-        except ChildProcessError:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the sandbox does not stop")
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +154,11 @@ def test_an_api_that_is_down_cuts_what_is_open(home: Path) -> None:
     if KUBECTL is None:
         pytest.skip("kubectl is not installed")
     following = subprocess.Popen(
-        [*command(home), "get", "pods", "-n", "production", "--watch-only"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command(home), "get", "pods", "-n", "production", "--watch"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        time.sleep(0.5)
+        assert following.stdout is not None
+        assert following.stdout.readline()  # the watch is open
         control(document, home, "faults", {"api": "down"})
         following.communicate(timeout=10)
         failed = subprocess.run(

@@ -78,3 +78,16 @@ def busy_seconds(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def stop(pid: int, seconds: float = 10.0) -> None:
+    """End a process of ours as its user would, and wait until it is gone."""
+    os.kill(pid, signal.SIGTERM)
+
+    def gone() -> bool:
+        try:
+            return os.waitpid(pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
+
+    eventually(f"process {pid} ends", gone, seconds, every=0.02)
