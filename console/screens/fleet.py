@@ -10,7 +10,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.base import bindings_of
+from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
 from console.screens.status import last_seen
 from console.screens.words import (
@@ -34,7 +35,7 @@ ENVIRONMENT_COLUMNS = (Column("name", "NAME", 10, flex=1), Column("state", "STAT
 RECENT = 40
 
 
-class FleetScreen(ConsoleScreen):
+class FleetScreen(FilteredScreen):
     BINDINGS = bindings_of("fleet")
     where = "fleet"
     field_keys = (("enter", "keep the filter"),)
@@ -184,22 +185,6 @@ class FleetScreen(ConsoleScreen):
             self.console.open_service(selection.environment, selection.service)
 
     # ---- the filter
-
-    def clearable(self) -> bool:
-        return self.is_mounted and self.query_one("#filter", Input).has_class("-open")
-
-    def do_filter(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.add_class("-open")
-        self.set_focus(field)
-
-    def do_back(self) -> None:
-        field = self.query_one("#filter", Input)
-        if field.has_class("-open"):
-            field.value = ""
-            field.remove_class("-open")
-            self.focus_body()
-        self.draw_keys()
 
     @on(Input.Changed, "#filter")
     def filter_services(self, event: Input.Changed) -> None:

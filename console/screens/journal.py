@@ -10,7 +10,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input
 
-from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.base import bindings_of
+from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
 from console.screens.words import detail_of, is_trouble, outcome_of
 from console.view import Picture, Selection
@@ -59,7 +60,7 @@ def _hanging(words: str, width: int) -> list[Line]:
     return [((indent if index == 0 else indent + "  ", Tone.MUTED), (part, Tone.TEXT)) for index, part in enumerate(parts)]
 
 
-class JournalScreen(ConsoleScreen):
+class JournalScreen(FilteredScreen):
     BINDINGS = bindings_of("journal")
     where = "journal"
     field_keys = (("enter", "keep the filter"),)
@@ -142,24 +143,6 @@ class JournalScreen(ConsoleScreen):
         self.query_one("#entry", StoredEntry).show(self._entries.get(event.key or ""))
         self.query_one("#entry-scroll").scroll_home(animate=False)
         self.draw_keys()
-
-    def clearable(self) -> bool:
-        return self.is_mounted and self.query_one("#filter", Input).has_class("-open")
-
-    def do_filter(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.add_class("-open")
-        self.set_focus(field)
-
-    def do_back(self) -> None:
-        field = self.query_one("#filter", Input)
-        if field.has_class("-open"):
-            field.value = ""
-            field.remove_class("-open")
-            self.focus_body()
-            self.draw_keys()
-        else:
-            super().do_back()
 
     @on(Input.Changed, "#filter")
     def filter_entries(self, event: Input.Changed) -> None:
