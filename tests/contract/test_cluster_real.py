@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.control_plane import ABSENT, CLUSTER, up
 from support.fake_api import eventually
 
 from services.clock import SystemClock
@@ -22,15 +23,11 @@ from services.cluster.writer import Writer
 from services.model.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from services.model.objects import Json, ObjectRef
 
-CLUSTER = (Path(__file__).parents[2] / "../shared/cluster/cluster").resolve()
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(not CLUSTER.is_file(), reason="no real control plane beside this repository (../shared/cluster)"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT)]
 
 
-def _cluster(*words: str) -> str:
-    return subprocess.run([CLUSTER, *words], check=True, capture_output=True, text=True).stdout.strip()
+def _cluster(verb: str, name: str) -> None:
+    subprocess.run([CLUSTER, verb, name], check=True, capture_output=True)
 
 
 def _free_port() -> int:
@@ -45,7 +42,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Path:
-    return Path(_cluster("up").split()[-1])
+    return up()
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +192,7 @@ async def test_a_rollout_is_followed_to_ready_and_a_crash_to_its_loop(kubeconfig
 async def test_it_heals_within_seconds_after_a_frozen_and_after_a_dead_server(tmp_path: Path) -> None:
     name = f"cl-{os.urandom(3).hex()}"
     port = _free_port()
-    kubeconfig = Path((await asyncio.to_thread(_cluster, "up", name, str(port))).split()[-1])
+    kubeconfig = await asyncio.to_thread(up, name, str(port))
     try:
         async with connected(kubeconfig) as connection, watching(connection, "dev") as inventory:
             await asyncio.to_thread(_cluster, "pause", name)

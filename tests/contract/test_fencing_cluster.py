@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.control_plane import ABSENT, CLUSTER, up
 from support.rollouts import deployment, driver, record, rollout, target
 
 from services.actuator import Actuator, Applied, Mutation, Superseded, Write
@@ -25,11 +26,7 @@ from services.model.objects import Json, ObjectRef, value_at
 from services.model.rollout import Rollout
 from services.redaction import Redactor
 
-CLUSTER = (Path(__file__).parents[2] / "../shared/cluster/cluster").resolve()
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(not CLUSTER.is_file(), reason="no real control plane beside this repository (../shared/cluster)"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT)]
 SERVICE = "payment-service"
 IMAGE = "/spec/template/spec/containers/1/image"
 
@@ -39,7 +36,7 @@ def kubeconfig() -> str:
     """Of the control plane that ``QUARTERDECK_TEST_KUBECONFIG`` names, else of the shared one."""
     if given := os.environ.get("QUARTERDECK_TEST_KUBECONFIG"):
         return given
-    return subprocess.run([CLUSTER, "up"], check=True, capture_output=True, text=True).stdout.split()[-1]
+    return str(up())
 
 
 def planned(live: dict[str, Json]) -> Json:

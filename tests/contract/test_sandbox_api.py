@@ -2,18 +2,16 @@
 
 import asyncio
 import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from support.apispace import MERGE, STRATEGIC, Space, config_map, refused, rolled_out, watch, workload
+from support.control_plane import ABSENT, CLUSTER, settled, up
 from support.processes import stop
 
 from services.sandbox.launch import control, start_detached
 from services.sandbox.remote import Remote
-
-CLUSTER = (Path(__file__).parents[2] / "../shared/cluster/cluster").resolve()
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +25,12 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def real() -> Path:
     if given := os.environ.get("QUARTERDECK_TEST_KUBECONFIG"):
+        settled(Path(given))
         return Path(given)
-    return Path(subprocess.run([CLUSTER, "up"], check=True, capture_output=True, text=True).stdout.split()[-1])
+    return up()
 
 
-absent = pytest.mark.skipif(not CLUSTER.is_file(), reason="no real control plane beside this repository (../shared/cluster)")
+absent = pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT)
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=[pytest.mark.cluster, absent])])
