@@ -15,6 +15,8 @@ from services.cluster.watch import SELECTORS, Reading, Reflector
 from services.model.errors import Forbidden, NotFound, QuarterdeckError
 
 ALL = KINDS
+OPTIONAL = ("HorizontalPodAutoscaler",)
+"""Kinds without which the picture is whole all the same: where they may not be read, what they would say is unknown."""
 HEARTBEAT_SECONDS = 5.0
 """After so long without a sign of life the server is asked for one."""
 _HEARTBEAT_TIMEOUT = 3.0
@@ -138,7 +140,7 @@ class Inventory(Picture):
         broken = [one for one in self._reflectors if one.problem and one.reading in (Reading.BROKEN, Reading.WAITING)]
         if broken and len(broken) == len([one for one in self._reflectors if one.reading is not Reading.ABSENT]):
             return broken[0].problem
-        partly = broken or [one for one in self._reflectors if one.reading is Reading.FORBIDDEN]
+        partly = broken or [one for one in self._reflectors if one.reading is Reading.FORBIDDEN and one.kind not in OPTIONAL]
         more = f" (and {len(partly) - 1} more)" if len(partly) > 1 else ""
         return f"can't read {partly[0].name}{more}: {partly[0].problem}" if partly else ""
 

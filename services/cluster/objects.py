@@ -40,6 +40,8 @@ RESOURCES: Mapping[str, Resource] = {
     "ConfigMap": Resource("", "v1", "configmaps"),
     "Event": Resource("", "v1", "events"),
     "Lease": Resource("coordination.k8s.io", "v1", "leases"),
+    # Served by every release there is, unlike v2, and the same in all that is read here.
+    "HorizontalPodAutoscaler": Resource("autoscaling", "v1", "horizontalpodautoscalers"),
     "VirtualService": Resource("networking.istio.io", "v1beta1", "virtualservices"),
     "DestinationRule": Resource("networking.istio.io", "v1beta1", "destinationrules"),
 }
@@ -248,6 +250,24 @@ class Lease(_Struct, frozen=True):
     spec: LeaseSpec = LeaseSpec()
 
 
+class ScaleTarget(_Struct, frozen=True):
+    kind: str = ""
+    name: str = ""
+
+
+class AutoscalerSpec(_Struct, frozen=True):
+    scale_target_ref: ScaleTarget = ScaleTarget()
+    min_replicas: int = 1
+    max_replicas: int = 0
+
+
+class Autoscaler(_Struct, frozen=True):
+    """Who sets the replicas of its target: kind ``HorizontalPodAutoscaler``."""
+
+    metadata: Meta
+    spec: AutoscalerSpec = AutoscalerSpec()
+
+
 class Destination(_Struct, frozen=True):
     host: str = ""
     subset: str = ""
@@ -306,8 +326,6 @@ class EventItem(_Struct, frozen=True):
     last_timestamp: datetime | None = None
 
 
-AnyObject = Deployment | ReplicaSet | Pod | Service | ConfigMap | Lease | VirtualService | DestinationRule | EventItem
-
 TYPES: Mapping[str, type[Any]] = {
     "Deployment": Deployment,
     "ReplicaSet": ReplicaSet,
@@ -316,6 +334,7 @@ TYPES: Mapping[str, type[Any]] = {
     "ConfigMap": ConfigMap,
     "Event": EventItem,
     "Lease": Lease,
+    "HorizontalPodAutoscaler": Autoscaler,
     "VirtualService": VirtualService,
     "DestinationRule": DestinationRule,
 }

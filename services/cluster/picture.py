@@ -11,6 +11,7 @@ from services.cluster.objects import (
     RECORD,
     RESOURCES,
     TYPES,
+    Autoscaler,
     ConfigMap,
     Deployment,
     DestinationRule,
@@ -27,9 +28,19 @@ from services.model.objects import Json, ObjectRef
 Key = tuple[str, str]
 """Namespace and name."""
 Encoded = bytes | msgspec.Raw
-T = TypeVar("T", Deployment, ReplicaSet, Pod, Service, ConfigMap, Lease, VirtualService, DestinationRule)
+T = TypeVar("T", Deployment, ReplicaSet, Pod, Service, ConfigMap, Lease, Autoscaler, VirtualService, DestinationRule)
 
-KINDS = ("Deployment", "ReplicaSet", "Pod", "Service", "VirtualService", "DestinationRule", "ConfigMap", "Lease")
+KINDS = (
+    "Deployment",
+    "ReplicaSet",
+    "Pod",
+    "Service",
+    "VirtualService",
+    "DestinationRule",
+    "ConfigMap",
+    "Lease",
+    "HorizontalPodAutoscaler",
+)
 """Every kind a picture has a table of."""
 _KEPT_WHOLE = ("Deployment", "VirtualService", "DestinationRule")
 """Kinds that plans and patches start from: kept as they came, too."""
@@ -132,6 +143,7 @@ class Picture:
         self._destination_rules: Table[DestinationRule] = Table("DestinationRule")
         self._config_maps: Table[ConfigMap] = Table("ConfigMap")
         self._leases: Table[Lease] = Table("Lease")
+        self._autoscalers: Table[Autoscaler] = Table("HorizontalPodAutoscaler")
         self._tables: dict[str, Table[Any]] = {
             "Deployment": self._deployments,
             "ReplicaSet": self._replicasets,
@@ -141,6 +153,7 @@ class Picture:
             "DestinationRule": self._destination_rules,
             "ConfigMap": self._config_maps,
             "Lease": self._leases,
+            "HorizontalPodAutoscaler": self._autoscalers,
         }
 
     @property
@@ -170,6 +183,10 @@ class Picture:
     @property
     def leases(self) -> Mapping[Key, Lease]:
         return self._leases.objects
+
+    @property
+    def autoscalers(self) -> Mapping[Key, Autoscaler]:
+        return self._autoscalers.objects
 
     @property
     def checkpoints(self) -> Mapping[Key, ConfigMap]:

@@ -1,4 +1,5 @@
-"""Which pods belong to a Deployment and in which version, and whether its rollout is done: pure reads of a picture.
+"""Which pods belong to a Deployment and in which version, whether its rollout is done, who sets its replicas: pure reads of a
+picture.
 
 Pods belong by owner reference (Pod → ReplicaSet → Deployment), never by hash, label or image.
 """
@@ -9,18 +10,22 @@ from enum import StrEnum
 
 import msgspec
 
+from services.cluster.inventory import Inventory
 from services.cluster.objects import (
     REVISION_ANNOTATION,
+    Autoscaler,
     Condition,
     ContainerStatus,
     Deployment,
     Pod,
     ReplicaSet,
+    ScaleTarget,
     template_version,
 )
 from services.cluster.picture import Picture
 from services.model.objects import ObjectRef
 
+AUTOSCALER = "HorizontalPodAutoscaler"
 CRASHES = 3
 """Restarts that make a crash loop."""
 _YOUNG = timedelta(minutes=10)
@@ -117,6 +122,25 @@ def deployment_ready(picture: Picture, ref: ObjectRef) -> Readiness:
         existing=status.replicas,
         ready_pods=status.ready_replicas,
     )
+
+
+class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+    """Who sets a workload's replicas: ``autoscaler``, or nobody but people where that is ``None`` and ``known``. Not ``known``:
+    autoscalers may not be read there, have not been listed yet, or one of them makes no sense."""
+
+    known: bool
+    autoscaler: Autoscaler | None = None
+
+
+def autoscaler_of(inventory: Inventory, ref: ObjectRef) -> Scaling:
+    """The HorizontalPodAutoscaler whose target is ``ref``; of several (a mistake of somebody's) the first by name."""
+    wanted = ScaleTarget(kind=ref.kind, name=ref.name)
+    here = sorted(key for key in inventory.autoscalers if key[0] == ref.namespace)
+    found = next((one for key in here if (one := inventory.autoscalers[key]).spec.scale_target_ref == wanted), None)
+    if found is not None:
+        return Scaling(known=True, autoscaler=found)
+    odd = any((one.kind, one.namespace) == (AUTOSCALER, ref.namespace) for one in inventory.undecodable())
+    return Scaling(known=inventory.can_read(AUTOSCALER, ref.namespace) and not odd)
 
 
 def pod_problem(pod: Pod) -> str:

@@ -32,6 +32,8 @@ def check(resource: Resource, new: Object, old: Object | None) -> None:
         refuse("metadata.annotations", "Invalid value: annotations are text")
     if resource.plural in ("deployments", "replicasets"):
         _check_workload(new, old, refuse)
+    if resource.plural == "horizontalpodautoscalers":
+        _check_autoscaler(new["spec"], refuse)
     if resource.plural in ("configmaps", "secrets"):
         for key in new.get("data") or {}:
             if len(key) > 253 or not _KEY.fullmatch(key):
@@ -72,6 +74,18 @@ def _check_workload(new: Object, old: Object | None, refuse: Any) -> None:
             refuse(f"spec.template.spec.containers[{index}].image", "Required value")
 
 
+def _check_autoscaler(spec: dict[str, Any], refuse: Any) -> None:
+    target = spec.get("scaleTargetRef") or {}
+    for field in ("kind", "name"):
+        if not target.get(field):
+            refuse(f"spec.scaleTargetRef.{field}", "Required value")
+    least, most = spec["minReplicas"], spec.get("maxReplicas", 0)
+    if not isinstance(least, int) or least < 1:
+        refuse("spec.minReplicas", f"Invalid value: {least!r}: must be greater than or equal to 1")
+    if not isinstance(most, int) or most < least:
+        refuse("spec.maxReplicas", f"Invalid value: {most!r}: must be greater than or equal to `minReplicas`")
+
+
 def fill(resource: Resource, new: Object) -> Object:
     """The object with the defaults of its kind; what the client gave stays."""
     match resource.plural:
@@ -84,6 +98,9 @@ def fill(resource: Resource, new: Object) -> Object:
             return {**new, "spec": spec, "status": new.get("status") or {"phase": "Pending", "qosClass": "Burstable"}}
         case "services":
             return _service(new)
+        case "horizontalpodautoscalers":
+            given = {key: value for key, value in (new.get("spec") or {}).items() if value is not None}
+            return {**new, "spec": {"minReplicas": 1, **given}, "status": new.get("status") or {}}
         case "secrets":
             return {"type": "Opaque", **new}
         case "namespaces":

@@ -57,6 +57,15 @@ DEPLOYMENTS = Resource(
 REPLICASETS = Resource(
     "apps", ("v1",), "replicasets", "ReplicaSet", short=("rs",), status=True, scale=True, generation=True, categories=("all",)
 )
+AUTOSCALERS = Resource(
+    "autoscaling",
+    ("v2", "v1"),
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscaler",
+    short=("hpa",),
+    status=True,
+    categories=("all",),
+)
 LEASES = Resource("coordination.k8s.io", ("v1",), "leases", "Lease")
 VIRTUALSERVICES = Resource(
     ISTIO, ("v1", "v1beta1"), "virtualservices", "VirtualService", short=("vs",), generation=True, custom=True
@@ -75,6 +84,7 @@ RESOURCES = (
     EVENTS,
     DEPLOYMENTS,
     REPLICASETS,
+    AUTOSCALERS,
     LEASES,
     VIRTUALSERVICES,
     DESTINATIONRULES,

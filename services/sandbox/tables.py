@@ -118,6 +118,10 @@ def _weights(found: Object) -> str:
     return ", ".join(f"{route.get('destination', {}).get('subset', '*')}={route.get('weight', 100)}" for route in routes)
 
 
+def _target(found: Object) -> str:
+    return "{kind}/{name}".format(**found["spec"]["scaleTargetRef"])
+
+
 _TEMPLATE = (("Containers", _containers, 1), ("Images", _images, 1), ("Selector", _selector, 1))
 
 _COLUMNS: dict[str, tuple[tuple[str, Cell, int], ...]] = {
@@ -150,6 +154,12 @@ _COLUMNS: dict[str, tuple[tuple[str, Cell, int], ...]] = {
     "namespaces": (("Status", _at("status", "phase"), 0),),
     "configmaps": (("Data", lambda found: len(found.get("data") or {}), 0),),
     "secrets": (("Type", _at("type"), 0), ("Data", lambda found: len(found.get("data") or {}), 0)),
+    "horizontalpodautoscalers": (
+        ("Reference", _target, 0),
+        ("MinPods", _at("spec", "minReplicas"), 0),
+        ("MaxPods", _at("spec", "maxReplicas"), 0),
+        ("Replicas", _at("status", "currentReplicas", default=0), 0),
+    ),
     "leases": (("Holder", _at("spec", "holderIdentity"), 0),),
     "virtualservices": (("Hosts", lambda found: ",".join(found["spec"].get("hosts") or ()), 0), ("Weights", _weights, 0)),
     "destinationrules": (("Host", _at("spec", "host"), 0),),

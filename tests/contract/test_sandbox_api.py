@@ -303,6 +303,22 @@ async def test_endpoints_follow_the_ready_pods(space: Space) -> None:
     assert set(found) == {pod["status"]["podIP"] for pod in await space.items("pods")}
 
 
+async def test_an_autoscaler_is_kept_with_its_bounds(space: Space) -> None:
+    kind = "horizontalpodautoscalers"
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    body = {"metadata": {"name": "web"}, "spec": {"scaleTargetRef": target, "maxReplicas": 5}}
+    made = await space.create(kind, body)
+    assert made["apiVersion"] == "autoscaling/v1"
+    assert (made["spec"]["scaleTargetRef"], made["spec"]["minReplicas"], made["spec"]["maxReplicas"]) == (target, 1, 5)
+    await space.patch(kind, "web", [{"op": "replace", "path": "/spec/minReplicas", "value": 2}])
+    assert [item["spec"]["minReplicas"] for item in await space.items(kind)] == [2]
+    for spec in ({"maxReplicas": 1}, {"minReplicas": -1}, {"scaleTargetRef": {"kind": "Deployment", "name": ""}}):
+        with refused(422, "Invalid"):
+            await space.patch(kind, "web", {"spec": spec}, MERGE)
+    await space.remote.call("DELETE", space.path(kind, "web"))
+    assert await space.items(kind) == []
+
+
 async def test_access_reviews_tell_who_may_write(space: Space) -> None:
     asked = {"namespace": "production", "verb": "patch", "group": "apps", "resource": "deployments"}
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}

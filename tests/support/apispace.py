@@ -26,9 +26,13 @@ class Space:
         self.kubeconfig = kubeconfig
 
     def path(self, kind: str, name: str = "") -> str:
-        group = {"deployments": "/apis/apps/v1", "replicasets": "/apis/apps/v1", "leases": "/apis/coordination.k8s.io/v1"}.get(
-            kind, "/api/v1"
-        )
+        groups = {
+            "deployments": "/apis/apps/v1",
+            "replicasets": "/apis/apps/v1",
+            "leases": "/apis/coordination.k8s.io/v1",
+            "horizontalpodautoscalers": "/apis/autoscaling/v1",
+        }
+        group = groups.get(kind, "/api/v1")
         return f"{group}/namespaces/{self.name}/{kind}" + (f"/{name}" if name else "")
 
     async def get(self, kind: str, name: str) -> Json:

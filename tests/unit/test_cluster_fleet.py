@@ -13,6 +13,7 @@ from support.rollouts import driver, rollout
 
 from services.cluster.fleet import fleet_view, pod_views, rollouts, service_names, unreadable_checkpoints
 from services.cluster.inventory import Inventory
+from services.cluster.picture import KINDS
 from services.cluster.watched import RolloutWatch
 from services.model.fleet import EnvironmentView, Health, ServiceView
 from services.model.rollout import Phase, Rollout
@@ -86,7 +87,7 @@ async def scene(directory: Path) -> AsyncIterator[Scene]:
         made = Scene(api, inventory, clock)
         task = asyncio.create_task(inventory.run())
         assert await inventory.wait_synced(5)
-        await eventually(lambda: len([queue for queues in api.watchers.values() for queue in queues]) == 8)
+        await eventually(lambda: len([queue for queues in api.watchers.values() for queue in queues]) == len(KINDS))
         try:
             yield made
         finally:

@@ -14,6 +14,7 @@ from support.fake_api import FakeApi, QuickClock, connected, event, eventually, 
 
 from services.cluster.inventory import Inventory
 from services.cluster.picture import KINDS, Picture
+from services.cluster.workloads import Scaling, autoscaler_of
 from services.model.objects import ObjectRef
 
 
@@ -218,6 +219,40 @@ async def test_one_kind_forbidden_one_unknown_and_the_rest_works(tmp_path: Path)
         assert (inventory.age() or 0) < 6
         api.rules.clear()  # the right was given, the definition installed
         await eventually(lambda: inventory.unreadable == () and inventory.problem == "")
+
+
+def autoscaler(name: str, target: str, kind: str = "Deployment") -> dict[str, object]:
+    spec = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": target}, "minReplicas": 2, "maxReplicas": 9}
+    return manifest("HorizontalPodAutoscaler", name, spec=spec)
+
+
+async def test_who_sets_the_replicas_of_a_deployment_is_known_or_said_not_to_be(tmp_path: Path) -> None:
+    cart, other = ObjectRef("Deployment", "shop", "cart"), ObjectRef("Deployment", "shop", "other")
+    plural = "horizontalpodautoscalers"
+    async with running(tmp_path, kinds=KINDS) as (api, inventory, _):
+        assert autoscaler_of(inventory, cart) == Scaling(known=True)
+        api.put(plural, autoscaler("scales", "cart"))
+        api.put(plural, autoscaler("another-kind", "other", "StatefulSet"))
+        await eventually(lambda: len(inventory.autoscalers) == 2)
+        found = autoscaler_of(inventory, cart)
+        assert found.autoscaler is not None
+        assert (found.known, found.autoscaler.spec.min_replicas, found.autoscaler.spec.max_replicas) == (True, 2, 9)
+        assert autoscaler_of(inventory, other) == Scaling(known=True)
+        assert autoscaler_of(inventory, ObjectRef("Deployment", "elsewhere", "cart")) == Scaling(known=False)
+        api.put(plural, manifest("HorizontalPodAutoscaler", "odd", spec={"scaleTargetRef": "?"}))
+        await eventually(lambda: bool(inventory.undecodable()))
+        assert autoscaler_of(inventory, other) == Scaling(known=False)
+        assert autoscaler_of(inventory, cart).known
+
+
+@pytest.mark.parametrize("code", [403, 404])
+async def test_autoscalers_that_can_not_be_read_are_no_problem_and_unknown(tmp_path: Path, code: int) -> None:
+    async with running(tmp_path, kinds=KINDS, wait=False) as (api, inventory, _):
+        api.always(fixed(code=code), path="/horizontalpodautoscalers")
+        assert await inventory.wait_synced(5)
+        assert [one.kind for one in inventory.unreadable] == ["HorizontalPodAutoscaler"]
+        assert inventory.problem == ""
+        assert autoscaler_of(inventory, ObjectRef("Deployment", "shop", "cart")) == Scaling(known=False)
 
 
 async def test_only_our_own_config_maps_and_leases_are_asked_for(tmp_path: Path) -> None:
