@@ -147,9 +147,12 @@ class Connection:
             raise refusal(answer.status, answer.body, answer.headers, context=self.context, server=self.server, what=what)
         return answer.status, answer.body
 
-    async def review(self, verb: str, group: str, resource: str, namespace: str) -> bool:
-        """Whether we may do ``verb`` (get, patch, …) to ``resource`` (plural) of API ``group`` in ``namespace``."""
+    async def review(self, verb: str, group: str, resource: str, namespace: str, *, subresource: str = "") -> bool:
+        """Whether we may do ``verb`` (get, patch, …) to ``resource`` (plural) of API ``group`` in ``namespace``, or to the
+        ``subresource`` (proxy, log) of it."""
         attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+        if subresource:
+            attributes["subresource"] = subresource
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",

@@ -3,6 +3,8 @@
 import re
 from typing import Protocol
 
+import msgspec
+
 from services.model.errors import NotFound, Unavailable
 from services.model.gates import Ticket
 
@@ -17,8 +19,24 @@ def is_ticket_key(text: str) -> bool:
     return len(text) <= _MAX_KEY and _KEY.fullmatch(text) is not None
 
 
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account of a ticket system. ``active`` is false for one that was closed; ``server_time`` is the system's own clock in
+    Unix seconds, at the moment it answered (``None`` where it did not say)."""
+
+    id: str
+    display_name: str
+    active: bool
+    server_time: float | None
+
+
 class TicketSystem(Protocol):
     """Where change tickets live. Asked live, every time: nothing is remembered."""
+
+    async def account(self, id: str = "") -> Account | None:
+        """The account that our credentials belong to, or the one of that id: ``None`` where there is none, or none we may see.
+
+        Raises :class:`TicketUnavailable` where the system could not be asked, and where it refuses our credentials.
+        """
 
     async def ticket(self, key: str) -> Ticket:
         """The ticket as it stands now.

@@ -31,11 +31,13 @@ class _Again(Exception):
 
 
 class Answer:
-    """A status below 500 other than 429, and the JSON document of a 200 (``None`` of all else)."""
+    """A status below 500 other than 429, the JSON document of a 200 (``None`` of all else), and the server's own time: its
+    ``Date`` header, in Unix seconds (``None`` where it sent none)."""
 
-    def __init__(self, status: int, document: Json) -> None:
+    def __init__(self, status: int, document: Json, server_time: float | None = None) -> None:
         self.status = status
         self.document = document
+        self.server_time = server_time
 
 
 async def get_json(
@@ -87,8 +89,9 @@ async def _once(
                 raise _Again(f"answered {response.status_code}", _retry_after(response.headers.get("Retry-After", ""), clock))
             if response.is_redirect:
                 raise NoAnswer(f"answered with a redirect ({response.status_code}) instead of the document")
+            server_time = _date(response.headers.get("Date", ""))
             if response.status_code != 200:
-                return Answer(response.status_code, None)
+                return Answer(response.status_code, None, server_time)
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
@@ -99,9 +102,16 @@ async def _once(
     except (httpx.TransportError, httpx.DecodingError) as error:
         raise _Again(f"can't be reached ({type(error).__name__})") from None
     try:
-        return Answer(200, json.loads(body))
+        return Answer(200, json.loads(body), server_time)
     except (ValueError, RecursionError):
         raise NoAnswer("answered with something that is not JSON") from None
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _retry_after(text: str, clock: Clock) -> float | None:

@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.clock import Clock
-from services.integrations.base import TICKET_KEY, TicketNotThere, TicketUnavailable, is_ticket_key
+from services.integrations.base import TICKET_KEY, Account, TicketNotThere, TicketUnavailable, is_ticket_key
 from services.integrations.http import Answer, NoAnswer, get_json
 from services.model.errors import Rejected
 from services.model.gates import Approval, Ticket
@@ -50,6 +50,12 @@ class _User(_Part):
     name: str | None = None
     key: str | None = None
     displayName: str | None = None
+    active: bool = True
+
+    def account(self, flavour: str) -> str:
+        """The name by which the site knows this user; empty where it is not said."""
+        names = (self.accountId, self.name, self.key) if flavour == "cloud" else (self.name, self.accountId, self.key)
+        return next((name for name in names if name), "")
 
 
 class _Decision(_Part):
@@ -114,6 +120,17 @@ class Jira:
             approved=status.strip().casefold() in self._statuses and all(found.finalDecision == "approved" for found in rounds),
             approvals=tuple(self._approval(decision) for found in rounds for decision in found.approvers),
         )
+
+    async def account(self, id: str = "") -> Account | None:
+        """Ours, or that of an accountId (Cloud) or user name (Data Center)."""
+        cloud = self._config.flavour == "cloud"
+        params = {"accountId" if cloud else "username": id} if id else {}
+        answer = await self._get(f"/rest/api/{'3' if cloud else '2'}/{'user' if id else 'myself'}", params, await self._headers())
+        if id and answer.status == 404:
+            return None
+        user = self._read(_User, answer)
+        account = user.account(self._config.flavour)
+        return Account(id=account, display_name=user.displayName or account, active=user.active, server_time=answer.server_time)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -190,10 +207,7 @@ class Jira:
 
     def _approval(self, decision: _Decision) -> Approval:
         user = decision.approver
-        names = (
-            (user.accountId, user.name, user.key) if self._config.flavour == "cloud" else (user.name, user.accountId, user.key)
-        )
-        account = next((name for name in names if name), "")
+        account = user.account(self._config.flavour)
         return Approval(account=account, display_name=user.displayName or account, decision=decision.approverDecision)
 
     def _unavailable(self, reason: str, hint: str = "Try again, or ask whoever runs Jira.") -> TicketUnavailable:

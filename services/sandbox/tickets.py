@@ -64,6 +64,10 @@ class Tickets:
         match parts:
             case ["rest", "api", "2", "myself"]:
                 return answer(self._user(self._me) | {"timeZone": "Etc/UTC", "locale": "en_US"})
+            case ["rest", "api", "2", "user"]:
+                wanted = request.query.get("username", "")
+                found = next((person for person in (self._me, *APPROVERS) if person.account == wanted), None)
+                return answer(self._user(found)) if found else _refusal(404, "The user does not exist.")
             case ["rest", "api", "2", "serverInfo"]:
                 return answer(
                     {"baseUrl": self._base, "version": "9.12.0", "versionNumbers": [9, 12, 0], "deploymentType": "Server"}
