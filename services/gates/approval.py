@@ -29,7 +29,7 @@ async def look(question: Question) -> Finding:
             _count(approval, question, counted, ignored)
     needed = question.policy.approvals
     names = ", ".join(person.name for person in counted.values())
-    evidence = f"{names or 'nobody'} approved; {len(counted)} of {needed} needed"
+    evidence = f"{names or 'nobody'} approved; {len(counted)} approval{'' if len(counted) == 1 else 's'}, {needed} needed"
     if ignored:
         evidence += f" (not counted: {', '.join(dict.fromkeys(ignored))})"
     declined = [approval.display_name for approval in ticket.approvals if approval.decision == "declined"]

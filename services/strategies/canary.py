@@ -3,6 +3,7 @@ step; then stable takes the new version over, gets all requests back, and the ca
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from services.model.errors import Rejected
 from services.model.objects import Change, ObjectRef, value_at
@@ -23,6 +24,7 @@ from services.strategies.clone import clone
 from services.strategies.common import REPLICAS, Subject, plural
 from services.strategies.digest import digest
 from services.strategies.draft import Draft
+from services.strategies.selector import selects
 from services.strategies.state import Document, ServiceState
 from services.traffic import istio
 
@@ -94,7 +96,7 @@ def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
         *common.smoke_tests(release, settings),
     ]
     basis = {
-        "template": value_at(state.stable, TEMPLATE),
+        "workload": common.lasting(state.stable),
         "route": value_at(route.body, "/spec"),
         "subsets": value_at(state.destination, "/spec"),
     }
@@ -129,13 +131,14 @@ def _route(release: Release, state: ServiceState) -> Route:
     except istio.NotRoutable as problem:
         raise refused(f"{problem.title}; {problem.detail}".rstrip("."), problem.hint.rstrip(".")) from problem
     pods = {str(key): str(value) for key, value in (value_at(state.stable, "/spec/template/metadata/labels") or {}).items()}
-    selected = value_at(state.stable, "/spec/selector/matchLabels") or {}
+    selector = value_at(state.stable, SELECTOR) or {}
     labels = {key: value for key, value in canary_labels.items() if pods.get(key) != value}
-    told_apart = [key for key, value in labels.items() if selected.get(key) not in (None, value)]
-    if not told_apart or not stable_labels.items() <= pods.items() or stable_labels.items() <= {**pods, **labels}.items():
+    canary_pods = {**pods, **labels}
+    told_apart = bool(labels) and not selects(selector, canary_pods)
+    if not told_apart or not stable_labels.items() <= pods.items() or stable_labels.items() <= canary_pods.items():
         raise refused(
             f"the pods of deployment/{value_at(state.stable, '/metadata/name')} carry {_text(pods)} and are selected by "
-            f"{_text(selected)}, the subset stable selects {_text(stable_labels)}, the subset canary {_text(canary_labels)}: "
+            f"{_selected(selector)}, the subset stable selects {_text(stable_labels)}, the subset canary {_text(canary_labels)}: "
             f"pods of both versions could not be told apart",
             "labels such as track=stable in the Deployment's selector and template (a selector is immutable: create it anew), "
             "and subsets that select track=stable and track=canary",
@@ -151,6 +154,13 @@ def _check_existing(release: Release, ref: ObjectRef, existing: Document | None,
             release.service,
             f"{ref} exists and selects {value_at(existing, SELECTOR)}, which can't be changed",
             f"no {ref}, or one that selects {value_at(wanted, SELECTOR)}; to remove it: {commands.delete(release.target, ref)}",
+        )
+    if existing is not None and value_at(existing, "/spec/paused"):
+        raise Rejected(
+            "service",
+            release.service,
+            f"{ref} exists and is paused (spec.paused), so the new version would not roll out in it",
+            f"one that is not paused: {commands.resume(release.target, ref)}",
         )
 
 
@@ -232,11 +242,29 @@ def _notes(
         notes.append(
             f"{route.ref}: {', '.join(route.split.pinned)} sends its requests to the canary whatever the weight; left as it is."
         )
+    if claims := _claims(state.stable):
+        notes.append(
+            f"The canary mounts what stable mounts ({', '.join(claims)}): both versions write to it, and a volume that only one "
+            f"node may mount keeps the canary's pods from starting elsewhere."
+        )
     if state.canary is not None and value_at(state.canary, REPLICAS):
         left = plural(int(value_at(state.canary, REPLICAS)), "replica")
         notes.append(f"deployment/{about.stable.name}-canary still has {left} without traffic: they are replaced.")
     return tuple(notes)
 
 
+def _claims(workload: Document) -> tuple[str, ...]:
+    volumes = value_at(workload, "/spec/template/spec/volumes") or ()
+    return tuple(str(name) for volume in volumes if (name := value_at(volume, "/persistentVolumeClaim/claimName")))
+
+
 def _text(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in labels.items()) or "no labels"
+
+
+def _selected(selector: Mapping[str, Any]) -> str:
+    expressions = [
+        f"{each.get('key')} {each.get('operator')} {', '.join(each.get('values') or ())}".rstrip()
+        for each in selector.get("matchExpressions") or ()
+    ]
+    return ", ".join([_text(selector.get("matchLabels") or {}), *expressions])

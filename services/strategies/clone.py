@@ -13,8 +13,13 @@ OWNED_BY_OTHERS = (
     "kustomize.toolkit.fluxcd.io/",
     "helm.toolkit.fluxcd.io/",
     "argocd.argoproj.io/",
+    "applyset.kubernetes.io/",
+    "kapp.k14s.io/",
+    "objectset.rio.cattle.io/",
+    "addonmanager.kubernetes.io/",
 )
-"""Labels by which Helm, Argo CD and Flux know their objects. A clone that carried them would be pruned by its owner."""
+"""Labels by which Helm, Argo CD, Flux, ``kubectl apply --prune``, kapp, Fleet and the add-on manager know their objects. A clone
+that carried them would be pruned by its owner."""
 
 
 def clone(source: Document, name: str, *, images: Mapping[str, str], labels: Mapping[str, str], replicas: int) -> Document:
@@ -25,6 +30,10 @@ def clone(source: Document, name: str, *, images: Mapping[str, str], labels: Map
     spec.pop("paused", None)
     selector = spec.setdefault("selector", {})
     selector["matchLabels"] = {**(selector.get("matchLabels") or {}), **labels}
+    # What the source demands of these labels (track notin (canary)) would contradict the clone's own template.
+    if expressions := selector.pop("matchExpressions", None):
+        others = [expression for expression in expressions if expression.get("key") not in labels]
+        selector.update({"matchExpressions": others} if others else {})
     template = spec["template"]
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}

@@ -9,8 +9,8 @@ from services.model.steps import PatchImage, SmokeTest
 from services.settings import Settings
 from services.strategies import commands, estimate
 from services.strategies.draft import Draft
-from services.strategies.images import ImageChange, image_changes, parse
-from services.strategies.state import ServiceState
+from services.strategies.images import ImageChange, image_changes, left_alone, parse
+from services.strategies.state import Document, ServiceState
 from services.traffic import istio
 
 REPLICAS = "/spec/replicas"
@@ -68,6 +68,12 @@ def subject(release: Release, state: ServiceState) -> Subject:
             )
         notes.append(f"{stable} stops all its pods before it starts new ones: users will see an outage.")
     _refuse_leftover_split(release, state)
+    notes += [
+        f"Init container {each} is another build of the same repository: its image stays."
+        for each in left_alone(state.stable, images)
+    ]
+    if parse(images[0].old).tag == "latest":
+        notes.append(f"{stable} runs the tag latest, which moves: a rollback brings back whatever latest names then.")
     if state.autoscaled:
         notes.append(f"An autoscaler owns the replica count of {stable}: the count is left to it.")
     return Subject(stable, replicas, images, tuple(notes))
@@ -91,6 +97,12 @@ def smoke_tests(release: Release, settings: Settings) -> tuple[SmokeTest, ...]:
     if not checks:
         return ()
     return (SmokeTest(name=f"smoke tests ({len(checks)})", expected_seconds=float(len(checks)), checks=checks),)
+
+
+def lasting(workload: Document) -> Document:
+    """What a plan builds on of a workload: its spec without the replicas, which somebody else may move. The update strategy and
+    the selector are part of it: they decide how many pods go at once, and the clone takes them over."""
+    return {key: value for key, value in workload["spec"].items() if key != "replicas"}
 
 
 def plural(count: int, noun: str) -> str:

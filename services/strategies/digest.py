@@ -16,7 +16,8 @@ INCIDENTAL = frozenset({"name", "command", "expected_seconds", "replicas"})
 
 def digest(release: Release, steps: Sequence[AnyStep], basis: Json) -> str:
     """SHA-256 (hex) over the canonical JSON of the release (target included), each step's kind and lasting fields, its changes
-    that nobody else may move, and ``basis``: what the plan builds on without changing it (pod template, route, subsets).
+    that nobody else may move, and ``basis``: what the plan builds on without changing it (the workload's spec, route,
+    subsets).
 
     Replica counts are left out, and with them the steps that only scale or wait, which come and go with the counts.
     """

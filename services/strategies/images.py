@@ -1,6 +1,6 @@
 """Which containers of a workload get the new version, and what their image is then."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,25 +44,39 @@ class ImageChange:
 def image_changes(workload: Mapping[str, Any], service: str, version: str) -> tuple[ImageChange, ...]:
     """The containers of ``workload`` that run ``service``, with their image at ``version``.
 
-    They are the containers whose image repository ends in the service's name, else the single container there is; an init
-    container of the same repository goes with them, since both are one build. Raises :class:`Rejected` where it is not clear
-    which container is meant, or where an image carries no tag to replace.
+    They are the containers whose image repository ends in the service's name, else the container of that name, else the single
+    container there is; an init container with the very same image goes with them, since both are one build (another tag of that
+    repository is another build: see :func:`left_alone`). Raises :class:`Rejected` where it is not clear which container is
+    meant, or where an image carries no tag to replace.
     """
     containers = _containers(workload, "containers")
-    chosen = [(path, name, image) for path, name, image in containers if parse(image).last == service]
-    if not chosen:
-        if len(containers) != 1:
-            raise Rejected(
-                "service",
-                service,
-                f"can't tell which container of {_name(workload)} runs it",
-                f"a workload with one container, or one whose image repository ends in /{service}; "
-                f"it has {', '.join(f'{name} ({image})' for _, name, image in containers) or 'no containers'}",
-            )
-        chosen = containers
-    repositories = {parse(image).repository for _, _, image in chosen}
-    chosen += [entry for entry in _containers(workload, "initContainers") if parse(entry[2]).repository in repositories]
+    chosen = (
+        [entry for entry in containers if parse(entry[2]).last == service]
+        or [entry for entry in containers if entry[1] == service]
+        or containers
+    )
+    if len({image for _, _, image in chosen}) != 1 or (len(chosen) > 1 and parse(chosen[0][2]).last != service):
+        raise Rejected(
+            "service",
+            service,
+            f"can't tell which container of {_name(workload)} runs it",
+            f"a workload with one container, or one container whose image repository ends in /{service}, or one of that name; "
+            f"it has {', '.join(f'{name} ({image})' for _, name, image in containers) or 'no containers'}",
+        )
+    image = chosen[0][2]
+    chosen += [entry for entry in _containers(workload, "initContainers") if entry[2] == image]
     return tuple(_change(workload, path, name, image, version) for path, name, image in chosen)
+
+
+def left_alone(workload: Mapping[str, Any], changes: Sequence[ImageChange]) -> tuple[str, ...]:
+    """Init containers that run another build of a repository that is changed: ``name (image)``. They keep their image."""
+    repositories = {parse(change.old).repository for change in changes}
+    changed = {change.container for change in changes}
+    return tuple(
+        f"{name} ({image})"
+        for _, name, image in _containers(workload, "initContainers")
+        if name not in changed and parse(image).repository in repositories
+    )
 
 
 def _change(workload: Mapping[str, Any], path: str, container: str, image: str, version: str) -> ImageChange:

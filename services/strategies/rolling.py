@@ -49,7 +49,7 @@ def rolling(release: Release, state: ServiceState, settings: Settings) -> Plan:
         route=None,
         previous_version=about.previous_version,
         new_images=about.new_images,
-        digest=digest(release, steps, {"template": state.stable["spec"]["template"]}),
+        digest=digest(release, steps, {"workload": common.lasting(state.stable)}),
         rollback_seconds=rolls + estimate.ROUTE_PROPAGATION,
         notes=(users, *about.notes),
     )

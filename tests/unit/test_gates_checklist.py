@@ -157,7 +157,7 @@ async def test_everything_in_order_passes_in_a_fixed_order() -> None:
     assert system.asked == ["CHG-4821"], "two gates, one question"
     assert [result.evidence for result in found.results] == [
         "CHG-4821 is Approved (answered in 0.0 s)",
-        "Amira Haddad, Chen Wei approved; 2 of 2 needed",
+        "Amira Haddad, Chen Wei approved; 2 approvals, 2 needed",
         "2 checks run after the deploy: health, pay",
         "canary: 5 → 25 % of the requests, then all",
         "rolled back from 25 % in staging by amira on 2026-11-20 14:32Z, restored; journal entry 57, hash abababababab",
@@ -241,14 +241,14 @@ async def test_results_arrive_as_they_come_and_stopping_stops_the_asking() -> No
 async def test_the_operators_own_approval_does_not_count() -> None:
     result = gate(await asked(tickets=Tickets(ticket(approvals=approved("acc-jane", "acc-chen")))), "approval")
     assert result.outcome is GateOutcome.FAIL
-    assert result.evidence == "Chen Wei approved; 1 of 2 needed (not counted: Jane Doe, the operator)"
+    assert result.evidence == "Chen Wei approved; 1 approval, 2 needed (not counted: Jane Doe, the operator)"
     assert result.detail.startswith("1 more person must approve CHG-4821")
 
 
 async def test_one_person_who_approves_twice_is_one_person() -> None:
     result = gate(await asked(tickets=Tickets(ticket(approvals=approved("acc-amira", "acc-amira")))), "approval")
     assert result.outcome is GateOutcome.FAIL
-    assert result.evidence == "Amira Haddad approved; 1 of 2 needed"
+    assert result.evidence == "Amira Haddad approved; 1 approval, 2 needed"
 
 
 async def test_an_account_that_nobody_knows_does_not_count_and_is_named() -> None:
@@ -413,7 +413,7 @@ async def test_a_waiver_names_the_line_that_says_so() -> None:
 async def test_a_tier_may_ask_for_more() -> None:
     settings = configured(WHOLE.replace("policy:\n", "policy:\n  staging: {approvals: 3, rollback_tested: required}\n"))
     found = await asked(release(Tier.STAGING), settings=settings, confirmed=None, records=[record(environment="dev", tier="dev")])
-    assert "2 of 3 needed" in gate(found, "approval").evidence
+    assert "2 approvals, 3 needed" in gate(found, "approval").evidence
     assert gate(found, "rollback-tested").outcome is GateOutcome.PASS
 
 
