@@ -126,10 +126,10 @@ class Actuator:
         :class:`Unavailable` where the outcome stayed unknown. Repeating the call is safe: what took effect is found and
         answered, with its undo.
         """
-        self._must_change(mutation.command or kubectl(mutation))
+        command = self._command(mutation)
+        self._must_change(command)
         hold.check()
         account = self._account(rollout, rollback=rollback)
-        command = mutation.command or kubectl(mutation)
         ref = mutation.object
         live, fresh = (base, False) if base is not None else (await self._live(mutation, hold, account, command), True)
         deadline = self._clock.monotonic() + LOOK_UP
@@ -163,9 +163,9 @@ class Actuator:
         lease of the driver that carries on has to exceed. Waits for the journal at most 250 ms. Old values are not tested: the
         inventory may lag, and only who had the epoch before could have moved them.
         """
-        self._must_change(mutation.command or kubectl(mutation))
+        command = self._command(mutation)
+        self._must_change(command)
         account = self._account(rollout, rollback=True)
-        command = mutation.command or kubectl(mutation)
         ref = mutation.object
         live, fresh = base, False
         deadline = self._clock.monotonic() + LOOK_UP
@@ -343,6 +343,9 @@ class Actuator:
 
     def _account(self, rollout: Rollout, *, rollback: bool) -> Account:
         return Account(self._journal, rollout, operator=self._operator, context=self._connection.context, rollback=rollback)
+
+    def _command(self, mutation: Mutation) -> str:
+        return mutation.command or kubectl(mutation, context=self._connection.context)
 
     def _facts(self, mutation: Mutation, epoch: int, attempt: int) -> dict[str, Json]:
         return {

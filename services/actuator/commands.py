@@ -17,12 +17,12 @@ REPLICAS = pointer("spec", "replicas")
 TEMPLATE = pointer("spec", "template")
 
 
-def kubectl(mutation: Mutation, *, context: str = "") -> str:
+def kubectl(mutation: Mutation, *, context: str) -> str:
     """``kubectl scale`` where only the replicas of a Deployment change, else ``kubectl patch``."""
     return kubectl_for(mutation.object, mutation.writes, context=context)
 
 
-def kubectl_for(ref: ObjectRef, writes: Sequence[Write], *, context: str = "", revision: int = 0) -> str:
+def kubectl_for(ref: ObjectRef, writes: Sequence[Write], *, context: str, revision: int = 0) -> str:
     """The command line that makes ``writes`` on ``ref``; see :func:`kubectl`.
 
     A pod template that is restored as a whole, to a known ``revision``, or with a secret in it is restored from the
@@ -36,33 +36,47 @@ def kubectl_for(ref: ObjectRef, writes: Sequence[Write], *, context: str = "", r
         return kubectl_edit(ref, [write.path for write in writes], context=context)
     if ref.kind == "Deployment" and len(writes) == 1 and writes[0].path == REPLICAS and writes[0].value is not None:
         return kubectl_scale(ref, writes[0].value, context=context)
-    return kubectl_patch(ref, writes, context=context)
+    return kubectl_patch(ref, [_operation(write) for write in writes], context=context)
 
 
-def kubectl_scale(ref: ObjectRef, replicas: int, *, context: str = "") -> str:
-    return shlex.join(["kubectl", *_in(context), "scale", str(ref), "-n", ref.namespace, f"--replicas={replicas}"])
+def kubectl_scale(ref: ObjectRef, replicas: int, *, context: str) -> str:
+    return kubectl_line(context, ref.namespace, "scale", str(ref), f"--replicas={replicas}")
 
 
-def kubectl_undo(ref: ObjectRef, revision: int = 0, *, context: str = "") -> str:
+def kubectl_undo(ref: ObjectRef, revision: int = 0, *, context: str) -> str:
     """To the template of ``revision``, else to that of the revision before."""
     to = [f"--to-revision={revision}"] if revision else []
-    return shlex.join(["kubectl", *_in(context), "rollout", "undo", str(ref), *to, "-n", ref.namespace])
+    return kubectl_line(context, ref.namespace, "rollout", "undo", str(ref), *to)
 
 
-def kubectl_edit(ref: ObjectRef, paths: Sequence[str], *, context: str = "") -> str:
-    """For values that must not be told: where they belong is said in a comment, which a shell leaves out."""
-    where = ", ".join(dotted(path) for path in paths)
-    return (
-        f"{shlex.join(['kubectl', *_in(context), 'edit', str(ref), '-n', ref.namespace])}  # {where}: not shown, it holds secrets"
-    )
+def kubectl_status(ref: ObjectRef, *, context: str, timeout: float | None = None) -> str:
+    """Waits until the workload is ready; for ``timeout`` wall seconds at most, where given."""
+    most = [f"--timeout={timeout:.0f}s"] if timeout is not None else []
+    return kubectl_line(context, ref.namespace, "rollout", "status", str(ref), *most)
 
 
-def kubectl_patch(ref: ObjectRef, writes: Sequence[Write], *, context: str = "") -> str:
+def kubectl_get(ref: ObjectRef, *, context: str) -> str:
+    return kubectl_line(context, ref.namespace, "get", str(ref), "-o", "yaml")
+
+
+def kubectl_edit(ref: ObjectRef, paths: Sequence[str] = (), *, context: str) -> str:
+    """By the person's own hand. ``paths`` are values that must not be told: where they belong is said in a comment, which a
+    shell leaves out."""
+    line = kubectl_line(context, ref.namespace, "edit", str(ref))
+    where = " ".join(", ".join(dotted(path) for path in paths).split())  # a line feed would end the comment
+    return f"{line}  # {where}: not shown, it holds secrets" if where else line
+
+
+def kubectl_patch(ref: ObjectRef, operations: Sequence[Json], *, context: str) -> str:
     """As a JSON patch: the one kind that changes single items of lists (containers, routes) and leaves the rest alone."""
-    body = msgspec.json.encode([_operation(write) for write in writes]).decode()
-    return shlex.join(
-        ["kubectl", *_in(context), "patch", ref.kind.lower(), ref.name, "-n", ref.namespace, "--type=json", "-p", body]
-    )
+    body = msgspec.json.encode(operations).decode()
+    return kubectl_line(context, ref.namespace, "patch", ref.kind.lower(), ref.name, "--type=json", "-p", body)
+
+
+def kubectl_line(context: str, namespace: str, verb: str, *arguments: str) -> str:
+    """Every command line that is shown is made here: it names the cluster it is meant for, since whoever pastes it may have
+    another one as current context."""
+    return shlex.join(["kubectl", verb, *arguments, "-n", namespace, "--context", context])
 
 
 def _operation(write: Write) -> dict[str, Json]:
@@ -70,7 +84,3 @@ def _operation(write: Write) -> dict[str, Json]:
         return {"op": "remove", "path": write.path}
     last = pointer_parts(write.path)[-1]
     return {"op": "replace" if last.isdigit() else "add", "path": write.path, "value": write.value}
-
-
-def _in(context: str) -> list[str]:
-    return ["--context", context] if context else []

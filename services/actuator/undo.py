@@ -117,11 +117,13 @@ def plan_restore(
     folded: Sequence[Folded],
     live: Mapping[ObjectRef, dict[str, Json] | None],
     *,
+    context: str,
     stable: ObjectRef,
     canary: ObjectRef | None = None,
     step: int = -1,
 ) -> Restore:
-    """What brings every object back. ``live`` has each object as it is now (``None``: it is gone).
+    """What brings every object back. ``live`` has each object as it is now (``None``: it is gone); ``context`` is the cluster
+    that the command lines name.
 
     Before promotion traffic goes first, then capacity; once the stable workload's template has begun to change, capacity
     goes first, since traffic may only return to pods that run the old version. Everything else comes last.
@@ -137,7 +139,7 @@ def plan_restore(
         writes: list[Write] = []
         expects: dict[str, Guard] = {}
         for item in items:
-            verdict = _restore_value(item, document, canary)
+            verdict = _restore_value(item, document, canary, context)
             if isinstance(verdict, Kept):
                 kept.append(verdict)
             elif verdict is not None:
@@ -149,7 +151,7 @@ def plan_restore(
             mutations[ref] = Mutation(
                 object=ref,
                 writes=tuple(writes),
-                command=kubectl_for(ref, writes, revision=max(item.revision for item in items)),
+                command=kubectl_for(ref, writes, context=context, revision=max(item.revision for item in items)),
                 step=step,
                 step_name="rollback",
                 expects=tuple(expects.values()),
@@ -187,21 +189,21 @@ def _places(
 
 
 def _restore_value(
-    item: Folded, document: dict[str, Json], canary: ObjectRef | None
+    item: Folded, document: dict[str, Json], canary: ObjectRef | None, context: str
 ) -> tuple[Write, tuple[Guard, ...]] | Kept | None:
     if _made(item):
         return None
     always = item.object.kind in ROUTES or (item.object == canary and item.path == REPLICAS)
     path = locate(document, item.path, item.guards)
     if path is None:
-        command = kubectl_for(item.object, [Write(item.path, item.original)], revision=item.revision)
+        command = kubectl_for(item.object, [Write(item.path, item.original)], context=context, revision=item.revision)
         why = "its list no longer holds the item it belongs to"
         return Kept(item.object, item.path, item.original, item.last, value_at(document, item.path), why, command)
     found = value_at(document, path)
     if same(found, item.original):
         return None
     if not always and not same(found, item.last):
-        command = kubectl_for(item.object, [Write(path, item.original)], revision=item.revision)
+        command = kubectl_for(item.object, [Write(path, item.original)], context=context, revision=item.revision)
         return Kept(item.object, path, item.original, item.last, found, "somebody else has changed it since", command)
     return Write(path, item.original), identities(document, path)
 

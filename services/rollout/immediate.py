@@ -110,7 +110,8 @@ async def _first(
     plan = rollout.plan
     folded = fold(rollout.undo)
     live = {item.object: inventory.raw(item.object) for item in folded}
-    restore = plan_restore(folded, live, stable=plan.stable, canary=plan.canary, step=rollout.step)
+    context = rollout.release.target.context
+    restore = plan_restore(folded, live, context=context, stable=plan.stable, canary=plan.canary, step=rollout.step)
     # The canary goes only once no request is on its way to it, which the driver sees to: never in the first patch.
     if not restore.phases or restore.phases[0].stage is Stage.OBJECTS or not restore.phases[0].mutations:
         return None, None, None

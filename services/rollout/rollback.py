@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from services.actuator import Misplaced, Mutation
+from services.actuator.commands import kubectl_edit, kubectl_get, kubectl_status, kubectl_undo
 from services.actuator.undo import Kept, Restore, RestorePhase, fold, plan_restore
 from services.cluster.workloads import deployment_ready
 from services.model.errors import Forbidden, HeldByAnother, NotFound, QuarterdeckError, Throttled, Unavailable
@@ -94,7 +95,9 @@ async def _when_overdue(run: Run) -> None:
     await run.clock.pace_sleep(max(0.0, began + BUDGET - run.clock.pace()))
     plan, folded = run.rollout.plan, fold(run.rollout.undo)
     last_seen = {item.object: run.inventory.raw(item.object) for item in folded}
-    restore = plan_restore(folded, last_seen, stable=plan.stable, canary=plan.canary, step=run.rollout.step)
+    restore = plan_restore(
+        folded, last_seen, context=_context(run), stable=plan.stable, canary=plan.canary, step=run.rollout.step
+    )
     left = [mutation.command for phase in restore.phases for mutation in phase.mutations]
     run.change(msgspec.structs.replace(run.rollout, left=tuple(left)))
     await run.note("deployment.rollback", outcome="overdue", data={"left": [*left], "budget": BUDGET}, seconds=0.25)
@@ -112,7 +115,7 @@ async def _do(run: Run, phase: RestorePhase, found: Restoration) -> bool:
         if not await _ready(run, workload):
             readiness = deployment_ready(run.inventory, workload)
             found.problems.append(f"{workload}: its old version is not ready after {READY_WAIT:.0f} s ({readiness.detail})")
-            found.left.append(f"kubectl rollout status {workload} -n {workload.namespace}")
+            found.left.append(kubectl_status(workload, context=_context(run)))
             return False
     return True
 
@@ -151,7 +154,11 @@ async def _planned(run: Run) -> Restore:
     for ref in dict.fromkeys(item.object for item in folded):
         live[ref] = await _read(run, ref)
     plan = run.rollout.plan
-    return plan_restore(folded, live, stable=plan.stable, canary=plan.canary, step=run.rollout.step)
+    return plan_restore(folded, live, context=_context(run), stable=plan.stable, canary=plan.canary, step=run.rollout.step)
+
+
+def _context(run: Run) -> str:
+    return run.rollout.release.target.context
 
 
 async def _read(run: Run, ref: ObjectRef) -> dict[str, Json] | None:
@@ -180,12 +187,12 @@ async def _verify(run: Run, found: Restoration) -> None:
         found.kept.append(str(kept))
         if not _belongs_to_others(kept):
             found.problems.append(str(kept))
-            found.left.append(kept.command or f"kubectl get {kept.object} -n {kept.object.namespace}")
+            found.left.append(kept.command or kubectl_get(kept.object, context=_context(run)))
     await _verify_by_plan(run, found)
     stable = run.rollout.plan.stable
     if not found.problems and not await _ready(run, stable):
         found.problems.append(f"{stable}: {deployment_ready(run.inventory, stable).detail}")
-        found.left.append(f"kubectl rollout status {stable} -n {stable.namespace}")
+        found.left.append(kubectl_status(stable, context=_context(run)))
 
 
 async def _verify_by_plan(run: Run, found: Restoration) -> None:
@@ -195,7 +202,7 @@ async def _verify_by_plan(run: Run, found: Restoration) -> None:
     new = sorted(name for name, image in _images(stable).items() if plan.new_images.get(name) == image)
     if new:
         found.problems.append(f"{plan.stable}: {', '.join(new)} still runs {run.rollout.release.version}")
-        found.left.append(f"kubectl rollout undo {plan.stable} -n {plan.stable.namespace}")
+        found.left.append(kubectl_undo(plan.stable, context=_context(run)))
     if plan.route is None:
         return
     step = next((step for step in plan.steps if isinstance(step, SetTraffic)), None)
@@ -206,12 +213,12 @@ async def _verify_by_plan(run: Run, found: Restoration) -> None:
         share = int(ROUTERS[step.router].weight_of(document, ROUTERS[step.router].locate(document, run.rollout.release.service)))
     except QuarterdeckError as error:
         found.problems.append(f"{plan.route}: its split can't be read ({error.title})")
-        found.left.append(f"kubectl get {plan.route} -n {plan.route.namespace} -o yaml")
+        found.left.append(kubectl_get(plan.route, context=_context(run)))
         return
     run.change(state.routed(run.rollout, share))
     if share and not any(str(plan.route) in problem for problem in found.problems):
         found.problems.append(f"{plan.route}: the canary still gets {share} % of the requests")
-        found.left.append(f"kubectl edit {plan.route} -n {plan.route.namespace}")
+        found.left.append(kubectl_edit(plan.route, context=_context(run)))
 
 
 def _images(workload: dict[str, Json] | None) -> dict[str, str]:

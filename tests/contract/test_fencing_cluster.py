@@ -197,7 +197,7 @@ async def test_a_created_canary_starts_at_zero_and_goes_back_to_zero(real: Real)
     )
     changed = await real.actuator.apply(real.image("v2.15.0"), hold=hold, rollout=real.rollout)
     live = {ref: await real.connection.get(ref) for ref in (real.stable, real.canary)}
-    restore = plan_restore(fold((*applied.undo, *changed.undo)), live, stable=real.stable, canary=real.canary)
+    restore = plan_restore(fold((*applied.undo, *changed.undo)), live, context="memory", stable=real.stable, canary=real.canary)
     for phase in restore.phases:
         for mutation in phase.mutations:
             await real.actuator.apply(mutation, hold=hold, rollout=real.rollout, rollback=True)

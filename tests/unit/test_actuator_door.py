@@ -234,7 +234,7 @@ async def test_a_change_of_an_absent_object_creates_it_first_and_undo_scales_it_
     mutation = Mutation(object=CANARY, writes=(Write("/spec/replicas", 1),), create=deployment(CANARY, replicas=1))
     applied = await stage.actuator.apply(mutation, hold=hold, rollout=stage.rollout)
     assert stage.cluster.at(CANARY)["spec"]["replicas"] == 1
-    restore = plan_restore(fold(applied.undo), {CANARY: applied.object}, stable=STABLE, canary=CANARY)
+    restore = plan_restore(fold(applied.undo), {CANARY: applied.object}, context="memory", stable=STABLE, canary=CANARY)
     assert [write.value for write in restore.phases[0].mutations[0].writes] == [0]
 
 

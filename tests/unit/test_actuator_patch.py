@@ -77,7 +77,7 @@ def test_the_patch_makes_exactly_the_wanted_document_and_undo_the_old_one(case: 
         assert same(value_at(after, write.path), write.value)
     assert same(after, written(document, [*mutation.writes, Write(EPOCH_PATH, "13")]))
 
-    restore = plan_restore(fold(decision.undo), {APP: after}, stable=APP)
+    restore = plan_restore(fold(decision.undo), {APP: after}, context="memory", stable=APP)
     assert restore.kept == ()
     back = after
     for phase in restore.phases:

@@ -57,18 +57,18 @@ def tells(text: str) -> list[str]:
 )
 def test_a_template_with_secrets_is_restored_from_the_deployments_own_history(write: Write) -> None:
     command = kubectl_for(STABLE, [write], context="prod", revision=7)
-    assert command == "kubectl --context prod rollout undo deployment/payment-service --to-revision=7 -n production"
-    assert kubectl_for(STABLE, [write]) == "kubectl rollout undo deployment/payment-service -n production"
+    assert command == "kubectl rollout undo deployment/payment-service --to-revision=7 -n production --context prod"
+    assert kubectl_for(STABLE, [write], context="dev").endswith("undo deployment/payment-service -n production --context dev")
 
 
 def test_a_secret_elsewhere_is_left_to_the_persons_editor() -> None:
-    command = kubectl_for(STABLE, [Write("/metadata/annotations/example.com~1api-key", "cafe-key-77")])
-    assert command.startswith("kubectl edit deployment/payment-service -n production  # ")
+    command = kubectl_for(STABLE, [Write("/metadata/annotations/example.com~1api-key", "cafe-key-77")], context="prod")
+    assert command.startswith("kubectl edit deployment/payment-service -n production --context prod  # ")
     assert not tells(command)
 
 
 def test_what_holds_no_secret_is_still_the_exact_patch() -> None:
-    command = kubectl_for(STABLE, [Write("/spec/template/spec/containers/1/image", "r/app:v2.14.1")])
+    command = kubectl_for(STABLE, [Write("/spec/template/spec/containers/1/image", "r/app:v2.14.1")], context="prod")
     assert command.startswith("kubectl patch deployment payment-service")
     assert "r/app:v2.14.1" in command
 
@@ -91,7 +91,7 @@ def test_what_is_kept_for_a_person_tells_no_secret() -> None:
     record = UndoRecord(object=STABLE, path="/spec/template", old=TEMPLATE, new={}, step=-1)
     live: dict[str, Any] = deployment(STABLE)
     live["spec"]["template"]["spec"]["containers"][1]["env"] = ENV
-    restore = plan_restore(fold([record]), {STABLE: live}, stable=STABLE)
+    restore = plan_restore(fold([record]), {STABLE: live}, context="memory", stable=STABLE)
     assert restore.kept
     assert not tells(f"{restore.kept[0]} {restore.kept[0].command}")
 
@@ -106,7 +106,7 @@ async def test_no_planted_secret_reaches_the_journals_files(tmp_path: Path) -> N
     hold = await Coordination(connection, clock).acquire(found.release.target, "payment-service", found.id, driver("t"))
     actuator = Actuator(connection, journal, clock, read_only=False, operator="jane")
     done = await actuator.apply(Mutation(object=STABLE, writes=(Write("/spec/template", TEMPLATE),)), hold=hold, rollout=found)
-    back = plan_restore(fold(done.undo), {STABLE: memory.at(STABLE)}, stable=STABLE).phases[0].mutations[0]
+    back = plan_restore(fold(done.undo), {STABLE: memory.at(STABLE)}, context="memory", stable=STABLE).phases[0].mutations[0]
     assert not tells(back.command)
     await actuator.apply(back, hold=hold, rollout=found, rollback=True)
     await actuator.apply(Mutation(object=STABLE, writes=(Write("/spec/template", TEMPLATE),)), hold=hold, rollout=found)

@@ -101,8 +101,9 @@ async def test_only_what_differs_is_recorded_so_no_environment_is_copied_into_th
         ("/spec/template/spec/containers/1/image", "r/pay:v2", "r/pay:v3")
     ]
     assert "hunter2-Prod" not in msgspec.json.encode(rolling).decode()
-    restore = plan_restore(fold(rolling.undo), {STABLE: memory.at(STABLE)}, stable=STABLE)
-    assert restore.phases[0].mutations[0].command == "kubectl rollout undo deployment/pay --to-revision=4 -n production"
+    restore = plan_restore(fold(rolling.undo), {STABLE: memory.at(STABLE)}, context="memory", stable=STABLE)
+    command = "kubectl rollout undo deployment/pay --to-revision=4 -n production --context memory"
+    assert restore.phases[0].mutations[0].command == command
 
 
 async def test_an_environment_entry_is_recorded_whole_and_told_without_its_value() -> None:
@@ -122,7 +123,7 @@ async def test_a_canary_with_a_share_is_taken_back_with_stable() -> None:
     assert (rolling.plan.canary, rolling.plan.route) == (CANARY, ROUTE)
     assert set(rolling.plan.objects) == {STABLE, CANARY, ROUTE}
     objects = {ref: memory.at(ref) for ref in rolling.plan.objects}
-    restore = plan_restore(fold(rolling.undo), objects, stable=STABLE, canary=CANARY)
+    restore = plan_restore(fold(rolling.undo), objects, context="memory", stable=STABLE, canary=CANARY)
     for phase in restore.phases:
         for mutation in phase.mutations:
             objects[mutation.object] = written(objects[mutation.object], mutation.writes)
