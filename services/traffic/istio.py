@@ -18,23 +18,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.model.errors import ExitCode, QuarterdeckError
-from services.model.objects import Json, pointer, value_at
+from services.model.objects import ObjectRef, pointer, value_at
+from services.traffic.labels import told_apart
+from services.traffic.router import (
+    CANARY,
+    STABLE,
+    Document,
+    Guard,
+    NotRoutable,
+    Pods,
+    Route,
+    Surroundings,
+    Write,
+    checked,
+    named,
+)
 
-STABLE = "stable"
-CANARY = "canary"
+__all__ = [
+    "Guard",
+    "Istio",
+    "NotRoutable",
+    "Split",
+    "SplitRule",
+    "Write",
+    "guards",
+    "locate",
+    "subset_labels",
+    "weight_of",
+    "writes",
+]
 
-Write = tuple[str, int]
-"""A JSON pointer and the weight to put there."""
-
-Guard = tuple[str, Json]
-"""A JSON pointer and the value that must be found there, or the write is refused."""
-
-
-class NotRoutable(QuarterdeckError):
-    """The route can't carry a canary as it is: what is missing, and how to add it. Nothing was changed."""
-
-    exit_code = ExitCode.REJECTED
+KIND = "VirtualService"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +145,22 @@ def writes(virtual_service: Mapping[str, Any], split: Split, weight: int) -> tup
     Raises :class:`NotRoutable` where the destinations are no longer at the places that ``split`` names, and ``ValueError``
     for a weight outside 0–100.
     """
-    if not 0 <= weight <= 100:
-        raise ValueError(f"weight {weight} is outside 0–100")
+    checked(weight)
     guards(virtual_service, split)
     return tuple(write for rule in split.rules for write in _pairs(rule, weight))
+
+
+def reaches(virtual_service: Mapping[str, Any], service: str, subset: str = CANARY) -> bool:
+    """Whether any rule sends requests to ``subset`` of ``service``, however the route is laid out: what can't be located as a
+    split (somebody rearranged it) may still do so."""
+    namespace = str(value_at(virtual_service, "/metadata/namespace") or "")
+    return any(
+        weight > 0
+        and str(entry["destination"].get("subset") or "") == subset
+        and is_host(str(entry["destination"].get("host") or ""), service, namespace)
+        for rule in _rules(virtual_service)
+        for entry, weight in zip(_route(rule), _weights(_route(rule)), strict=True)
+    )
 
 
 def guards(virtual_service: Mapping[str, Any], split: Split) -> tuple[Guard, ...]:
@@ -186,6 +212,67 @@ def subset_labels(destination_rule: Mapping[str, Any] | None, split: Split) -> t
 def check_subsets(destination_rule: Mapping[str, Any] | None, split: Split) -> None:
     """Raise :class:`NotRoutable` unless the DestinationRule defines both subsets."""
     subset_labels(destination_rule, split)
+
+
+class Istio:
+    """The router of VirtualServices."""
+
+    name = "istio"
+    by_pods = False
+
+    def found(self, around: Surroundings) -> tuple[ObjectRef, ...]:
+        return tuple(
+            ObjectRef(KIND, around.namespace, _name(document))
+            for document in around.virtual_services
+            if _is_for(document, around.service, around.namespace)
+        )
+
+    def passed_over(self, around: Surroundings) -> tuple[str, ...]:
+        return ()
+
+    def route(self, around: Surroundings, chosen: ObjectRef | None) -> Route:
+        body = named(around.virtual_services, chosen.name) if chosen is not None else None
+        if body is None or chosen is None:
+            raise NotRoutable(
+                f"{around.service} has no VirtualService in namespace {around.namespace}, so requests can't be split",
+                "",
+                f"a VirtualService that routes to {around.service}'s subsets stable (weight 100) and canary (weight 0)",
+            )
+        split = locate(body, around.service)
+        rule = _destination_rule(around)
+        stable_labels, canary_labels = subset_labels(rule, split)
+        labels = told_apart(around.stable, stable_labels, canary_labels, stable="the subset stable", canary="the subset canary")
+        notes = ()
+        if split.pinned:
+            notes = (f"{chosen}: {', '.join(split.pinned)} sends its requests to the canary whatever the weight; left as it is.",)
+        return Route(ref=chosen, body=body, labels=labels, basis={"subsets": value_at(rule, "/spec")}, notes=notes)
+
+    def weight_of(self, document: Mapping[str, Any], service: str, pods: Pods) -> int:
+        return weight_of(document, locate(document, service))
+
+    def writes(self, document: Mapping[str, Any], service: str, weight: int, pods: Pods) -> tuple[Write, ...]:
+        return writes(document, locate(document, service), weight)
+
+    def guards(self, document: Mapping[str, Any], service: str) -> tuple[Guard, ...]:
+        return guards(document, locate(document, service))
+
+
+def _is_for(virtual_service: Document, service: str, namespace: str) -> bool:
+    """Whether requests for the service go through this VirtualService: by its hosts, or by where a rule sends them."""
+    hosts = [str(host) for host in value_at(virtual_service, "/spec/hosts") or ()]
+    destinations = [str(entry["destination"].get("host") or "") for rule in _rules(virtual_service) for entry in _route(rule)]
+    return any(is_host(host, service, namespace) for host in (*hosts, *destinations))
+
+
+def _destination_rule(around: Surroundings) -> Document | None:
+    return next(
+        (
+            rule
+            for rule in around.destination_rules
+            if is_host(str(value_at(rule, "/spec/host") or ""), around.service, around.namespace)
+        ),
+        None,
+    )
 
 
 def _name(document: Mapping[str, Any]) -> str:
