@@ -1,18 +1,22 @@
 """The command line's grammar: global options that may stand before or after the verb, and errors that are values."""
 
 import argparse
+import difflib
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.release import DeployRequest
+
+_SHOWN = 80
 
 
 class UsageError(QuarterdeckError):
     """The command line can't be understood; ``usage`` is the short form of what can."""
 
     exit_code = ExitCode.REJECTED
+    word = "command line"
 
     def __init__(self, message: str, usage: str) -> None:
         super().__init__(
@@ -25,10 +29,47 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        # The innermost parser that was reached says what would have been understood.
+        self.set_defaults(grammar=self)
+
+    def understood(self, words: Sequence[str]) -> argparse.Namespace:
+        """``words`` as options. Raises :class:`UsageError`, with the usage of the verb that was reached."""
+        parsed, unknown = self.parse_known_args(words)
+        if unknown:
+            parsed.grammar.refuse(unknown[0])
+        return parsed
+
+    def refuse(self, word: str) -> NoReturn:
+        """Raise for a word that no option and no argument of this parser takes."""
+        if not word.startswith("-"):
+            self.error(f"{word[:_SHOWN]!r} is one word too many")
+        name = word.partition("=")[0]
+        self.error(f"there is no option {name[:_SHOWN]!r}{_suggestion(name, self._option_string_actions)}")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage())
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """What argparse says of a word that is none of the choices, said for people, with the nearest one."""
+        if action.choices is None or value in action.choices:
+            return
+        name = action.metavar if isinstance(action.metavar, str) else "/".join(action.option_strings)
+        known = ", ".join(map(str, action.choices))
+        self.error(f"there is no {name} {str(value)[:_SHOWN]!r}{_suggestion(str(value), action.choices)} (known: {known})")
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _place(text: str) -> str:
+    """A path. An empty one is what a script makes of a variable that is not set: never to be taken for "the usual place"."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; leave the option out for the usual place")
+    return text
 
 
 def common(*, suppress: bool) -> argparse.ArgumentParser:
@@ -36,8 +77,10 @@ def common(*, suppress: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     absent = argparse.SUPPRESS if suppress else None
     group = parser.add_argument_group("global options")
-    group.add_argument("--config", metavar="FILE", default=absent, help="configuration (else QUARTERDECK_CONFIG)")
-    group.add_argument("--home", metavar="DIR", default=absent, help="state: journal, rollouts, log (else QUARTERDECK_HOME)")
+    group.add_argument("--config", metavar="FILE", type=_place, default=absent, help="configuration (else QUARTERDECK_CONFIG)")
+    group.add_argument(
+        "--home", metavar="DIR", type=_place, default=absent, help="state: journal, rollouts, log (else QUARTERDECK_HOME)"
+    )
     group.add_argument(
         "--read-only", action="store_true", default=argparse.SUPPRESS if suppress else False, help="observer: refuse every change"
     )
@@ -77,12 +120,13 @@ def wants_json(argv: Sequence[str]) -> bool:
 
 _VALUED = {
     "-e": "environment", "--environment": "environment", "--strategy": "strategy", "--ticket": "ticket",
-    "-n": "namespace", "--namespace": "namespace", "--confirm": "", "--config": "", "--home": "", "-o": "", "--output": "",
+    "-n": "namespace", "--namespace": "namespace", "--confirm": "", "--to": "",
+    "--reason": "", "--config": "", "--home": "", "-o": "", "--output": "",
 }  # fmt: skip
 
 
-def asked_deploy(argv: Sequence[str]) -> DeployRequest:
-    """What a deploy that could not be parsed seems to ask for, as far as it can be told; shown in its result, never acted on."""
+def asked_rollout(argv: Sequence[str]) -> DeployRequest:
+    """What a deploy or a rollback that could not be parsed seems to ask for, as far as it can be told; shown, never acted on."""
     found: dict[str, str] = {}
     free: list[str] = []
     words = iter(argv)
@@ -92,9 +136,11 @@ def asked_deploy(argv: Sequence[str]) -> DeployRequest:
             value = value if assigned else next(words, "")
             if _VALUED[name]:
                 found[_VALUED[name]] = value
+        elif word[:2] in ("-e", "-n") and len(word) > 2:
+            found[_VALUED[word[:2]]] = word[2:].removeprefix("=")
         elif not word.startswith("-"):
             free.append(word)
-    service, release = ([*free[free.index("deploy") + 1 :], "", ""] if "deploy" in free else ["", ""])[:2]
+    service, release = [*free[1:], "", ""][:2]
     return DeployRequest(
         service=service,
         version=release,

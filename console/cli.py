@@ -17,8 +17,9 @@ from types import FrameType
 import msgspec
 
 from console import output
-from console.arguments import Parser, ShowVersion, UsageError, asked_deploy, common, wants_json
+from console.arguments import Parser, ShowVersion, UsageError, asked_rollout, common, wants_json
 from services.model.errors import ExitCode, QuarterdeckError
+from services.model.reasons import reason_of
 
 VERBS = ("demo", "sandbox", "deploy", "rollback", "status", "watch", "journal", "config", "drive")
 """Each is a module of ``console.commands`` with ``add(subparsers, parents)`` and ``run(args) -> int``."""
@@ -65,7 +66,7 @@ def _run(words: list[str]) -> int:
     as_json = wants_json(words)
     before = output.printed()
     try:
-        args = parser().parse_args(words)
+        args = parser().understood(words)
         as_json = args.output == "json"
         run: Callable[[argparse.Namespace], int] = args.run
         code = int(run(args))
@@ -81,7 +82,7 @@ def _run(words: list[str]) -> int:
         return int(error.exit_code)
     except KeyboardInterrupt:
         if as_json and args is not None and args.verb in _ANSWERING and output.printed() == before:
-            output.document(_interrupted(words, args))
+            output.document(_interrupted(words))
         raise
     except BrokenPipeError:
         raise
@@ -90,21 +91,23 @@ def _run(words: list[str]) -> int:
 
 
 def _refusal(words: Sequence[str], args: argparse.Namespace | None, error: QuarterdeckError) -> object:
-    verb = args.verb if args else next((word for word in words if word in VERBS), "")
-    if verb == "deploy" and error.exit_code == ExitCode.REJECTED:
-        return output.rejected_deploy(asked_deploy(words), output.reason_of(error))
-    return output.rejected(error)
+    if _verb(words, args) not in _ANSWERING:
+        return output.rejected(error)
+    # An unexpected failure may have come after the start: only a person can tell what runs now.
+    outcome = "rejected" if error.exit_code == ExitCode.REJECTED else "needs_attention"
+    return output.rejected_rollout(asked_rollout(words), reason_of(error), outcome=outcome)
 
 
-def _interrupted(words: Sequence[str], args: argparse.Namespace) -> object:
+def _interrupted(words: Sequence[str]) -> object:
     told = QuarterdeckError(
         "Interrupted", "The command was stopped before it had a result.", "`quarterdeck status` shows what runs."
     )
-    reason = msgspec.structs.replace(output.reason_of(told), kind="operator", name="interrupted")
-    document = (
-        output.rejected_deploy(asked_deploy(words), reason) if args.verb == "deploy" else {"reason": msgspec.to_builtins(reason)}
-    )
-    return {**document, "outcome": "interrupted"}
+    reason = msgspec.structs.replace(reason_of(told), kind="operator", name="interrupted")
+    return output.rejected_rollout(asked_rollout(words), reason, outcome="interrupted")
+
+
+def _verb(words: Sequence[str], args: argparse.Namespace | None) -> str:
+    return str(args.verb) if args else next((word for word in words if word in VERBS), "")
 
 
 def _unexpected(words: Sequence[str], args: argparse.Namespace | None, as_json: bool, error: Exception) -> int:

@@ -10,8 +10,9 @@ from typing import Any, TextIO
 
 import msgspec
 
-from services.model.errors import ExitCode, QuarterdeckError, Rejected
+from services.model.errors import ExitCode, QuarterdeckError
 from services.model.objects import Json
+from services.model.reasons import reason_of
 from services.model.release import DeployRequest
 from services.model.rollout import Reason
 from services.redaction import Redactor
@@ -92,34 +93,24 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def reason_of(error: QuarterdeckError) -> Reason:
-    """An error as the ``reason`` of a result: ``input`` for what was rejected, ``gate`` for an unmet one, else ``error``."""
-    if isinstance(error, Rejected):
-        detail = f"{error.rule}; accepted: {error.accepted}"
-        return Reason(kind="input", name=error.field, value=error.value, detail=detail)
-    kinds = {ExitCode.REJECTED: "input", ExitCode.GATE_UNMET: "gate"}
-    kind = kinds.get(ExitCode(error.exit_code), "error")
-    return Reason(kind=kind, name=error.title, detail=" ".join(part for part in (error.detail, error.hint) if part))
-
-
-def rejected_deploy(
-    request: DeployRequest, reason: Reason, *, first: int | None = None, last: int | None = None
+def rejected_rollout(
+    request: DeployRequest, reason: Reason, *, outcome: str = "rejected", journal: Sequence[int] = ()
 ) -> dict[str, Json]:
-    """The result of a deploy of which nothing was attempted. ``first`` and ``last`` are journal entries, where it left any."""
+    """The result of a deploy or a rollback of which nothing was attempted. ``journal``: the numbers of the entries it left."""
     return {
         "rollout": None,
         "service": request.service,
         "environment": request.environment,
-        "version": request.version,
+        "version": request.version or None,
         "previous_version": None,
         "strategy": request.strategy or None,
-        "outcome": "rejected",
+        "outcome": outcome,
         "reason": msgspec.to_builtins(reason),
         "gates": [],
         "steps": [],
         "rollback": None,
         "duration_seconds": 0.0,
-        "journal": {"first": first, "last": last},
+        "journal": {"first": journal[0] if journal else None, "last": journal[-1] if journal else None},
     }
 
 

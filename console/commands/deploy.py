@@ -33,8 +33,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
 
 def run(args: argparse.Namespace) -> int:
     """The exit codes of the command line; on interruption the rollout goes on in its driver."""
-    from console import output
-    from services.model.rollout import Reason
+    from console.commands.refused import answer
 
     request = DeployRequest(
         service=args.service,
@@ -47,46 +46,53 @@ def run(args: argparse.Namespace) -> int:
     try:
         return asyncio.run(_deploy(args, request))
     except QuarterdeckError as error:
-        output.problem(error)
-        if args.output == "json":
-            reason: Reason = output.reason_of(error)
-            output.document(output.rejected_deploy(request, reason))
-        return int(error.exit_code)
+        # Before configuration and home were known there was no journal to tell.
+        return answer(args, request, error, [])
 
 
 async def _deploy(args: argparse.Namespace, request: DeployRequest) -> int:
+    from console.commands.refused import refuse
     from console.context import Context
+
+    async with Context.open(args) as context:
+        try:
+            return await _attempt(args, context, request)
+        except QuarterdeckError as error:
+            return await refuse(args, context, request, error)
+
+
+async def _attempt(args: argparse.Namespace, context: "Context", request: DeployRequest) -> int:
+    """Every error that leaves here was met before anything began; what comes later is the rollout's own."""
     from services.release import validate, validate_syntax
     from services.rollout.service import read_state
     from services.strategies import compile_plan
 
-    async with Context.open(args) as context:
-        candidate = validate_syntax(request, context.settings)
-        if context.read_only and not args.dry_run:
-            raise ObserverMode(
-                "Read-only: nothing is deployed",
-                "Nothing was sent to any cluster.",
-                "Leave --read-only out, or use --dry-run.",
-            )
-        contexts = context.clusters.contexts()
-        known: dict[tuple[str, str], list[str]] = {}
-        if candidate.context in contexts:
-            connection = await context.clusters.connect(candidate.context)
-            for namespace in candidate.namespaces:
-                known[candidate.context, namespace] = await _services(connection, namespace)
-        release = validate(request, context.settings, contexts, lambda place, namespace: known.get((place, namespace), []))
-        connection = await context.clusters.connect(release.target.context)
-        resumable = None if args.dry_run else await _unfinished(context, release)
-        if resumable is not None:
-            _confirmed(args, release)
-            return await _resume(args, context, resumable)
-        plan = compile_plan(release, await read_state(connection, release.target, release.service), context.settings)
-        checklist = await _checked(context, args, release, plan)
-        if args.dry_run:
-            return _show_plan(args, plan, checklist)
-        if not checklist.passed:
-            return await _refuse(args, context, release, plan, checklist)
-        return await _start(args, context, release, plan, checklist)
+    candidate = validate_syntax(request, context.settings)
+    if context.read_only and not args.dry_run:
+        raise ObserverMode(
+            "Read-only: nothing is deployed",
+            "Nothing was sent to any cluster.",
+            "Leave --read-only out, or use --dry-run.",
+        )
+    contexts = context.clusters.contexts()
+    known: dict[tuple[str, str], list[str]] = {}
+    if candidate.context in contexts:
+        connection = await context.clusters.connect(candidate.context)
+        for namespace in candidate.namespaces:
+            known[candidate.context, namespace] = await _services(connection, namespace)
+    release = validate(request, context.settings, contexts, lambda place, namespace: known.get((place, namespace), []))
+    connection = await context.clusters.connect(release.target.context)
+    resumable = None if args.dry_run else await _unfinished(context, release)
+    if resumable is not None:
+        _confirmed(args, release)
+        return await _resume(args, context, resumable)
+    plan = compile_plan(release, await read_state(connection, release.target, release.service), context.settings)
+    checklist = await _checked(context, args, release, plan)
+    if args.dry_run:
+        return _show_plan(args, plan, checklist)
+    if not checklist.passed:
+        return await _refuse(args, context, release, plan, checklist)
+    return await _start(args, context, release, plan, checklist)
 
 
 async def _services(connection: "Connection", namespace: str) -> list[str]:
@@ -235,18 +241,28 @@ async def _resume(args: argparse.Namespace, context: "Context", rollout: "Rollou
 
 async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inventory", rollout: "Rollout", process: Any) -> int:
     from console import output
-    from console.commands.following import followed
+    from console.commands.following import followed, journalled_end
+    from services.model.reasons import reason_of
     from services.model.rollout import Reason
     from services.rollout.report import deploy_document, verdict
 
-    result = await followed(context, inventory, rollout, process)
-    if result is None:
-        output.note(f"quarterdeck: left; the rollout goes on in its driver. Watch it: quarterdeck watch {rollout.id}")
-        reason: Reason | None = Reason(kind="operator", name="interrupted", detail="this command was stopped")
-        final, outcome, code = rollout, "interrupted", ExitCode.INTERRUPTED
+    reason: Reason | None
+    try:
+        result = await followed(context, inventory, rollout, process)
+    except QuarterdeckError as error:
+        # It has begun and goes on in its driver, whatever hinders this command from seeing it.
+        output.problem(error)
+        outcome, code, reason, final = "interrupted", ExitCode(error.exit_code), reason_of(error), rollout
     else:
-        outcome, code, reason = verdict(result)
-        final = result.rollout
+        if result is None:
+            output.note(f"quarterdeck: left; the rollout goes on in its driver. Watch it: quarterdeck watch {rollout.id}")
+            reason = Reason(kind="operator", name="interrupted", detail="this command was stopped")
+            outcome, code, final = "interrupted", ExitCode.INTERRUPTED, rollout
+        else:
+            outcome, code, reason = verdict(result)
+            final = result.rollout
+    if outcome == "rejected":
+        final = journalled_end(context, final)
     if args.output == "json":
         output.document(deploy_document(final, outcome, reason))
     else:

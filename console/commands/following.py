@@ -13,6 +13,7 @@ from services.model.errors import QuarterdeckError, Unavailable
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
 from services.rollout.follow import KINDS, Followed, follow
+from services.rollout.state import journalled
 from services.settings import Environment
 
 SYNC_SECONDS = 10.0
@@ -69,6 +70,16 @@ async def followed(
         await asyncio.gather(following, left, return_exceptions=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def journalled_end(context: Context, rollout: Rollout) -> Rollout:
+    """``rollout`` with the last entry that its driver wrote: one that never began has no checkpoint to tell of it."""
+    try:
+        last = context.journal.entries(rollout=rollout.id, limit=1)
+    except OSError as error:
+        output.note(f"The journal can't be read: {error.strerror or error}")
+        return rollout
+    return journalled(rollout, int(str(last[-1]["seq"]))) if last else rollout
 
 
 @contextlib.asynccontextmanager

@@ -2,15 +2,17 @@
 
 import argparse
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from services.model.errors import ExitCode, ObserverMode, Rejected
+from services.model.errors import ExitCode, ObserverMode, QuarterdeckError, Rejected
+from services.model.release import DeployRequest
 
 if TYPE_CHECKING:
     from console.context import Context
     from services.cluster.inventory import Inventory
     from services.model.release import Target
-    from services.rollout.follow import Followed
+    from services.model.rollout import Rollout
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
@@ -24,48 +26,73 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
 
 
 def run(args: argparse.Namespace) -> int:
-    return asyncio.run(_roll_back(args))
+    """The exit codes of the command line; on interruption the rollback goes on in its driver."""
+    from console.commands.refused import answer
+
+    asked = DeployRequest(service=args.service, version="", environment=args.environment, namespace=args.namespace)
+    try:
+        return asyncio.run(_roll_back(args, asked))
+    except QuarterdeckError as error:
+        # Before configuration and home were known there was no journal to tell.
+        return answer(args, asked, error, [])
 
 
-async def _roll_back(args: argparse.Namespace) -> int:
-    from console import output
+async def _roll_back(args: argparse.Namespace, asked: DeployRequest) -> int:
     from console.commands.following import checkpoints
+    from console.commands.refused import refuse
     from console.context import Context
-    from services.rollout.report import rollback_document
-
-    async with Context.open(args) as context:
-        target = await _target(context, args)
-        if context.read_only:
-            raise ObserverMode("Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out.")
-        async with checkpoints(context, target) as inventory:
-            result = await _run(args, context, inventory, target)
-        if result is None:
-            output.note("quarterdeck: left; the rollback goes on in its driver.")
-            return ExitCode.INTERRUPTED
-        restored = result.rollout.phase.value == "rolled_back" and not result.abandoned
-        if args.output == "json":
-            output.document(rollback_document(result))
-        else:
-            state = "restored" if restored else "not restored"
-            output.text(f"{state}: {args.service} in {target.environment}, {result.rollout.plan.previous_version}")
-            for command in result.rollout.left:
-                output.text(f"  by hand: {command}")
-            if result.error is not None:
-                output.problem(result.error)
-        return ExitCode.DONE if restored else ExitCode.NEEDS_ATTENTION
-
-
-async def _run(args: argparse.Namespace, context: "Context", inventory: "Inventory", target: "Target") -> "Followed | None":
-    from console import output
-    from console.commands.following import followed
-    from services.rollout.follow import over
     from services.rollout.undoing import start_rollback
 
-    rollout, process = await start_rollback(
-        context, inventory, target, args.service, revision=args.to, reason=context.redactor.text(args.reason)
-    )
-    output.note(f"Rolling back {rollout.id}: {args.service} in {target.environment}")
-    return await followed(context, inventory, rollout, process, over)
+    async with Context.open(args) as context, contextlib.AsyncExitStack() as stack:
+        try:
+            target = await _target(context, args)
+            if context.read_only:
+                raise ObserverMode(
+                    "Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out."
+                )
+            inventory = await stack.enter_async_context(checkpoints(context, target))
+            rollout, process = await start_rollback(
+                context, inventory, target, args.service, revision=args.to, reason=context.redactor.text(args.reason)
+            )
+        except QuarterdeckError as error:
+            return await refuse(args, context, asked, error)
+        return await _follow(args, context, inventory, rollout, process)
+
+
+async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inventory", rollout: "Rollout", process: Any) -> int:
+    from console import output
+    from console.commands.following import followed
+    from services.model.reasons import reason_of
+    from services.model.rollout import Phase, Reason
+    from services.rollout.follow import over
+    from services.rollout.report import deploy_document, rollback_document
+
+    output.note(f"Rolling back {rollout.id}: {args.service} in {rollout.release.target.environment}")
+    code = ExitCode.INTERRUPTED
+    reason = Reason(kind="operator", name="interrupted", detail="this command was stopped; the rollback goes on in its driver")
+    try:
+        result = await followed(context, inventory, rollout, process, over)
+    except QuarterdeckError as error:
+        # It has begun and goes on in its driver, whatever hinders this command from seeing it.
+        output.problem(error)
+        result, reason, code = None, reason_of(error), ExitCode(error.exit_code)
+    if result is None:
+        output.note(f"quarterdeck: left; the rollback goes on in its driver. Watch it: quarterdeck watch {rollout.id}")
+        if args.output == "json":
+            output.document(deploy_document(rollout, "interrupted", reason))
+        return code
+    restored = result.rollout.phase is Phase.ROLLED_BACK and not result.abandoned
+    if args.output == "json":
+        output.document(rollback_document(result))
+    else:
+        state = "restored" if restored else "not restored"
+        place = f"{args.service} in {rollout.release.target.environment}"
+        output.text(f"{state}: {place}, {result.rollout.plan.previous_version}")
+        for command in result.rollout.left:
+            output.text(f"  by hand: {command}")
+        if result.error is not None:
+            output.problem(result.error)
+    return ExitCode.DONE if restored else ExitCode.NEEDS_ATTENTION
 
 
 async def _target(context: "Context", args: argparse.Namespace) -> "Target":

@@ -37,6 +37,8 @@ class QuarterdeckError(Exception):
     """What failed (``title``), on what and why (``detail``), and the one next action (``hint``)."""
 
     exit_code = ExitCode.FAILED
+    word = "failed"
+    """What a result and a journal entry call it: for programs, so it never changes with the wording of a title."""
 
     def __init__(self, title: str, detail: str = "", hint: str = "") -> None:
         super().__init__(title)
@@ -52,6 +54,7 @@ class Rejected(QuarterdeckError):
     """Input that breaks a rule: the field, the value (already redacted), the rule and what would be accepted (R2.7)."""
 
     exit_code = ExitCode.REJECTED
+    word = "rejected"
 
     def __init__(self, field: str, value: str, rule: str, accepted: str) -> None:
         super().__init__(f"{field}: {rule}", f"Got {value!r}.", f"Accepted: {accepted}.")
@@ -63,37 +66,43 @@ class Rejected(QuarterdeckError):
 
 class GateUnmet(QuarterdeckError):
     exit_code = ExitCode.GATE_UNMET
+    word = "gate_unmet"
 
 
 class NeedsAttention(QuarterdeckError):
     exit_code = ExitCode.NEEDS_ATTENTION
+    word = "needs_attention"
 
 
 class HeldByAnother(QuarterdeckError):
     exit_code = ExitCode.HELD_BY_ANOTHER
+    word = "held"
 
 
 class ObserverMode(QuarterdeckError):
     exit_code = ExitCode.REJECTED
+    word = "read_only"
 
 
 class Unavailable(QuarterdeckError):
-    pass
+    word = "unavailable"
 
 
 class Forbidden(Unavailable):
-    pass
+    word = "forbidden"
 
 
 class Conflict(Unavailable):
-    pass
+    word = "conflict"
 
 
 class NotFound(Unavailable):
-    pass
+    word = "not_found"
 
 
 class Throttled(Unavailable):
+    word = "throttled"
+
     def __init__(self, title: str, detail: str = "", hint: str = "", retry_after: float = 1.0) -> None:
         super().__init__(title, detail, hint)
         self.retry_after = retry_after
@@ -102,6 +111,10 @@ class Throttled(Unavailable):
 class OutcomeUnknown(Unavailable):
     """A write left and its answer was lost. Look at the object before doing anything else."""
 
+    word = "outcome_unknown"
+
 
 class Invalid(QuarterdeckError):
     """The cluster refused a request as malformed or against its rules (400, 422): asking again will not help."""
+
+    word = "invalid"

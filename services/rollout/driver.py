@@ -20,11 +20,14 @@ from services.actuator import Actuator
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
 from services.model.errors import ExitCode, Forbidden, HeldByAnother, QuarterdeckError, Rejected, Unavailable
+from services.model.objects import Json
+from services.model.reasons import reason_of
 from services.model.release import Target
 from services.model.rollout import Driver, Phase, Reason, Rollout
 from services.rollout import home as homes
 from services.rollout import state
 from services.rollout.engine import MAY_BE_ACCEPTED, drive
+from services.rollout.events import entry
 from services.rollout.finish import finish
 from services.rollout.intents import Answer, Ask, Intent, IntentServer
 from services.rollout.run import Breach, PersonNeeded, Run
@@ -80,6 +83,7 @@ async def run_driver(
         log.warning("driver of %s stopped: %s", rollout_id, error, exc_info=True)
         code = error.exit_code
         ended = homes.Ended(code=code, kind=type(error).__name__, title=error.title, detail=error.detail, hint=error.hint)
+        await _refused(station, rollout_id, error)
     finally:
         try:
             homes.write_ended(station.home, rollout_id, ended)
@@ -87,6 +91,24 @@ async def run_driver(
             log.warning("the end of %s is not in the home directory: %s", rollout_id, error)
         living.close()
     return code
+
+
+async def _refused(station: Station, rollout_id: str, error: QuarterdeckError) -> None:
+    """The end, in the journal, of a rollout that was journalled as started and whose driver was refused before it acted."""
+    started = homes.read_started(station.home, rollout_id)
+    if started is None or await asyncio.to_thread(_acted, station, rollout_id):
+        return
+    why: dict[str, Json] = {"reason": msgspec.to_builtins(reason_of(error)), "exit_code": int(error.exit_code)}
+    await station.journal.append_within(entry(started, "rollout.refused", outcome=error.word, data=why), 2.0)
+
+
+def _acted(station: Station, rollout_id: str) -> bool:
+    """Whether anything was ever sent for a rollout from this home: nothing is before its intent is in the journal."""
+    try:
+        return bool(station.journal.entries(rollout=rollout_id, event="deployment.executed", limit=1))
+    except OSError as error:
+        log.warning("what %s has done can't be read in the journal: %s", rollout_id, error)
+        return True
 
 
 async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from services.actuator.shown import shown
-from services.model.errors import ExitCode, QuarterdeckError
+from services.model.errors import ExitCode
 from services.model.gates import GateResult
 from services.model.objects import Json, dotted
 from services.model.release import Release
@@ -140,7 +140,3 @@ def rollback(rollout: Rollout) -> Json:
         "restored": rollout.phase is Phase.ROLLED_BACK,
         "left": list(rollout.left),
     }
-
-
-def reason_of(error: QuarterdeckError) -> Reason:
-    return Reason(kind="error", name=type(error).__name__, detail=str(error))

@@ -32,6 +32,7 @@ class ConfigurationError(QuarterdeckError):
     """The configuration can't be used as it stands; nothing was attempted. ``problems`` are in the order of the file."""
 
     exit_code = ExitCode.REJECTED
+    word = "configuration"
 
     def __init__(self, title: str, problems: Sequence[Problem] = (), hint: str = "") -> None:
         super().__init__(title, "\n".join(str(problem) for problem in problems), hint)

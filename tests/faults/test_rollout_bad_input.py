@@ -81,6 +81,7 @@ def test_bad_input_is_rejected(
     said = sandbox.deploy(home, *words)
     document = check_rejected(said, field, value=value)
     assert document["rollout"] is None
+    assert document["journal"]["last"] == sandbox.entries(home, event="rollout.refused", outcome="rejected")[-1]["seq"]
     assert not sandbox.entries(home, event="deployment.started")
     assert resting(sandbox) == untouched
 

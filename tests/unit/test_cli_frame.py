@@ -13,6 +13,7 @@ import pytest
 
 from console import arguments, cli, output
 from services.model.errors import GateUnmet, HeldByAnother, NeedsAttention, Rejected, Unavailable
+from services.model.reasons import reason_of
 from services.model.release import DeployRequest
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +97,7 @@ def test_a_deploy_that_cannot_be_understood_still_answers_with_its_document(caps
 def test_the_rejected_document_names_field_rule_and_accepted() -> None:
     error = Rejected("version", "latest", "is no semantic version", "v1.2.3")
     request = DeployRequest(service="s", version="latest", environment="dev", strategy="canary")
-    document = output.rejected_deploy(request, output.reason_of(error), first=4, last=5)
+    document = output.rejected_rollout(request, reason_of(error), journal=(4, 5))
     assert document["reason"] == {
         "kind": "input", "name": "version", "value": "latest", "limit": None,
         "detail": "is no semantic version; accepted: v1.2.3",
