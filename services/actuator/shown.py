@@ -1,10 +1,21 @@
 """Values as they may be told, in the journal, in command lines and on screens: what a container's environment holds stays in
-the cluster, and so does everything whose name or shape says that it is a secret."""
+the cluster, and so does everything whose name or shape says that it is a secret.
+
+Where the values themselves are kept, since a restore has to be exact: in the undo records and the planned changes of the
+checkpoint, a ConfigMap in the Deployment's own namespace (with the roles that Kubernetes brings, who may read the one may read
+the other), and in the copy of it in the operator's home, which only that user can read. Both hold no more of an environment
+than the entries that differ; the rest of an old template stays in the Deployment's ReplicaSets, to which a command line refers
+by revision. Everything else that leaves the process goes through here: journal (:mod:`services.actuator.accounts`), command
+lines (:mod:`services.actuator.commands`), plans on screens and in documents (:func:`shown_plan`), kept values.
+"""
 
 from collections.abc import Sequence
 
+import msgspec
+
 from services.model.objects import Json, pointer, pointer_parts
 from services.model.rollout import Guard
+from services.model.steps import Plan
 from services.redaction import Redactor
 
 HIDDEN = "[hidden: an environment value]"
@@ -28,6 +39,23 @@ def shown(path: str, value: Json, guards: Sequence[Guard] = ()) -> Json:
     redacted = _redactor.value(named)[0]
     assert isinstance(redacted, dict)
     return redacted["value"]
+
+
+def shown_plan(plan: Plan) -> Plan:
+    """``plan`` as a person may see it: its changes without what must not be told. Not a plan to run."""
+    return msgspec.structs.replace(
+        plan,
+        steps=tuple(
+            msgspec.structs.replace(
+                step,
+                changes=tuple(
+                    msgspec.structs.replace(change, old=shown(change.path, change.old), new=shown(change.path, change.new))
+                    for change in step.changes
+                ),
+            )
+            for step in plan.steps
+        ),
+    )
 
 
 def _without_environment(value: Json, field: str) -> Json:

@@ -79,7 +79,7 @@ def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
         weight = each.weight
         need = capacity(weight, about.replicas)
         if not have:
-            steps += [_ensure(release, about, ref, state.canary, body, route, draft, need), ready(ref, "canary ready", pod)]
+            steps += [_ensure(release, about, ref, state, body, route, draft, need), ready(ref, "canary ready", pod)]
         elif need > have:
             steps += [_scale(release, ref, draft, need, at_least=True), ready(ref, f"canary ready, {need} replicas", pod)]
         have = max(have, need)
@@ -168,12 +168,13 @@ def _ensure(
     release: Release,
     about: Subject,
     ref: ObjectRef,
-    existing: Document | None,
+    state: ServiceState,
     body: Document,
     route: Route,
     draft: Draft,
     replicas: int,
 ) -> EnsureWorkload:
+    existing = state.canary
     changes: list[Change] = []
     if existing is None:
         for image in about.images:
@@ -183,11 +184,18 @@ def _ensure(
     else:
         changes += draft.match(ref, TEMPLATE, value_at(body, TEMPLATE))
     changes += draft.set(ref, REPLICAS, replicas, volatile=True)
+    if existing is not None and not changes:
+        command = commands.scale(release.target, ref, replicas)
+    elif existing is not None and not commands.tells_secrets(changes):
+        command = commands.patch(release.target, changes)
+    else:
+        wanted = {**body, "spec": {**body["spec"], "replicas": replicas}}
+        command = commands.clone(release.target, state.stable, wanted, exists=existing is not None)
     return EnsureWorkload(
         name=f"canary {release.version}, {plural(replicas, 'replica')}",
         expected_seconds=1.0,
         changes=tuple(changes),
-        command=commands.patch(release.target, changes) if existing and changes else commands.create(release.target, ref),
+        command=command,
         workload=ref,
         source=about.stable,
         images=about.new_images,
