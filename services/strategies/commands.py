@@ -44,14 +44,17 @@ def clone(target: Target, source: Document, body: Document, *, exists: bool) -> 
     first, and so are the containers' names: where the source is no longer what the plan saw, the patch refuses, and the last
     kubectl gets nothing and says so.
     """
-    found = differences(source["spec"], body["spec"], "/spec")
+    # The count is put there even where both are equal now: stable's may have moved by the time this is typed.
+    replicas = pointer("spec", "replicas")
+    found = [each for each in differences(source["spec"], body["spec"], "/spec") if each[0] != replicas]
     ref = ObjectRef("Deployment", body["metadata"]["namespace"], body["metadata"]["name"])
     origin = ObjectRef("Deployment", ref.namespace, str(value_at(source, "/metadata/name")))
     operations = [
         *_named_containers(source),
-        *({"op": "test", "path": path, "value": old} for path, old, _ in found if old is not None and path != "/spec/replicas"),
+        *({"op": "test", "path": path, "value": old} for path, old, _ in found if old is not None),
         {"op": "add", "path": "/metadata", "value": body["metadata"]},
         *(_operation(Change(ref, path, old, new)) for path, old, new in found),
+        {"op": "add", "path": replicas, "value": body["spec"]["replicas"]},
     ]
     read = kubectl_line(target.context, ref.namespace, "get", str(origin), "-o", "json")
     edits = msgspec.json.encode(operations).decode()

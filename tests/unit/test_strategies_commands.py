@@ -16,7 +16,7 @@ from services.model.release import Release, Strategy, Target, Tier
 from services.model.steps import EnsureWorkload, PatchImage, Plan
 from services.rollout.report import dry_run_document
 from services.settings import CanaryPlan, CanaryStep, Environment, Settings
-from services.strategies import ServiceState, clone, compile_plan
+from services.strategies import ServiceState, clone, commands, compile_plan
 
 LABELS = {"app": "pay", "track": "stable"}
 SECRETS = ("hunter2-Prod", "0ld-hunter", "Server=db;Pwd0=S3cr3tValue")
@@ -113,6 +113,15 @@ def test_the_pipeline_that_clones_stable_makes_the_very_body_that_the_plan_means
     made = apply_patch(stable(), operations)
     wanted = clone(stable(), "pay-canary", images=plan.new_images, labels={"track": "canary"}, replicas=step.replicas)
     assert {**made, "status": None} == {**wanted, "status": None}
+
+
+def test_the_pipeline_says_how_many_pods_even_where_stable_has_as_many():
+    few = copy.deepcopy(stable())
+    few["spec"]["replicas"] = 2
+    body = clone(few, "pay-canary", images={}, labels={"track": "canary"}, replicas=2)
+    _, turned, _ = parts(commands.clone(RELEASE.target, few, body, exists=False))
+    operations = json.loads(turned[turned.index("-p") + 1])
+    assert apply_patch(stable(), operations)["spec"]["replicas"] == 2
 
 
 def test_the_pipeline_refuses_a_stable_that_is_no_longer_what_the_plan_saw():
