@@ -1,0 +1,69 @@
+"""Runs checks side by side, each within its own time, so that none can hide or hold up another."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
+from typing import Any, TypeVar
+
+from console.doctor.finding import Check, Finding
+from services.model.errors import QuarterdeckError
+
+T = TypeVar("T")
+
+SECONDS = 5.0
+"""Wall seconds for each check, unless asked otherwise."""
+SHARE = 0.8
+"""Of a check's time, what one request of it may take: the rest is for saying what came of it."""
+
+_log = logging.getLogger(__name__)
+
+
+class NotReached(Exception):
+    """What a check depends on did not answer, which another check says: there is nothing to add."""
+
+
+async def examine(checks: Sequence[Check], seconds: float = SECONDS) -> list[Finding]:
+    """The findings of every check, in the order of the checks. Ends within ``seconds`` (wall) and never raises for a check."""
+    asyncio.get_running_loop().set_default_executor(_Abandonable())
+    answers = await asyncio.gather(*(_answer(check, seconds) for check in checks))
+    return [finding for answer in answers for finding in answer]
+
+
+async def _answer(check: Check, seconds: float) -> Sequence[Finding]:
+    try:
+        async with asyncio.timeout(seconds):
+            return await check.run()
+    except TimeoutError:
+        return [check.topic.unknown(f"no answer within {seconds:g} s", "an answer in that time", "Try again with --timeout 30.")]
+    except NotReached as missing:
+        return [check.topic.skipped(str(missing))]
+    except QuarterdeckError as error:
+        found = " ".join(part for part in (f"{error.title}.", error.detail) if part)
+        return [check.topic.unknown(found, "an answer", error.hint or "Try again.")]
+    except Exception as error:
+        # One check that is broken itself must not take the others' findings along.
+        _log.exception("the check %s failed", check.topic)
+        found = f"the check itself failed ({type(error).__name__}: {error})"
+        return [check.topic.unknown(found, "an answer", "Report this; the other checks stand.")]
+
+
+class _Abandonable(ThreadPoolExecutor):
+    """A thread for each call, which nobody waits for at the end: a name server or a disk that hangs must not keep us."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        future: Future[T] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        Thread(target=call, name="doctor", daemon=True).start()
+        return future

@@ -1,0 +1,58 @@
+"""The journal of this home: whether its chain holds, and whether it takes entries. Nothing is written to it."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from console.doctor.finding import Check, Finding, Group, Topic
+from services.audit.verify import verify
+
+_SAY = "quarterdeck journal verify"
+
+
+def checks(home: Path) -> list[Check]:
+    chain, writes = (Topic(Group.JOURNAL, name, str(home / "journal")) for name in ("chain", "writable"))
+
+    async def holds() -> list[Finding]:
+        return [await asyncio.to_thread(_chain, chain, home / "journal")]
+
+    async def takes() -> list[Finding]:
+        return [await asyncio.to_thread(_writable, writes, home / "journal")]
+
+    return [Check(chain, holds), Check(writes, takes)]
+
+
+def _chain(topic: Topic, directory: Path) -> Finding:
+    if not directory.exists():
+        return topic.skipped("there is none yet: it begins with the first entry")
+    found = verify(directory)
+    if found.ok:
+        return topic.ok(f"{found.entries} entries in {found.segments} segments, unbroken")
+    first = found.problems[0]
+    where = f" in {first.segment}" if first.segment else ""
+    more = f" and {len(found.problems) - 1} more" if len(found.problems) > 1 else ""
+    if all(problem.kind == "torn-tail" for problem in found.problems):
+        needed = "a whole last entry: it is set right at the next start"
+        return topic.warning(f"{first.kind}{where}: {first.detail}{more}", needed, _SAY)
+    needed = "an unbroken chain: a damaged journal takes no entries until a person has looked"
+    return topic.problem(f"{first.kind}{where}: {first.detail}{more}", needed, _SAY)
+
+
+def _writable(topic: Topic, directory: Path) -> Finding:
+    segments = directory / "seg"
+    if not segments.is_dir():
+        return topic.skipped("there is none yet (see home for whether one can be made)")
+    needed = "a journal that takes entries: nothing starts without its intent on the disk"
+    action = f"Give {directory} and what is in it back to yourself, mode 700."
+    newest = max((path for path in segments.iterdir() if path.suffix == ".jsonl"), default=None)
+    for path, flags in ((newest, os.O_WRONLY | os.O_APPEND), (directory / "lock", os.O_RDWR)):
+        if path is None or not path.exists():
+            continue
+        try:
+            os.close(os.open(path, flags | os.O_CLOEXEC))  # opened for appending and closed: nothing changes
+        except OSError as error:
+            return topic.problem(f"{path.name} can't be written ({error.strerror})", needed, action)
+    for place in (directory, segments):
+        if not os.access(place, os.W_OK | os.X_OK):
+            return topic.problem(f"no file can be made in {place}", needed, action)
+    return topic.ok("takes entries")

@@ -1,0 +1,66 @@
+"""Findings for people: by group, what is fine in few words, what is not with what is needed and what to do."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from console.doctor.finding import Finding, Group, Outcome
+
+WIDTH = 80
+_MARGIN = " " * 11
+
+
+def lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """The report, no line of it wider than 80 columns where words allow."""
+    for group in Group:
+        members = [finding for finding in findings if finding.group is group]
+        for subject in dict.fromkeys(finding.subject for finding in members):
+            title = group.value if group is Group.APIS else group.value.upper()
+            yield f"{title}: {subject}" if subject else title
+            for finding in _shortened([finding for finding in members if finding.subject == subject]):
+                yield from _told(finding)
+            yield ""
+    yield summary(findings)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    counted = Counter(finding.outcome for finding in findings)
+    plurals = {Outcome.PROBLEM: "problems", Outcome.WARNING: "warnings"}
+    told = [
+        f"{counted[outcome]} {outcome if counted[outcome] == 1 else plurals.get(outcome, outcome)}"
+        for outcome in (Outcome.PROBLEM, Outcome.WARNING, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.OK)
+        if counted[outcome]
+    ]
+    return ", ".join(told)
+
+
+def _shortened(members: Sequence[Finding]) -> Iterator[Finding]:
+    """Permissions that are there are counted, not listed."""
+    allowed = [finding for finding in members if finding.group is Group.PERMISSIONS and finding.outcome is Outcome.OK]
+    if allowed:
+        told = f"{len(allowed)} of {len(members)} are allowed"
+        yield msgspec.structs.replace(allowed[0], name="", found=told)
+    yield from (finding for finding in members if finding not in allowed)
+
+
+def _told(finding: Finding) -> Iterator[str]:
+    name = f"{finding.name}: {finding.found}" if finding.name else finding.found
+    yield from _wrapped(f"  {finding.outcome.value:<9}", name)
+    if finding.needed:
+        yield from _wrapped(f"{_MARGIN}needed: ", finding.needed)
+    if finding.action:
+        yield from _wrapped(f"{_MARGIN}do: ", finding.action)
+
+
+def _wrapped(first: str, text: str) -> list[str]:
+    # A path or a command is never broken: it could not be copied.
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=_MARGIN + ("  " if first.startswith(_MARGIN) else ""),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
