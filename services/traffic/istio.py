@@ -242,7 +242,7 @@ class Istio:
         rule = _destination_rule(around)
         stable_labels, canary_labels = subset_labels(rule, split)
         labels = told_apart(around.stable, stable_labels, canary_labels, stable="the subset stable", canary="the subset canary")
-        notes = ()
+        notes: tuple[str, ...] = ()
         if split.pinned:
             notes = (f"{chosen}: {', '.join(split.pinned)} sends its requests to the canary whatever the weight; left as it is.",)
         return Route(ref=chosen, body=body, labels=labels, basis={"subsets": value_at(rule, "/spec")}, notes=notes)
