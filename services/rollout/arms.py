@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.analysis import ArmName, PodTarget, WorkloadFacts, target_of
 from services.cluster.inventory import Inventory
-from services.cluster.objects import Pod
+from services.cluster.objects import Deployment, Pod
 from services.cluster.workloads import Failed, crash_looping, deployment_ready, pods_by_version, pods_of_deployment
 from services.model.objects import ObjectRef
 from services.model.rollout import Rollout
@@ -94,8 +94,11 @@ def workload_facts(inventory: Inventory, rollout: Rollout, *, waited: float | No
 def runs_new_version(inventory: Inventory, rollout: Rollout, workload: ObjectRef) -> bool:
     """Whether the workload's template is the new version's and pods of it are asked for."""
     deployment = inventory.deployments.get((workload.namespace, workload.name))
-    if deployment is None or deployment.spec.replicas == 0:
-        return False
+    return deployment is not None and deployment.spec.replicas > 0 and has_new_template(deployment, rollout)
+
+
+def has_new_template(deployment: Deployment, rollout: Rollout) -> bool:
+    """Whether the Deployment's template is the new version's."""
     images = {container.name: container.image for container in deployment.spec.template.spec.containers}
     wanted = {name: image for name, image in rollout.plan.new_images.items() if name in images}
     return bool(wanted) and all(images[name] == image for name, image in wanted.items())

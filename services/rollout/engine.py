@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from services.model.errors import HeldByAnother, QuarterdeckError
-from services.model.rollout import Phase, Rollout, StepOutcome
+from services.model.rollout import Phase, Rollout
 from services.model.steps import (
     Analyse,
     AnyStep,
@@ -24,11 +24,11 @@ from services.model.steps import (
 )
 from services.rollout import state
 from services.rollout.rollback import roll_back
-from services.rollout.run import Breach, Run
+from services.rollout.run import Breach, PersonNeeded, Run
 from services.rollout.steps_analysis import analyse, measure_baseline, pause
 from services.rollout.steps_smoke import smoke_test
 from services.rollout.steps_traffic import set_traffic
-from services.rollout.steps_workload import ensure_workload, patch_image, scale, wait_ready
+from services.rollout.steps_workload import ensure_workload, patch_image, runs_new_images, scale, wait_ready
 
 Doer = Callable[[Run, Any], Awaitable[None]]
 
@@ -48,6 +48,10 @@ MAY_BE_ACCEPTED = (MeasureBaseline, Analyse, SmokeTest, Pause)
 """Steps that change nothing: a person may declare them passed. A change can only be made, or rolled back."""
 
 
+UNCOUNTED = (PatchImage, EnsureWorkload, Scale, SetTraffic, SmokeTest)
+"""Steps whose time decides nothing, so they don't count it themselves."""
+
+
 async def drive(run: Run, watch: Callable[[], Awaitable[None]]) -> Rollout:
     """Take the rollout from where it stands to its end; the answer is its final state (not yet saved): succeeded, rolled back, or
     in need of a person.
@@ -56,6 +60,8 @@ async def drive(run: Run, watch: Callable[[], Awaitable[None]]) -> Rollout:
     """
     if run.rollout.phase not in (Phase.ROLLING_BACK, Phase.NEEDS_ATTENTION):
         breach = await _forward(run, watch)
+        if breach is None and run.breach.done():
+            breach = run.breach.result()  # asked for while the last step ended, and promised
         if breach is None:
             return state.succeeded(run.rollout, pace=run.clock.pace())
         run.change(state.breached(run.rollout, breach.reason, breach.also, pace=run.clock.pace()))
@@ -93,13 +99,11 @@ async def _watched(watch: Callable[[], Awaitable[None]]) -> None:
 async def _steps(run: Run) -> None:
     while (step := state.current(run.rollout)) is not None:
         await run.unpaused()
-        resumed = state.current_state(run.rollout).outcome is StepOutcome.RUNNING
         run.promoted.clear()
         run.change(state.step_started(run.rollout, run.clock.now()))
-        began = run.clock.pace()
         try:
             await run.patiently("writing the checkpoint", run.save)
-            await DOERS[type(step)](run, step)
+            await _timed(run, step)
         except Breach:
             raise
         except HeldByAnother:
@@ -111,6 +115,28 @@ async def _steps(run: Run) -> None:
                 run.promoted.clear()
                 run.change(state.step_finished(run.rollout, f"accepted by a person ({needed})"))
             continue
-        if not resumed and state.current_state(run.rollout).seconds == 0.0:
-            run.progress(run.clock.pace() - began)
+        if run.rollout.step + 1 == len(run.rollout.plan.steps):
+            await _confirmed(run)
         run.change(state.step_finished(run.rollout))
+
+
+async def _timed(run: Run, step: AnyStep) -> None:
+    """Do the step. One that does not count its own time is told how long it took, also where it was broken off."""
+    began, taken = run.clock.pace(), state.current_state(run.rollout).seconds
+    try:
+        await DOERS[type(step)](run, step)
+    finally:
+        if isinstance(step, UNCOUNTED) or (isinstance(step, Pause) and step.seconds is None):
+            run.progress(taken + run.clock.pace() - began)
+
+
+async def _confirmed(run: Run) -> None:
+    """Nothing has succeeded that does not run: return once stable has the new images. Somebody may have taken them back by hand
+    after they were waited for, and then a person has to say what is meant."""
+    while True:
+        try:
+            await runs_new_images(run)
+            return
+        except PersonNeeded as needed:
+            await run.pause(f"attention: {needed}")
+            await run.unpaused()

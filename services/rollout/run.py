@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TypeVar
 
 from services.actuator import Actuator, Applied, Mutation
+from services.actuator.undo import ROUTES
 from services.audit import Journal, JournalUnavailable, Receipt
 from services.clock import Clock
 from services.cluster.connection import Connection
@@ -26,7 +27,7 @@ from services.model.errors import (
     Throttled,
     Unavailable,
 )
-from services.model.objects import Json
+from services.model.objects import Json, ObjectRef
 from services.model.rollout import Baseline, Phase, Reason, Rollout, UndoRecord
 from services.rollout import state
 from services.rollout.events import entry
@@ -42,8 +43,14 @@ MIN_OBJECT_WAIT = 30.0
 """Waiting for objects of a cluster never ends before this many wall seconds, whatever the pace."""
 ROLLBACK_JOURNAL_SECONDS = 0.25
 CONFLICT_ATTEMPTS = 5
+LONGEST_THROTTLE = 30.0
+"""Wall seconds that a busy server is left alone at most, whatever it asks for: a rollout must not sleep for an hour."""
 STALE_SECONDS = 8.0
 """An inventory older than this (wall) shows nothing: no verdict is drawn from it. A living one is proved every 5 s."""
+SEEN_KINDS = ("Deployment", "ReplicaSet", "Pod")
+"""What every verdict is drawn from."""
+SUSPENDED_SECONDS = 5.0
+"""Wall seconds by which a wait may run late before it is taken that this process did not run at all."""
 BLIND_SECONDS = 20.0
 """Metrics may be away for at least this long (wall) before a step that needs them ends undecided."""
 
@@ -65,6 +72,10 @@ class Breach(Exception):
         self.also = also
 
 
+class CalledOff(QuarterdeckError):
+    """The rollout is being rolled back: a change that had not left yet does not leave any more."""
+
+
 class PersonNeeded(NeedsAttention):
     """The rollout can't go on by itself; it is kept as it is until a person decides."""
 
@@ -84,10 +95,14 @@ class Run:
         journal: Journal,
         settings: Settings,
         clock: Clock,
+        routes: Inventory | None = None,
     ) -> None:
         self.rollout = rollout
         self.connection = connection
         self.inventory = inventory
+        """The workloads and their pods: what every verdict is drawn from."""
+        self.routes = routes if routes is not None else inventory
+        """The routes, apart from the workloads: routes that can't be read must not blind the watch."""
         self.actuator = actuator
         self.coordination = coordination
         self.hold = hold
@@ -109,6 +124,7 @@ class Run:
         self._saving = asyncio.Lock()
         self._acting: asyncio.Task[Applied] | None = None
         self._intended = False
+        self._settling = False
 
     # State -----------------------------------------------------------------------------------------------------------
 
@@ -154,13 +170,20 @@ class Run:
         return await self.patiently(mutation.command, lambda: self._act(mutation))
 
     async def settle(self) -> None:
-        """Wait for a change that is on its way (it ends by its own timeout), so that its undo is known. One that still waits
-        for its intent to be durable has not left: it is called off, since a journal must not hold a rollback up."""
-        if self._acting is not None and not self._acting.done():
+        """Wait for a change that is on its way (it ends by its own timeout), so that its undo is known. One that has not left is
+        called off: neither a journal nor a checkpoint that is slow holds a rollback up, and nothing is made worse before it."""
+        if self._acting is None or self._acting.done():
+            return
+        self._settling = True
+        try:
             await asyncio.wait({self._acting}, timeout=None if self._intended else ROLLBACK_JOURNAL_SECONDS)
             if not self._intended:
                 self._acting.cancel()
             await asyncio.wait({self._acting})
+        finally:
+            self._settling = False
+        if not self._acting.cancelled() and (problem := self._acting.exception()) is not None:
+            log.warning("the change that was under way in %s ended with: %s", self.rollout.id, problem)
 
     async def _act(self, mutation: Mutation) -> Applied:
         self._acting = asyncio.create_task(self._send(mutation))
@@ -172,9 +195,18 @@ class Run:
         self._intended = False
 
         async def noted(undo: tuple[UndoRecord, ...]) -> None:
+            known = self.rollout.undo
             self._intended = True
             self.change(state.recorded(self.rollout, (*before, *undo)))
-            await self.save()
+            try:
+                await self.save()
+                if self._settling:
+                    raise CalledOff(f"{mutation.object} was not changed", "The rollout was stopped before the request left.")
+            except (NeedsAttention, CalledOff):
+                # It will not leave. A record of it would say that it did, and one that does not fit would keep every later
+                # checkpoint from being written.
+                self.change(state.recorded(self.rollout, known))
+                raise
 
         applied = await self.actuator.apply(mutation, hold=self.hold, rollout=self.rollout, noted=noted)
         if applied.undo:
@@ -198,7 +230,7 @@ class Run:
             except JournalUnavailable as error:
                 raise PersonNeeded(f"nothing is changed without a record of it: {error.title} {error.detail}".strip()) from error
             except Throttled as error:
-                await self.clock.sleep(max(0.1, error.retry_after))
+                await self.clock.sleep(min(max(0.1, error.retry_after), LONGEST_THROTTLE))
             except Conflict as error:
                 conflicts += 1
                 if conflicts >= CONFLICT_ATTEMPTS:
@@ -249,7 +281,8 @@ class Run:
             self._moved.clear()
             tick = min(left, max(1.0, 0.25 * self.clock.speed))
             await self._first(self.clock.pace_sleep(tick), self._moved.wait(), self.promoted.wait())
-            passed = self.clock.pace() - before
+            # A process that was stopped, or a machine that slept, has watched nothing meanwhile: that time is nobody's.
+            passed = min(self.clock.pace() - before, tick + SUSPENDED_SECONDS * self.clock.speed)
             if needs_data and not self.sees_cluster:
                 continue
             if needs_data and not self.sees_metrics:
@@ -262,7 +295,18 @@ class Run:
     def sees_cluster(self) -> bool:
         """Whether the inventory is fresh enough to draw a verdict from."""
         age = self.inventory.age()
+        namespace = self.rollout.release.target.namespace
+        # What we may not read any more (a role was changed) is left out of the age, and its last picture shows nothing.
+        return age is not None and age < STALE_SECONDS and all(self.inventory.can_read(kind, namespace) for kind in SEEN_KINDS)
+
+    @property
+    def sees_routes(self) -> bool:
+        age = self.routes.age()
         return age is not None and age < STALE_SECONDS
+
+    def last_seen(self, ref: ObjectRef) -> dict[str, Json] | None:
+        """The object as an inventory saw it last, however long ago."""
+        return (self.routes if ref.kind in ROUTES else self.inventory).raw(ref)
 
     @property
     def sees_metrics(self) -> bool:

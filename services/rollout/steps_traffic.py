@@ -1,7 +1,5 @@
 """Doing the steps that move requests from one version to the other."""
 
-from types import ModuleType
-
 from services.actuator import Mutation, Write
 from services.cluster.workloads import current_pods
 from services.model.objects import ObjectRef, value_at
@@ -9,12 +7,11 @@ from services.model.rollout import Guard
 from services.model.steps import SetTraffic, WaitReady
 from services.rollout import state
 from services.rollout.arms import runs_new_version
+from services.rollout.routes import ROUTERS
 from services.rollout.run import PersonNeeded, Run
 from services.rollout.steps_workload import REPLICAS, asked_for, carrying, read
 from services.strategies import commands
 from services.traffic import istio
-
-ROUTERS: dict[str, ModuleType] = {"istio": istio}
 
 
 async def set_traffic(run: Run, step: SetTraffic) -> None:
@@ -89,7 +86,7 @@ def actual_weight(run: Run) -> int | None:
     """The canary's share as the inventory's route says now; ``None`` where there is no route or it can't be read."""
     route = run.rollout.plan.route
     step = next((step for step in run.rollout.plan.steps if isinstance(step, SetTraffic)), None)
-    document = run.inventory.raw(route) if route and step else None
+    document = run.last_seen(route) if route and step and run.sees_routes else None
     if document is None or step is None:
         return None
     router = ROUTERS[step.router]

@@ -10,7 +10,8 @@ from services.model.objects import Change, Json, ObjectRef, dotted, value_at
 from services.model.rollout import Guard, Reason, Rollout, TriggerName
 from services.model.steps import EnsureWorkload, PatchImage, Scale, SetTraffic, Step, WaitReady, object_changes
 from services.rollout import state
-from services.rollout.arms import workload_facts
+from services.rollout.arms import has_new_template, workload_facts
+from services.rollout.routes import serves_canary
 from services.rollout.run import Breach, PersonNeeded, Run
 from services.strategies.canary import capacity
 
@@ -46,9 +47,22 @@ async def ensure_workload(run: Run, step: EnsureWorkload) -> None:
 async def scale(run: Run, step: Scale) -> None:
     live = await read(run, step.workload)
     replicas = step.replicas
+    if not replicas and step.workload == run.rollout.plan.canary:
+        await _left_by_all(run, step)
     if step.at_least:
         replicas = max(replicas, int(value_at(live, REPLICAS) or 0), await carrying(run, next_weight(run.rollout)))
     await run.apply(mutation(run, step, step.workload, (Write(REPLICAS, replicas),)))
+
+
+async def _left_by_all(run: Run, step: Scale) -> None:
+    """Raises :class:`PersonNeeded` where the route still sends requests to the workload that is about to go: they would fail."""
+    route = run.rollout.plan.route
+    if route is not None and serves_canary(run.rollout, await read(run, route)):
+        raise PersonNeeded(
+            f"{route} still sends requests to {step.workload}",
+            "They were all taken from it earlier: somebody changed the route meanwhile. Its pods were left as they are.",
+            "Take the requests from it, then resume; or roll back.",
+        )
 
 
 async def wait_ready(run: Run, step: WaitReady) -> None:
@@ -63,6 +77,12 @@ async def wait_ready(run: Run, step: WaitReady) -> None:
         deployment = run.inventory.deployments.get((step.workload.namespace, step.workload.name))
         if deployment is None or deployment.metadata.generation < generation:
             return False  # the watch has not caught up with our own change yet
+        if not has_new_template(deployment, run.rollout):
+            raise PersonNeeded(
+                f"{step.workload} no longer runs {run.rollout.release.version}",
+                "Somebody has changed its pod template since this rollout did: its pods may be ready, and of another version.",
+                "Roll back; or put the new version in place again and resume.",
+            )
         # Somebody who took the pods away has made it "0 of 0 ready", which serves nobody.
         return deployment.spec.replicas >= asked and deployment_ready(run.inventory, step.workload).ready
 
@@ -84,6 +104,26 @@ async def wait_ready(run: Run, step: WaitReady) -> None:
     raise Breach(
         Reason(kind="trigger", name=TriggerName.PROGRESS_DEADLINE.value, value=waited, limit=step.timeout, detail=detail)
     )
+
+
+async def runs_new_images(run: Run) -> None:
+    """Return where stable has the new images. Raises :class:`PersonNeeded` where it has not."""
+    plan = run.rollout.plan
+    found = images(await read(run, plan.stable))
+    other = sorted(name for name, image in plan.new_images.items() if found.get(name) != image)
+    if other:
+        raise PersonNeeded(
+            f"{plan.stable} does not run {run.rollout.release.version}",
+            f"{', '.join(f'{name} has {found.get(name)}' for name in other)}: somebody changed it meanwhile.",
+            "Roll back; or put the new version in place again and resume.",
+        )
+
+
+def images(workload: dict[str, Json] | None) -> dict[str, str]:
+    """Container → image of a workload's pod template."""
+    kinds = ("containers", "initContainers")
+    listed = [container for kind in kinds for container in value_at(workload, f"/spec/template/spec/{kind}") or ()]
+    return {str(container.get("name")): str(container.get("image")) for container in listed}
 
 
 def _failures(run: Run, step: WaitReady, waited: float) -> tuple[Reason, ...]:

@@ -18,7 +18,7 @@ from services.actuator import Actuator
 from services.audit import Journal
 from services.cluster.objects import Deployment
 from services.coordination import Coordination
-from services.model.objects import Change
+from services.model.objects import Change, ObjectRef
 from services.model.rollout import Arm, Baseline, Rollout, Sample, TriggerName, TriggerReading
 from services.model.steps import Analyse, AnyStep, MeasureBaseline, PatchImage, Scale, SetTraffic, WaitReady
 from services.redaction import Redactor
@@ -51,6 +51,12 @@ class Seen:
 
     def age(self) -> float:
         return 0.0
+
+    def can_read(self, kind: str, namespace: str) -> bool:
+        return True
+
+    def raw(self, ref: ObjectRef) -> dict[str, Any] | None:
+        return self._cluster.at(ref) if self._cluster.has(ref) else None
 
     async def changed(self) -> None:
         await asyncio.Event().wait()
