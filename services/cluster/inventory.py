@@ -122,14 +122,12 @@ class Inventory(Picture):
         """Seconds since all that can be read of the picture was last known to be true; ``None`` before there was any picture.
 
         An open watch is as true as the last sign of life of the server (event, bookmark, list or heartbeat, at most 5 s apart
-        while it lives); a kind whose watch is broken is as old as its own last sign.
+        while it lives); a kind whose watch is broken, or not yet accepted again, is as old as its own last sign.
         """
         readable = [one for one in self._reflectors if one.reading not in (Reading.FORBIDDEN, Reading.ABSENT)]
         if self._life is None or self._started is None or (readable and all(one.proved is None for one in readable)):
             return None
-        proved = [
-            max(self._life, one.proved or 0.0) if one.reading is Reading.LIVE else one.proved or self._started for one in readable
-        ]
+        proved = [max(self._life, one.proved or 0.0) if one.following else one.proved or self._started for one in readable]
         return max(0.0, self._clock.monotonic() - min(proved, default=self._life))
 
     @property

@@ -7,6 +7,9 @@
        │                │ └─410, garbled───▶ BROKEN ──▶ LIVE (listed anew)
        ├──403──▶ FORBIDDEN   (asked again every 30 s)
        └──404──▶ ABSENT      (asked again every 30 s: the definition may be installed)
+
+What could be read is FORBIDDEN or ABSENT only once the server has said so for a while, and BROKEN until then: one that has just
+started refuses everybody before it has loaded its roles, and knows no custom resource before it has loaded their definitions.
 """
 
 import logging
@@ -35,6 +38,8 @@ _RESUMES = 3
 """After so many failures in a row it lists again: where watches don't work but lists do, the picture stays current that way."""
 _STEADY = 1.0
 """A stream that lasted so long was a good one: the next failure is a first one."""
+_SETTLING_SECONDS = 10.0
+"""A server that refuses for so long what it allowed before means it."""
 
 _stamp = msgspec.json.Decoder(Stamp)
 _log = logging.getLogger(__name__)
@@ -77,6 +82,8 @@ class Reflector:
         self.attempted = 0.0
         """Monotonic second at which the list or watch under way began."""
         self.listing = False
+        self.following = False
+        """The server has accepted the watch, and nothing has been heard of its end."""
         self._connection = connection
         self._picture = picture
         self._clock = clock
@@ -84,6 +91,9 @@ class Reflector:
         self._on_life = on_life
         self._version = ""
         self._failures = 0
+        self._followed_at: float | None = None
+        """When the attempt under way had its watch accepted."""
+        self._refused_at: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -104,11 +114,14 @@ class Reflector:
 
     async def _attempt(self) -> float:
         """One list where needed, and one watch; how long to wait before the next."""
+        self._followed_at = None
         try:
             if not self._version:
                 self.listing = True
-                await self._list()
-            self.listing = False
+                try:
+                    await self._list()
+                finally:
+                    self.listing = False
             await self._follow()
         except Expired:
             self._version = ""
@@ -116,9 +129,9 @@ class Reflector:
         except CredentialsRefused as error:
             return self._stumbled(error.title)
         except Forbidden as error:
-            return self._shut_out(Reading.FORBIDDEN, error.title)
+            return self._refused(Reading.FORBIDDEN, error.title)
         except NotFound as error:
-            return self._shut_out(Reading.ABSENT, error.title)
+            return self._refused(Reading.ABSENT, error.title)
         except Throttled as error:
             return self._stumbled(error.title, at_least=min(error.retry_after, _LONGEST_THROTTLE))
         except Garbled as error:
@@ -131,11 +144,14 @@ class Reflector:
             _log.exception("watching %s failed", self.name)
             self._version = ""
             return self._stumbled(f"internal error: {error!r}")
-        if self._clock.monotonic() - self.attempted >= _STEADY:
+        if self._steady():
             self._failures = 0
             return 0.0
         self._failures += 1
         return self._backoff()
+
+    def _steady(self) -> bool:
+        return self._followed_at is not None and self._clock.monotonic() - self._followed_at >= _STEADY
 
     async def _list(self) -> None:
         entries: list[Entry] = []
@@ -156,9 +172,15 @@ class Reflector:
     async def _follow(self) -> None:
         selector = SELECTORS.get(self.kind, "")
         stream = self._connection.watch(self.kind, self.namespace, resource_version=self._version, labels=selector)
-        async with aclosing(stream) as batches:
-            async for events in batches:
-                self._alive(changed=self._take(events))
+        try:
+            async with aclosing(stream) as batches:
+                async for events in batches:
+                    if not self.following:
+                        self.following, self._followed_at = True, self._clock.monotonic()
+                    self._alive(changed=self._take(events))
+            self.proved = self._clock.monotonic()  # who ends a watch in good order has sent all there was
+        finally:
+            self.following = False
 
     def _take(self, events: Events) -> bool:
         """Put a batch into the picture; whether anything changed. Raises what an ERROR event says."""
@@ -189,6 +211,7 @@ class Reflector:
     def _alive(self, *, changed: bool) -> None:
         self._on_life()
         self.proved = self._clock.monotonic()
+        self._refused_at = None
         if self.reading is not Reading.LIVE:
             self.reading, self.problem = Reading.LIVE, ""
             changed = True
@@ -196,8 +219,7 @@ class Reflector:
             self._on_change()
 
     def _stumbled(self, problem: str, *, at_least: float = 0.0, at_once: bool = False) -> float:
-        now = self._clock.monotonic()
-        if self.proved is not None and self.proved >= self.attempted and now - self.attempted >= _STEADY:
+        if self._steady():
             self._failures = 0
         if self._failures >= _RESUMES:
             self._version = ""
@@ -208,10 +230,19 @@ class Reflector:
             self._on_change()
         return pause
 
+    def _refused(self, reading: Reading, problem: str) -> float:
+        self._on_life()
+        now = self._clock.monotonic()
+        if self.reading in (Reading.LIVE, Reading.BROKEN):
+            self._refused_at = now if self._refused_at is None else self._refused_at
+            if now - self._refused_at < _SETTLING_SECONDS:
+                return self._stumbled(problem)
+        return self._shut_out(reading, problem)
+
     def _shut_out(self, reading: Reading, problem: str) -> float:
         """What can't be read must not look current: it is dropped."""
         self._version = ""
-        self._on_life()
+        self._refused_at = None
         self._picture.replace(self.kind, self.namespace, (), self._clock.monotonic())
         if self.reading is not reading or self.problem != problem:
             self.reading, self.problem = reading, problem

@@ -334,3 +334,52 @@ def test_the_whole_object_is_kept_for_plans_and_each_asker_gets_a_copy() -> None
     found["spec"]["anything"] = None
     assert picture.raw(ref) != found
     assert picture.raw(ObjectRef("Deployment", "shop", "other")) is None
+
+
+@pytest.mark.parametrize(("code", "known"), [(403, "is forbidden"), (404, "not found")])
+async def test_a_server_that_refuses_for_a_moment_what_it_allowed_does_not_empty_the_picture(
+    tmp_path: Path, code: int, known: str
+) -> None:
+    """As one does that has just started and has not loaded its roles, or the definitions of custom resources."""
+    async with running(tmp_path) as (api, inventory, _):
+        api.always(fixed(code=code, message=known), path="/pods")
+        api.cut("pods")
+        await eventually(lambda: known in inventory.problem)
+        assert names(inventory) == {"first"}
+        assert inventory.unreadable == ()
+        api.rules.clear()
+        await eventually(lambda: inventory.problem == "")
+        assert names(inventory) == {"first"}
+        api.always(fixed(code=code, message=known), path="/pods")  # and now for good
+        api.cut("pods")
+        await eventually(lambda: [one.absent for one in inventory.unreadable] == [code == 404])
+        assert names(inventory) == set()
+
+
+async def test_a_watch_that_is_not_accepted_does_not_pass_for_current(tmp_path: Path) -> None:
+    """Short requests are answered, watches hang: signs of life say nothing about pods then."""
+
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async with running(tmp_path) as (api, inventory, _):
+        api.once(fixed(web.Response()), path="/pods", watch=True)  # ends in good order, as every few minutes
+        api.always(hang, path="/pods", watch=True)
+        api.cut("pods")
+        await eventually(lambda: (inventory.age() or 0) > 20)
+
+
+async def test_an_expired_version_after_a_slow_list_is_not_hammered(tmp_path: Path) -> None:
+    async def slowly(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.06)  # three seconds of the fast clock
+        return web.json_response({"metadata": {"resourceVersion": "7"}, "items": []})
+
+    async with running(tmp_path) as (api, _, _):
+        api.always(slowly, path="/pods", watch=False)
+        api.always(fixed(code=410), path="/pods", watch=True)
+        before = time.monotonic()
+        api.cut("pods")
+        await eventually(lambda: api.count(path="/pods", watch=True) >= 12)
+        # Eleven lists take 33 s; with backoff there are about 2 s between two of them.
+        assert (time.monotonic() - before) * 50 > 45
