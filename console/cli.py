@@ -21,7 +21,7 @@ from console.arguments import Parser, ShowVersion, UsageError, asked_rollout, co
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.reasons import reason_of
 
-VERBS = ("demo", "sandbox", "deploy", "rollback", "status", "watch", "journal", "config", "doctor", "drive")
+VERBS = ("demo", "sandbox", "deploy", "rollback", "status", "watch", "journal", "analyse", "config", "doctor", "drive")
 """Each is a module of ``console.commands`` with ``add(subparsers, parents)`` and ``run(args) -> int``."""
 _ANSWERING = ("deploy", "rollback")
 """What asks these for JSON waits for a document, even after an interruption."""

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 import msgspec
 
 from console.doctor.finding import Check, Finding, Group, Topic
-from console.doctor.site import Site
-from services.cluster.connection import Connection
+from console.doctor.site import Site, served
 from services.cluster.objects import RESOURCES
 from services.cluster.transport import Request
-from services.model.errors import NotFound
 
 REQUIRED = ("Deployment", "ReplicaSet", "Pod", "Service", "ConfigMap", "Lease")
 SPLITTING: Mapping[str, tuple[str, ...]] = {
@@ -20,10 +18,6 @@ SPLITTING: Mapping[str, tuple[str, ...]] = {
 """API group and plurals of each way to split requests."""
 
 
-class _Named(msgspec.Struct, frozen=True):
-    name: str = ""
-
-
 class _Group(msgspec.Struct, frozen=True):
     name: str = ""
     versions: tuple[dict[str, str], ...] = ()
@@ -31,10 +25,6 @@ class _Group(msgspec.Struct, frozen=True):
 
 class _Groups(msgspec.Struct, frozen=True):
     groups: tuple[_Group, ...] = ()
-
-
-class _Served(msgspec.Struct, frozen=True):
-    resources: tuple[_Named, ...] = ()
 
 
 def checks(site: Site) -> list[Check]:
@@ -50,17 +40,17 @@ def checks(site: Site) -> list[Check]:
 
 async def _required(topic: Topic, site: Site) -> list[Finding]:
     connection = await site.reached()
-    served: dict[str, frozenset[str]] = {}
+    known: dict[str, frozenset[str]] = {}
     missing = []
     for kind in REQUIRED:
         resource = RESOURCES[kind]
-        if resource.api_version not in served:
-            served[resource.api_version] = await _served(connection, resource.group, resource.version)
-        if resource.plural not in served[resource.api_version]:
+        if resource.api_version not in known:
+            known[resource.api_version] = await served(connection, resource.group, resource.version)
+        if resource.plural not in known[resource.api_version]:
             missing.append(f"{resource.plural}.{resource.api_version}")
     if missing:
         return [topic.problem(f"not served: {', '.join(missing)}", "these kinds, for everything", "Update the cluster.")]
-    return [topic.ok(f"serves {', '.join(sorted(served))}")]
+    return [topic.ok(f"serves {', '.join(sorted(known))}")]
 
 
 async def _splitting(topic: Topic, site: Site, group: str, plurals: tuple[str, ...]) -> list[Finding]:
@@ -72,17 +62,8 @@ async def _splitting(topic: Topic, site: Site, group: str, plurals: tuple[str, .
     versions = [entry.get("version", "") for entry in groups[group].versions]
     used = {resource.version for resource in RESOURCES.values() if resource.group == group and resource.plural in plurals}
     for version in sorted(used):
-        missing = [plural for plural in plurals if plural not in await _served(connection, group, version)]
+        missing = [plural for plural in plurals if plural not in await served(connection, group, version)]
         if missing:
             found = f"{group} serves {', '.join(versions)}, but no {', '.join(missing)} of {version}"
             return [topic.warning(found, f"{version}: without it no request is split by {topic.name}", f"Update {topic.name}.")]
     return [topic.ok(f"{group} {', '.join(sorted(used) or versions)}")]
-
-
-async def _served(connection: Connection, group: str, version: str) -> frozenset[str]:
-    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    try:
-        answer = await connection.request(Request("GET", root, f"list what {group or 'core'}/{version} serves"))
-    except NotFound:
-        return frozenset()
-    return frozenset(entry.name for entry in msgspec.json.decode(answer.body, type=_Served).resources)

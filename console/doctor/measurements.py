@@ -71,17 +71,15 @@ def _of_readings(topic: Topic, pods: Sequence[PodTarget], readings: Mapping[str,
     asked = {name: found for name, found in read.items() if found.requests is not None or _timed(found)}
     needed = "the pods' metrics: without data nothing is promoted"
     blame = topic.problem if not read else topic.warning
-    found = [blame(f"{name}: {why}", needed, _METRICS_ACTION) for name, why in silent.items()]
+    told = [blame(f"{name}: {why}", needed, _METRICS_ACTION) for name, why in silent.items()]
     if read and not asked:
         needed = f"{_NAMES.requests} and {_NAMES.duration}_bucket, which pods may not show before their first request"
-        found.append(topic.unknown(f"{_count(len(read))} read, none had a request yet", needed, "Look again when some have."))
-    told = [_of_series(topic, name, reading) for name, reading in asked.items()]
-    lacking = [finding for finding in told if finding.outcome is not Outcome.OK]
-    found += lacking
-    if well := len(told) - len(lacking):
+        told.append(topic.unknown(f"{_count(len(read))} read, none had a request yet", needed, "Look again when some have."))
+    lacking = [finding for name in asked if (finding := _of_series(topic, name, asked[name])).outcome is not Outcome.OK]
+    if well := len(asked) - len(lacking):
         idle = f"; {_count(len(read) - len(asked))} had no request yet" if len(read) > len(asked) else ""
-        found.append(topic.ok(f"{_count(well)} with requests, errors, latency, CPU and memory{idle}"))
-    return found
+        told.append(topic.ok(f"{_count(well)} with requests, errors, latency, CPU and memory{idle}"))
+    return [*told, *lacking]
 
 
 def _timed(reading: PodReading) -> bool:

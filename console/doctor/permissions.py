@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from console.doctor.finding import Check, Finding, Group, Topic
-from console.doctor.site import Place, Site, first_page
+from console.doctor.site import Place, Site, first_page, served
 from services.cluster.connection import Connection
 from services.cluster.inventory import ALL
 from services.cluster.objects import RESOURCES
-from services.model.errors import Forbidden, NotFound
+from services.model.errors import Forbidden
 from services.settings import Settings
 
 AT_ONCE = 8
@@ -64,6 +64,8 @@ TABLE: tuple[Permission, ...] = (
     *_rows("VirtualService", "get list watch", _ROUTED),
     *_rows("VirtualService", "patch", _ROUTED),
     *_rows("DestinationRule", "get list watch", _ROUTED),
+    *_rows("HTTPRoute", "get list watch patch", _ROUTED),
+    *_rows("Ingress", "get list watch create patch", _ROUTED),
     *_rows("Event", "list", "why a pod fails is not shown", essential=False),
     Permission("get", "Pod", "logs are not shown", "log", essential=False),
 )
@@ -84,7 +86,9 @@ def needed(settings: Settings, *, read_only: bool) -> tuple[Permission, ...]:
             proxied.setdefault((permission.kind, permission.subresource), permission)
     told = {permission.kind for permission in TABLE}
     untold = [row for kind in ALL if kind not in told for row in _rows(kind, "list watch", f"no {kind} is seen", essential=False)]
-    return tuple(row for row in (*TABLE, *untold, *proxied.values()) if not (read_only and row.writes))
+    rows = (*TABLE, *untold, *proxied.values())
+    # A kind that no connection knows where to find is one that nothing asks for.
+    return tuple(row for row in rows if row.kind in RESOURCES and not (read_only and row.writes))
 
 
 def checks(site: Site, settings: Settings, *, read_only: bool) -> list[Check]:
@@ -122,20 +126,22 @@ def _told(permission: Permission, allowed: bool, place: Place, context: str, *, 
     if unused:
         return topic.skipped(f"not allowed; there is no {permission.kind} here")
     found = f"not allowed to context {context} in namespace {place.namespace}"
-    action = f"Ask for {permission.name} in {place.namespace}, or use a context that has it."
-    without = f"without it: {permission.without}"
+    action = "Ask whoever runs the cluster for this, or use a context that has it."
+    without = f"without it, {permission.without}"
     return topic.problem(found, without, action) if permission.essential else topic.warning(found, without, action)
 
 
 async def _unused(connection: Connection, namespace: str, kinds: set[str]) -> set[str]:
-    """Those of ``kinds`` of which the namespace has none, as far as we may see."""
+    """Those of ``kinds`` of which the namespace has none, as far as we may see; those that are not even served."""
     unused = set()
     for kind in kinds:
+        resource = RESOURCES[kind]
         try:
+            if resource.plural not in await served(connection, resource.group, resource.version):
+                unused.add(kind)
+                continue
             if not (await first_page(connection, kind, namespace, 1)).items:
                 unused.add(kind)
-        except NotFound:
-            unused.add(kind)
         except Forbidden:
-            continue
+            continue  # there may be some
     return unused

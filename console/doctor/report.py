@@ -37,12 +37,23 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def _shortened(members: Sequence[Finding]) -> Iterator[Finding]:
-    """Permissions that are there are counted, not listed."""
-    allowed = [finding for finding in members if finding.group is Group.PERMISSIONS and finding.outcome is Outcome.OK]
+    """Of permissions: those that are there are counted; those that are missing are told together where they break the same."""
+    if not members or members[0].group is not Group.PERMISSIONS:
+        yield from members
+        return
+    allowed = [finding for finding in members if finding.outcome is Outcome.OK]
     if allowed:
-        told = f"{len(allowed)} of {len(members)} are allowed"
-        yield msgspec.structs.replace(allowed[0], name="", found=told)
-    yield from (finding for finding in members if finding not in allowed)
+        yield msgspec.structs.replace(allowed[0], name="", found=f"{len(allowed)} of {len(members)} are allowed")
+    alike: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in members:
+        if finding.outcome is not Outcome.OK:
+            alike.setdefault((finding.outcome, finding.found, finding.needed, finding.action), []).append(finding)
+    for together in alike.values():
+        verbs: dict[str, list[str]] = {}
+        for finding in together:
+            verb, _, kind = finding.name.partition(" ")
+            verbs.setdefault(kind, []).append(verb)
+        yield msgspec.structs.replace(together[0], name=", ".join(f"{'/'.join(of)} {kind}" for kind, of in verbs.items()))
 
 
 def _told(finding: Finding) -> Iterator[str]:

@@ -13,7 +13,7 @@ from services.cluster.answers import CredentialsRefused
 from services.cluster.connection import Clusters, Connection
 from services.cluster.objects import Page
 from services.cluster.transport import Request
-from services.model.errors import QuarterdeckError, Rejected
+from services.model.errors import NotFound, QuarterdeckError, Rejected
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +35,14 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     asked: float
     answered: float
     server_time: float | None
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Served(msgspec.Struct, frozen=True):
+    resources: tuple[_Named, ...] = ()
 
 
 class Site:
@@ -109,6 +117,16 @@ async def first_page(connection: Connection, kind: str, namespace: str, limit: i
     """At most ``limit`` objects of a kind: enough to see whether there are any."""
     async with aclosing(connection.pages(kind, namespace, limit=limit)) as pages:
         return await anext(pages)
+
+
+async def served(connection: Connection, group: str, version: str) -> frozenset[str]:
+    """Plurals of what the API server serves of an API group (empty for the core) and version; none where it serves neither."""
+    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    try:
+        answer = await connection.request(Request("GET", root, f"list what {group or 'core'}/{version} serves"))
+    except NotFound:
+        return frozenset()
+    return frozenset(entry.name for entry in msgspec.json.decode(answer.body, type=_Served).resources)
 
 
 def _unix(date: str) -> float | None:
