@@ -12,6 +12,7 @@ from services.actuator.accounts import Account, Outcome, named, told
 from services.actuator.commands import kubectl
 from services.actuator.mutation import Applied, Misplaced, Mutation, Superseded
 from services.actuator.patch import Decision, decide, epoch_of, newborn, same
+from services.actuator.unsettled import Unsettled
 from services.audit.journal import Journal
 from services.clock import Clock
 from services.cluster.connection import Connection
@@ -51,7 +52,7 @@ class Actuator:
         self._clock = clock
         self._read_only = read_only
         self._operator = operator
-        self._unsettled: dict[tuple[str, ObjectRef], tuple[UndoRecord, ...]] = {}
+        self._unsettled: dict[tuple[str, ObjectRef], Unsettled] = {}
         """By rollout and object: the undo of what was sent without an answer, until it is handed out."""
 
     async def highest_epoch(self, objects: Sequence[ObjectRef]) -> int:
@@ -131,9 +132,11 @@ class Actuator:
         hold.check()
         account = self._account(rollout, rollback=rollback)
         ref = mutation.object
-        live, fresh = (base, False) if base is not None else (await self._live(mutation, hold, account, command), True)
+        # With an undo still owed for this object, what the request did has to be seen first.
+        trusted = base if (rollout.id, ref) not in self._unsettled else None
+        live, fresh = (trusted, False) if trusted is not None else (await self._live(mutation, hold, account, command), True)
         deadline = self._clock.monotonic() + LOOK_UP
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 2):
             if epoch_of(live) > hold.epoch:
                 self._superseded(ref, live, hold.epoch)
             decision = decide(mutation, live, epoch=hold.epoch)
@@ -143,6 +146,8 @@ class Actuator:
             earlier = self._took_effect(rollout, ref, live) if fresh else ()
             if not decision.undo and epoch_of(live) == hold.epoch:
                 return await self._as_wanted(account, mutation, command, live, rollout, attempt)
+            if attempt > ATTEMPTS:
+                break  # only looked at: the last attempt may have taken effect
             after = await self._send(account, mutation, command, decision, hold.epoch, attempt, earlier, noted, deadline)
             if isinstance(after, Applied):
                 return after
@@ -150,7 +155,7 @@ class Actuator:
             hold.check()
         raise Conflict(
             f"{ref} in {ref.namespace} kept changing",
-            f"{ATTEMPTS} attempts met another writer; the last one was refused by the API server and changed nothing.",
+            f"{ATTEMPTS} attempts met another writer; it does not have the values that were asked for.",
             "Look who else writes to it (kubectl get --show-managed-fields), then try again.",
         )
 
@@ -169,7 +174,7 @@ class Actuator:
         ref = mutation.object
         live, fresh = base, False
         deadline = self._clock.monotonic() + LOOK_UP
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 2):
             decision = decide(mutation, live, epoch=epoch)
             if not decision.undo and epoch_of(live) >= epoch:
                 if fresh:
@@ -177,6 +182,8 @@ class Actuator:
                     return await self._as_wanted(account, mutation, command, live, rollout, attempt)
                 live, fresh = await self._connection.get(ref), True
                 continue
+            if attempt > ATTEMPTS:
+                break
             epoch = max(epoch, epoch_of(live) + 1)
             decision = decide(mutation, live, epoch=epoch, exact=False)
             earlier = self._took_effect(rollout, ref, live) if fresh else ()
@@ -221,7 +228,8 @@ class Actuator:
             outcome = _outcome_of(error)
             took = round((self._clock.monotonic() - started) * 1000, 1)
             if outcome == "unknown":
-                self._unsettled[account.rollout, ref] = undo
+                late = self._unsettled.get((account.rollout, ref), Unsettled()).late
+                self._unsettled[account.rollout, ref] = Unsettled(undo, tuple(each for each in late if each not in undo))
             await account.outcome(command, intent, outcome, {**facts, "milliseconds": took, "error": str(error)})
             if outcome == "failed":
                 raise
@@ -239,19 +247,18 @@ class Actuator:
         self, account: Account, mutation: Mutation, command: str, live: dict[str, Json], rollout: Rollout, attempt: int
     ) -> Applied:
         """Nothing to do: it was so before, or what we sent without an answer took effect (then its undo is handed out)."""
-        earlier = self._unsettled.pop((rollout.id, mutation.object), ())
+        earlier = self._unsettled.pop((rollout.id, mutation.object), Unsettled()).sent
         epoch = epoch_of(live)
         await account.outcome(command, "", "ok" if earlier else "unchanged", self._facts(mutation, epoch, attempt))
         return Applied(undo=earlier, status=200, milliseconds=0.0, changed=bool(earlier), object=live, epoch=epoch)
 
     def _took_effect(self, rollout: Rollout, ref: ObjectRef, live: dict[str, Json]) -> tuple[UndoRecord, ...]:
-        """Of what was sent without an answer: what is no longer as it was before. The rest did not take effect and is forgotten
-        (should it still arrive, the patch that follows it is refused and decided anew)."""
-        sent = self._unsettled.get((rollout.id, ref), ())
-        effective = tuple(record for record in sent if not same(value_at(live, record.path), record.old))
-        if sent:
-            self._unsettled[rollout.id, ref] = effective
-        return effective
+        """Of what was sent without an answer: what took effect, as ``live`` shows. What did not is kept: it may still arrive."""
+        if (rollout.id, ref) not in self._unsettled:
+            return ()
+        found = self._unsettled[rollout.id, ref].seen(live)
+        self._unsettled[rollout.id, ref] = found
+        return found.sent
 
     async def _looked_up(self, ref: ObjectRef, why: QuarterdeckError, outcome: Outcome, deadline: float) -> dict[str, Json]:
         """The object as it is, after a request that was refused or whose outcome is unknown; asked until ``deadline``."""

@@ -138,8 +138,8 @@ def plan_restore(
             continue
         writes: list[Write] = []
         expects: dict[str, Guard] = {}
-        for item in items:
-            verdict = _restore_value(item, document, canary, context)
+        for item, place in _placed(items, document):
+            verdict = _restore_value(item, place, document, canary, context)
             if isinstance(verdict, Kept):
                 kept.append(verdict)
             elif verdict is not None:
@@ -188,13 +188,28 @@ def _places(
         yield (*at, *parts)
 
 
+def _placed(items: Iterable[Folded], document: dict[str, Json]) -> list[tuple[Folded, str | None]]:
+    """The values and where each is now (``None``: nowhere). Where an item was inserted into a list during the rollout, the same
+    value was written at two paths: those are one, from the original of the first to the last of the last."""
+    found: dict[str, Folded] = {}
+    lost: list[tuple[Folded, str | None]] = []
+    for item in items:
+        if _made(item):
+            continue
+        place = locate(document, item.path, item.guards)
+        if place is None:
+            lost.append((item, None))
+        elif place in found:
+            found[place] = msgspec.structs.replace(found[place], last=item.last)
+        else:
+            found[place] = item
+    return [*((item, place) for place, item in found.items()), *lost]
+
+
 def _restore_value(
-    item: Folded, document: dict[str, Json], canary: ObjectRef | None, context: str
+    item: Folded, path: str | None, document: dict[str, Json], canary: ObjectRef | None, context: str
 ) -> tuple[Write, tuple[Guard, ...]] | Kept | None:
-    if _made(item):
-        return None
     always = item.object.kind in ROUTES or (item.object == canary and item.path == REPLICAS)
-    path = locate(document, item.path, item.guards)
     if path is None:
         command = kubectl_for(item.object, [Write(item.path, item.original)], context=context, revision=item.revision)
         why = "its list no longer holds the item it belongs to"
