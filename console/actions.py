@@ -28,6 +28,8 @@ class Situation:
     """There is no screen to go back to, and nothing to clear."""
     folded: bool = False
     """The screen is too narrow for all of its panes at once."""
+    only: str = ""
+    """What the screen was narrowed to by the way it was opened."""
 
     @property
     def card(self) -> RolloutCard | None:
@@ -121,6 +123,10 @@ def _can_fold(situation: Situation) -> str | None:
     return None if situation.folded else "everything is on the screen"
 
 
+def _can_show_all(situation: Situation) -> str | None:
+    return None if situation.only else "all entries are shown"
+
+
 def _can_open(situation: Situation) -> str | None:
     if situation.screen == "service":
         return None if situation.card is not None else "no rollout is on record here"
@@ -133,8 +139,6 @@ def _can_deploy(situation: Situation) -> str | None:
         return READ_ONLY
     if picture.failure:
         return f"the console is cut off: {picture.failure}"
-    if picture.connecting:
-        return "still connecting"
     if not picture.journal_ok:
         return f"the journal can't be written ({picture.journal_detail}): nothing may start"
     return None
@@ -312,6 +316,16 @@ ACTIONS: tuple[Action, ...] = (
         40,
     ),
     Action(
+        "show_all",
+        "all entries",
+        ("a",),
+        "Show the entries of every rollout, not only of the one it was opened for.",
+        "Navigation",
+        _can_show_all,
+        frozenset({"journal"}),
+        12,
+    ),
+    Action(
         "back",
         "back",
         ("escape", "q"),
@@ -331,6 +345,7 @@ _ORDER = (
     "rollback",
     "open",
     "view",
+    "show_all",
     "deploy",
     "recheck",
     "pause",
@@ -356,7 +371,8 @@ def label_for(action: Action, situation: Situation) -> str:
         return action.label
     if action.id == "rollback" and (card.live or card.window_left > 0):
         plan = card.rollout.plan
-        return f"ROLL BACK now (about {math.ceil(plan.rollback_seconds)} s to {plan.previous_version})"
+        takes = f"about {math.ceil(plan.rollback_seconds)} s " if plan.rollback_seconds else ""
+        return f"ROLL BACK now ({takes}to {plan.previous_version})"
     if action.id == "take_over" and card.own:
         return "resume"
     return action.label

@@ -11,26 +11,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable
 from dataclasses import replace
-from typing import ClassVar
 
 from textual import on, work
-from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from console import terminal, theme
-from console.actions import Situation
-from console.draft import Answer
+from console.intents import Intents
 from console.palette import Actions
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
-from console.screens.restore import RestoreScreen
 from console.session import Session
 from console.trouble import Trouble
-from console.typeahead import InOrder
-from console.view import Picture, RolloutCard, Selection
+from console.view import Picture, Selection
+from services.clock import SystemClock
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.fleet import PodView
 from widgets import glyphs
@@ -45,17 +40,13 @@ HUNG_UP = 0.5
 """Wall seconds after the terminal's end in which the console has to be gone, one way or the other."""
 
 
-class ConsoleApp(InOrder):
+class ConsoleApp(Intents):
     """The console on one configuration. The screen is a reader: it draws pictures and sends intents, and waits for nothing."""
 
     TITLE = "quarterdeck"
     COMMANDS = {Actions}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     AUTO_FOCUS = None
-    # before anything else, also before a dialog or the palette: the key that makes it safe
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("alt+R,alt+shift+r", "roll_back_below", "roll back", priority=True, show=False),
-    ]
     CSS = """
     Screen { background: $background; }
     Toast { background: $panel; }
@@ -63,11 +54,9 @@ class ConsoleApp(InOrder):
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        super().__init__()
+        super().__init__(SystemClock())
         self.picture = Picture()
-        self._looking = False
-        """Whether what a rollback would restore is being looked up, or shown."""
-        self.trouble = Trouble()
+        self.trouble = Trouble(self.clock)
         self.session = Session(arguments, self.new_picture)
         for ours in theme.THEMES:
             self.register_theme(ours)
@@ -208,7 +197,7 @@ class ConsoleApp(InOrder):
 
     # ---- what screens ask of the session
 
-    def check_field(self, name: str, value: str) -> Validity | None:
+    def check_field(self, name: str, value: str) -> Validity:
         if not value:
             return Validity(True, "")
         problem = self.session.field_problem(name, value)
@@ -223,77 +212,6 @@ class ConsoleApp(InOrder):
     async def pause_briefly(self) -> None:
         """Let the typing rest before anything is asked of a cluster."""
         await asyncio.sleep(0.25)
-
-    # ---- intents
-
-    @work(group="intents", exit_on_error=False)
-    async def intend(self, situation: Situation, verb: str) -> None:
-        if situation.card is not None:
-            await self._told(verb, self.session.intend(situation.card, verb))
-
-    @work(group="intents", exit_on_error=False)
-    async def take_over(self, situation: Situation) -> None:
-        if situation.card is not None:
-            await self._told("take over", self.session.take_over(situation.card))
-
-    def action_roll_back_below(self) -> None:
-        """Roll back what the topmost screen of ours has selected, whatever lies over it."""
-        if isinstance(self.screen, RestoreScreen):
-            self.screen.dismiss(True)
-            return
-        while not isinstance(self.screen, ConsoleScreen) and len(self.screen_stack) > 1:
-            self.pop_screen()
-        if isinstance(self.screen, ConsoleScreen):
-            self.screen.action_act("rollback")
-
-    def roll_back(self, situation: Situation) -> None:
-        """At once where a rollout runs or its rollback window is open; elsewhere after showing what it would restore."""
-        card = situation.card
-        if card is not None and (card.live or card.window_left > 0):
-            self.roll_back_now(card)
-        else:
-            selection = situation.selection
-            if card is not None:
-                selection = Selection(card.environment, card.rollout.release.service, card.key)
-            # one look at a time: R pressed again before it is there must not open another behind it
-            if not self._looking:
-                self._looking = True
-                self.show_rollback(selection)
-
-    @work(group="rollback", exit_on_error=False)
-    async def roll_back_now(self, card: RolloutCard) -> None:
-        arrow = glyphs.current().arrow
-        plan = card.rollout.plan
-        words = f"{card.rollout.release.service} in {card.environment} {arrow} {plan.previous_version}"
-        toast(self.screen, words, title="Rolling back", severity="warning")
-        await self._told("rollback", self.session.roll_back(card))
-        if isinstance(self.screen, ConsoleScreen) and self.screen.where != "rollout":
-            self.open_rollout(card.key)
-
-    @work(group="rollback", exit_on_error=False)
-    async def show_rollback(self, selection: Selection) -> None:
-        try:
-            preview = await self.session.preview_rollback(selection.environment, selection.service)
-            wanted = await self.push_screen_wait(RestoreScreen(preview))
-        except QuarterdeckError as error:
-            toast(self.screen, str(error), title="Nothing to roll back", severity="warning", seconds=15)
-            return
-        finally:
-            self._looking = False
-        if wanted:
-            key = await self._told("rollback", self.session.roll_back_service(selection.environment, selection.service))
-            if key:
-                self.open_rollout(key)
-
-    async def _told(self, what: str, asked: Awaitable[Answer]) -> str:
-        """Await an intent and tell its answer; an error is told, not raised. Returns the key the answer is about, if any."""
-        try:
-            answer = await asked
-        except QuarterdeckError as error:
-            toast(self.screen, str(error), title=f"{what}: not done", severity="error", seconds=20)
-            return ""
-        toast(self.screen, answer.text, title=what, severity="warning" if what in ("rollback", "abort") else "information")
-        return answer.key
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,9 +1,9 @@
 """What nobody expected: into the log with its traceback, onto the screen as a toast, and never the end of the console."""
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from services.clock import Clock
 from widgets.toast import toast
 
 if TYPE_CHECKING:
@@ -18,13 +18,14 @@ REPEATED_AFTER = 30.0
 class Trouble:
     """Tells the operator of errors that no screen has an answer for."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._told: dict[str, float] = {}
 
     def tell(self, app: "App[int]", what: str, error: BaseException) -> None:
         """Log ``error`` with its traceback; say in a toast that ``what`` failed."""
         log.error("%s failed unexpectedly", what, exc_info=error)
-        key, now = f"{what} {type(error).__name__} {error}", time.monotonic()
+        key, now = f"{what} {type(error).__name__} {error}", self._clock.monotonic()
         if now - self._told.get(key, -REPEATED_AFTER) < REPEATED_AFTER:
             return
         self._told[key] = now

@@ -30,6 +30,11 @@ class RolloutCard:
         return self.watched is False and self.rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
 
     @property
+    def only_restores(self) -> bool:
+        """It has a rollback to do and no step before it: what it takes back was not rolled out by it."""
+        return not self.rollout.plan.steps
+
+    @property
     def key(self) -> str:
         return self.rollout.id
 

@@ -38,24 +38,13 @@ class TypedConfirmation(Vertical):
         def control(self) -> "TypedConfirmation":
             return self.confirmation
 
-    @dataclass
-    class MatchChanged(Message):
-        """Whether Enter would confirm now."""
-
-        confirmation: "TypedConfirmation"
-        matches: bool
-
-        @property
-        def control(self) -> "TypedConfirmation":
-            return self.confirmation
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._expected = ""
         self._digest = ""
         self._blocked = "there is no plan yet"
+        self._waits = True
         self._changed = False
-        self._told = False
         self._prompt = Note()
         self._input = Input(disabled=True, select_on_focus=False)
         self._status = Note()
@@ -82,16 +71,16 @@ class TypedConfirmation(Vertical):
         """Ask for ``expected``, for the plan with ``digest``. Another plan, or another word, voids what was typed."""
         if (expected, digest) == (self._expected, self._digest):
             return
-        self._changed = bool(self._digest) and digest != self._digest
+        self._changed = bool(self._input.value) and digest != self._digest
         self._expected, self._digest = expected, digest
         self._input.value = ""
         self._redraw()
 
-    def block(self, reason: str) -> None:
-        """Refuse to confirm, and say why; the empty reason lifts it."""
-        if reason == self._blocked:
+    def block(self, reason: str, *, waits: bool = False) -> None:
+        """Refuse to confirm, and say why; the empty reason lifts it. ``waits``: nothing is wrong, something is still to come."""
+        if (reason, waits) == (self._blocked, self._waits):
             return
-        self._blocked = reason
+        self._blocked, self._waits = reason, waits
         self._redraw()
 
     def focus_input(self) -> None:
@@ -121,12 +110,7 @@ class TypedConfirmation(Vertical):
             (("type ", Tone.TEXT), (self._expected or "the name", Tone.STRONG), (" and press enter to deploy", Tone.TEXT))
         )
         self._status.show(self._state())
-        matches = self.matches
-        self.set_class(matches, "-matches")
-        self.set_class(bool(self._blocked), "-blocked")
-        if matches != self._told:
-            self._told = matches
-            self.post_message(self.MatchChanged(self, matches))
+        self.set_class(self.matches, "-matches")
 
     def _state(self) -> Line:
         signs = glyphs.current()
@@ -134,7 +118,7 @@ class TypedConfirmation(Vertical):
         changed = "the plan changed: type it again" if self._changed else ""
         if self._blocked:
             words = f"can't be confirmed: {self._blocked}" + (f"; {changed}" if changed else "")
-            return ((f"{signs.bad} {words}", Tone.BAD),)
+            return ((f"{signs.pending} {words}", Tone.MUTED),) if self._waits else ((f"{signs.bad} {words}", Tone.BAD),)
         if changed:
             return ((f"{signs.warning} {changed}", Tone.WARN),)
         if not typed:

@@ -20,14 +20,14 @@ _LABEL = 14
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """``ok`` is ``None`` while it is being looked up; ``text`` says what was found or what would be accepted."""
+    """``ok`` is ``None`` while nobody can tell yet; ``text`` says what was found, what is accepted, or what it waits for."""
 
     ok: bool | None
     text: str = ""
 
 
-Check = Callable[[str], "Validity | None"]
-"""Judges a value at once; ``None`` says that it depends on an answer still to come. May raise ``Rejected``."""
+Check = Callable[[str], Validity]
+"""Judges a value at once. May raise ``Rejected``."""
 
 
 class Field(Vertical):
@@ -52,24 +52,12 @@ class Field(Vertical):
         def control(self) -> "Field":
             return self.field
 
-    @dataclass
-    class Submitted(Message):
-        """Enter in the field."""
-
-        field: "Field"
-        value: str
-
-        @property
-        def control(self) -> "Field":
-            return self.field
-
     def __init__(
         self,
         name: str,
         label: str,
         *,
         value: str = "",
-        placeholder: str = "",
         accepted: str = "",
         choices: Sequence[str] = (),
         check: Check | None = None,
@@ -81,7 +69,7 @@ class Field(Vertical):
         self._choices = tuple(choices)
         self._check = check
         self._label = Note(((text.cut(label, _LABEL - 1), Tone.STRONG),))
-        self._input = Input(value, placeholder=text.sanitize(placeholder), compact=True, suggester=_suggester(self._choices))
+        self._input = Input(value, compact=True, suggester=_suggester(self._choices))
         self._note = Note()
         self._validity = self._judge(value)
 
@@ -103,20 +91,9 @@ class Field(Vertical):
     def validity(self) -> Validity:
         return self._validity
 
-    @property
-    def choices(self) -> tuple[str, ...]:
-        return self._choices
-
     def set_value(self, value: str) -> None:
         """Put ``value`` into the field, as if typed."""
         self._input.value = value
-
-    def set_validity(self, validity: Validity, *, of: str) -> None:
-        """The answer to a question about the value ``of``; dropped where something else is typed by now."""
-        if of == self.value and validity != self._validity:
-            self._validity = validity
-            self._redraw()
-            self.post_message(self.Changed(self, self.value, validity))
 
     def set_choices(self, choices: Sequence[str]) -> None:
         """What is offered as one types, and named while the field is empty."""
@@ -139,19 +116,13 @@ class Field(Vertical):
         event.stop()
         self._take(self._judge(event.value), told=True)
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.post_message(self.Submitted(self, event.value))
-
     def _judge(self, value: str) -> Validity:
         if self._check is None:
             return Validity(True)
         try:
-            found = self._check(value)
+            return self._check(value)
         except Rejected as rejected:
             return Validity(False, f"{rejected.rule}; accepted: {rejected.accepted}")
-        return Validity(None, "checking") if found is None else found
 
     def _take(self, validity: Validity, told: bool = False) -> None:
         if validity != self._validity or told:
@@ -161,7 +132,6 @@ class Field(Vertical):
 
     def _redraw(self) -> None:
         self._note.show(self._words())
-        self.set_class(bool(self.value) and self._validity.ok is False, "-wrong")
 
     def _words(self) -> Line:
         signs = glyphs.current()

@@ -21,6 +21,7 @@ class Glyphs:
     aborted: str
     paused: str
     unknown: str
+    none: str
     warning: str
     waived: str
     asking: str
@@ -59,6 +60,7 @@ UNICODE = Glyphs(
     aborted="■",
     paused="‖",
     unknown="?",
+    none="–",
     warning="!",
     waived="○",
     asking="◌",
@@ -97,6 +99,7 @@ ASCII = Glyphs(
     aborted="#",
     paused="=",
     unknown="?",
+    none="-",
     warning="!",
     waived="o",
     asking="~",

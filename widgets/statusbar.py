@@ -10,7 +10,7 @@ from widgets.ink import Line, Lines, Tone
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of the line. The highest ``priority`` number is left out first; 0 stays."""
+    """One piece of the line. The highest ``priority`` number is left out first, of several the last; 0 stays."""
 
     text: str
     tone: str = Tone.TEXT
@@ -33,7 +33,7 @@ def draw_status(left: Sequence[Part], right: Sequence[Part], width: int) -> Line
     """The status line for ``width`` cells."""
     kept_left, kept_right = list(left), list(right)
     while ink.cells(_line(kept_left)) + ink.cells(_line(kept_right)) + 2 > width:
-        worst = max((*kept_left, *kept_right), key=lambda part: part.priority, default=None)
+        worst = max((*reversed(kept_right), *reversed(kept_left)), key=lambda part: part.priority, default=None)
         if worst is None or worst.priority == 0:
             break
         (kept_left if worst in kept_left else kept_right).remove(worst)

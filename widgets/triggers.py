@@ -21,23 +21,45 @@ class _Readings:
     age: float | None
 
 
+def limit_of(reading: TriggerReading | None) -> float | None:
+    """A trigger's limit; ``None`` where it has none (yet). A latency of 0 is none either: so says a checkpoint whose baseline
+    saw no request."""
+    if reading is None or (reading.name is TriggerName.LATENCY_P99 and not reading.limit):
+        return None
+    return figures.known(reading.limit)
+
+
+def is_over(reading: TriggerReading | None) -> bool:
+    """Whether a person has to look: it fired, or its value is over its limit."""
+    if reading is None:
+        return False
+    value, limit = figures.known(reading.value), limit_of(reading)
+    return reading.fired or (value is not None and limit is not None and value > limit)
+
+
+def limit_words(reading: TriggerReading | None, *, named: bool = False) -> str:
+    """A trigger's limit as it is shown, ``named`` with the name of the thing counted; a dash where it has none."""
+    limit = limit_of(reading)
+    return glyphs.current().none if reading is None or limit is None else _figure(reading, limit, named=named)
+
+
 def _verdict(reading: TriggerReading) -> tuple[str, str, Tone]:
     signs = glyphs.current()
     if reading.fired:
         return signs.bad, "FIRED", Tone.ALARM
     if figures.known(reading.value) is None:
         return signs.unknown, "unknown", Tone.WARN
-    if reading.value is not None and reading.value > reading.limit:
+    if is_over(reading):
         return signs.warning, "over", Tone.WARN
     return signs.ok, "ok", Tone.GOOD
 
 
 def _bar(reading: TriggerReading, tone: Tone) -> Line:
     signs = glyphs.current()
-    value = figures.known(reading.value)
-    if value is None:
+    value, limit = figures.known(reading.value), limit_of(reading)
+    if value is None or limit is None:
         return ((signs.gap * _BAR, Tone.MUTED),)
-    share = min(1.0, value / reading.limit) if reading.limit > 0 else float(value > 0)
+    share = min(1.0, value / limit) if limit > 0 else float(value > 0)
     full = max(0, round(share * _BAR))
     return ((signs.bar_full * full, tone), (signs.bar_empty * (_BAR - full), Tone.MUTED))
 
@@ -54,12 +76,11 @@ def draw_trigger(reading: TriggerReading, width: int) -> Line:
     name_tone = Tone.STRONG if reading.fired else Tone.TEXT
     value = _figure(reading, reading.value)
     if width < _NARROW:
-        limit = _figure(reading, reading.limit)
         short: Line = (
             (f"{sign} ", tone),
             (text.pad(reading.name.value, _NAME), name_tone),
             (f"{value:>6}" if reading.value is not None else "", Tone.STRONG),
-            (f" / {limit}" if reading.value is not None else "", Tone.MUTED),
+            (f" / {limit_words(reading)}" if reading.value is not None else "", Tone.MUTED),
             ("" if tone is Tone.GOOD else f" {word}", tone),
         )
         return ink.fit(short, width)
@@ -70,7 +91,7 @@ def draw_trigger(reading: TriggerReading, width: int) -> Line:
     ]
     if width >= _WIDE:
         line += [*_bar(reading, tone), (" ", Tone.TEXT)]
-    line.append((f"limit {_figure(reading, reading.limit, named=True)}", Tone.MUTED))
+    line.append((f"limit {limit_words(reading, named=True)}", Tone.MUTED))
     if reading.detail:
         line.append((f"  {reading.detail}", tone if reading.fired else Tone.MUTED))
     return ink.fit(tuple(line), width)

@@ -109,9 +109,13 @@ class ConsoleScreen(Screen[None]):
         """Whether some panes are out of sight for lack of room."""
         return False
 
+    def only(self) -> str:
+        """The one object to which what is shown was narrowed; empty where everything is shown."""
+        return ""
+
     def situation(self) -> Situation:
         first = len(self.app.screen_stack) <= 1 and not self.clearable()
-        return Situation(self.console.picture, self.selection(), self.where, first, self.folded())
+        return Situation(self.console.picture, self.selection(), self.where, first, self.folded(), self.only())
 
     def draw_keys(self) -> None:
         """The keys that work now: in a text field only those that it does not take as text."""

@@ -39,6 +39,13 @@ FORM = (
 FIELDS = tuple(name for name, _, _ in FORM)
 START: Line = (("Fill in the form: each field is checked as you type, and nothing changes before you confirm.", Tone.MUTED),)
 
+CONNECTING: Line = (
+    (
+        "Still connecting: fill in the form meanwhile. Plan and checklist follow by themselves once the clusters answer.",
+        Tone.WARN,
+    ),
+)
+
 
 class DeployScreen(ConsoleScreen):
     BINDINGS = [*bindings_of("deploy"), Binding("enter", "next_field", "next field", priority=True)]
@@ -86,6 +93,8 @@ class DeployScreen(ConsoleScreen):
         self._choices: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._asked: DeployRequest | None = None
         self._eager = False
+        self._answering: tuple[bool, bool] = (False, False)
+        """Whether the console is connected, and whether the environment in the form has ever answered."""
 
     def body(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -102,7 +111,7 @@ class DeployScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         self.query_one("#plan-pane", Pane).tell(("   tab gets here; space folds a step, z all", Tone.MUTED))
-        self.query_one(TypedConfirmation).block("the form is not complete")
+        self.query_one(TypedConfirmation).block("the form is not complete", waits=True)
         self._field("strategy").set_choices(tuple(strategy.value for strategy in Strategy))
         self._field("service").set_value(self._selected.service)
         self._field("ticket").set_value(os.environ.get("CHANGE_TICKET", ""))
@@ -119,15 +128,19 @@ class DeployScreen(ConsoleScreen):
     def _environment(self) -> str:
         return self.console.canonical_environment(self._field("environment").value)
 
-    def _check(self, name: str, value: str) -> Validity | None:
+    def _check(self, name: str, value: str) -> Validity:
         found = self.console.check_field(name, value)
-        if not self.is_mounted or found is None or not found.ok or name not in ("environment", "service"):
+        if not self.is_mounted or not found.ok or name not in ("environment", "service"):
             return found
+        if self.console.picture.connecting:
+            return Validity(None, "still connecting")
         view = self.console.picture.environment(self._environment())
         if name == "environment":
             return Validity(True, f"{view.name}, tier {view.tier}" if view else "ok")
-        if view is None or not view.services:
-            return found
+        if view is None:
+            return Validity(None, "name the environment first")
+        if view.age_seconds is None:
+            return Validity(None, f"{view.name} has not answered yet")
         runs = next((service for service in view.services if service.name == value), None)
         if runs is None:
             return Validity(False, f"not in {view.name}")
@@ -144,12 +157,17 @@ class DeployScreen(ConsoleScreen):
             tuple(found.name for found in picture.fleet.environments),
             tuple(service.name for service in view.services) if view else (),
         )
-        if choices != self._choices:
-            self._choices = choices
-            self._field("environment").set_choices(choices[0])
-            self._field("service").set_choices(choices[1])
-            self._field("environment").recheck()
-            self._field("service").recheck()
+        answering = (not picture.connecting, view is not None and view.age_seconds is not None)
+        if (choices, answering) == (self._choices, self._answering):
+            return
+        heard = answering > self._answering
+        self._choices, self._answering = choices, answering
+        self._field("environment").set_choices(choices[0])
+        self._field("service").set_choices(choices[1])
+        self._field("environment").recheck()
+        self._field("service").recheck()
+        if heard and self._draft is None:
+            self.compile()  # what could not be asked before can be now
 
     # ---- the draft
 
@@ -176,7 +194,7 @@ class DeployScreen(ConsoleScreen):
         self._results = {}
         self.query_one(PlanDiff).show(None)
         self.query_one(ChecklistView).show(())
-        self.query_one(TypedConfirmation).block(why)
+        self.query_one(TypedConfirmation).block(why, waits=True)
         self.draw_keys()
 
     def request(self) -> DeployRequest:
@@ -194,12 +212,16 @@ class DeployScreen(ConsoleScreen):
         """Validate, compile the plan, then ask every gate; a newer change of the form cancels this one."""
         request = self.request()
         sentence, confirmation = self.query_one("#sentence", Note), self.query_one(TypedConfirmation)
+        if self.console.picture.connecting:
+            sentence.show(CONNECTING)
+            confirmation.block("still connecting", waits=True)
+            return
         if not (request.service and request.version and request.environment):
             sentence.show(START)
             return
         await self.console.pause_briefly()
         try:
-            draft = await self.console.session.draft(request)
+            draft = await self.console.session.deploys.draft(request)
         except QuarterdeckError as error:
             sentence.show(((f"{glyphs.current().bad} {error}", Tone.BAD),))
             confirmation.block("there is no plan")
@@ -208,11 +230,11 @@ class DeployScreen(ConsoleScreen):
         self.query_one(PlanDiff).show(draft.plan)
         sentence.show(*sentence_of(draft))
         confirmation.ask(draft.release.target.environment, draft.plan.digest)
-        confirmation.block("the checklist is not complete")
+        confirmation.block("the checklist is not complete", waits=True)
         asking = set(GateName)
         self.query_one(ChecklistView).show((), asking)
         try:
-            async for result in self.console.session.checks(draft):
+            async for result in self.console.session.deploys.checks(draft):
                 self._results[result.name] = result
                 asking.discard(result.name)
                 self.query_one(ChecklistView).show(self._ordered(), asking)
@@ -247,13 +269,13 @@ class DeployScreen(ConsoleScreen):
         if draft is None or event.digest != draft.plan.digest:
             toast(self, "The plan changed meanwhile: nothing was started.", severity="warning")
             return
-        self.query_one(TypedConfirmation).block("starting")
+        self.query_one(TypedConfirmation).block("starting", waits=True)
         self.start(draft, event.typed)
 
     @work(exclusive=True, group="start of the rollout", exit_on_error=False)
     async def start(self, draft: Draft, typed: str) -> None:
         try:
-            rollout = await self.console.session.start(draft, typed)
+            rollout = await self.console.session.deploys.start(draft, typed)
         except QuarterdeckError as error:
             toast(self, str(error), title="Not started", severity="error", seconds=20)
             self.do_recheck()

@@ -66,9 +66,7 @@ class FleetScreen(FilteredScreen):
         connecting = f"connecting {glyphs.current().ellipsis}"
         with Horizontal(id="top"):
             with Pane("ENVIRONMENTS", id="left"):
-                yield Grid(
-                    [Column("name", "NAME", 10, flex=1), Column("state", "STATE", 11)], empty=connecting, id="environments"
-                )
+                yield Grid(ENVIRONMENT_COLUMNS, empty=connecting, id="environments")
             with Pane("SERVICES", id="middle"):
                 yield Grid(SERVICE_COLUMNS, empty=connecting, id="services")
         with Pane("ROLLOUTS", id="rollouts-pane"):

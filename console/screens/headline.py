@@ -27,13 +27,11 @@ def head_of(card: RolloutCard, picture: Picture) -> Head:
     dot = (f" {signs.bullet} ", Tone.MUTED.value)
     title: Line = (
         (release.service, Tone.STRONG),
-        (f" {rollout.plan.previous_version} {signs.arrow} ", Tone.TEXT),
-        (release.version, Tone.STRONG),
+        *_change(card),
         dot,
         (card.environment, Tone.STRONG),
         dot,
-        (release.strategy.value, Tone.TEXT),
-        dot,
+        *(() if card.only_restores else ((release.strategy.value, Tone.TEXT), dot)),
         phase_words(card),
     )
     about = [
@@ -42,6 +40,13 @@ def head_of(card: RolloutCard, picture: Picture) -> Head:
         if words
     ]
     return Head(title, ink.joined(about, dot), tuple(_urgent(card, picture)))
+
+
+def _change(card: RolloutCard) -> Line:
+    plan, arrow = card.rollout.plan, glyphs.current().arrow
+    if card.only_restores:
+        return ((" roll back to ", Tone.TEXT), (plan.previous_version, Tone.STRONG))
+    return ((f" {plan.previous_version} {arrow} ", Tone.TEXT), (card.rollout.release.version, Tone.STRONG))
 
 
 class Headline(Drawn[Head]):

@@ -13,7 +13,7 @@ from textual.widgets import Input
 from console.screens.base import bindings_of
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
-from console.screens.words import detail_of, is_trouble, outcome_of
+from console.screens.words import change_words, detail_of, is_trouble, outcome_of
 from console.view import Picture, Selection
 from widgets import text
 from widgets.drawn import Drawn
@@ -110,6 +110,14 @@ class JournalScreen(FilteredScreen):
     def focus_body(self) -> None:
         self.set_focus(self.query_one("#entries", Grid))
 
+    def only(self) -> str:
+        """The rollout whose entries alone are shown; empty where all are."""
+        return self._rollout
+
+    def do_show_all(self) -> None:
+        self._rollout = ""
+        self.show(self.console.picture)
+
     def selection(self) -> Selection:
         entry = self._entries.get(self.query_one("#entries", Grid).selected or "") if self.is_mounted else None
         if entry is None:
@@ -123,20 +131,25 @@ class JournalScreen(FilteredScreen):
         }
         last = next(reversed(entries), "")
         grid = self.query_one("#entries", Grid)
-        shown = f"  {len(grid.shown)} of {grid.row_count}" if grid.filter else f"  {len(entries)}"
+        if entries.keys() != self._entries.keys():
+            followed = not self._entries or grid.selected == self._last
+            self._entries, self._last = entries, last
+            grid.apply(entry_row(entry) for entry in entries.values())
+            if followed and last:
+                grid.select(last)
+        shown = f"{len(grid.shown)} of {grid.row_count}" if grid.filter else str(len(entries))
         self.query_one("#entries-pane", Pane).tell(
-            (f"{shown} newest entries", Tone.MUTED),
-            (f"  of {self._rollout}" if self._rollout else "", Tone.MUTED),
-            (f"  /{grid.filter}" if grid.filter else "", Tone.ACCENT),
             ("" if picture.journal_ok else f"  can't be written: {picture.journal_detail}", Tone.ALARM),
+            (f"  only {self._only_words(picture)}, a shows all" if self._rollout else "", Tone.ACCENT),
+            (f"  /{grid.filter}" if grid.filter else "", Tone.ACCENT),
+            (f"  {shown} newest entries", Tone.MUTED),
         )
-        if entries.keys() == self._entries.keys():
-            return
-        followed = not self._entries or grid.selected == self._last
-        self._entries, self._last = entries, last
-        grid.apply(entry_row(entry) for entry in entries.values())
-        if followed and last:
-            grid.select(last)
+
+    def _only_words(self, picture: Picture) -> str:
+        card = picture.rollout(self._rollout)
+        if card is None:
+            return f"the rollout {self._rollout}"
+        return f"{card.rollout.release.service} {change_words(card)} in {card.environment}"
 
     @on(Grid.RowHighlighted, "#entries")
     def show_entry(self, event: Grid.RowHighlighted) -> None:

@@ -21,7 +21,7 @@ from widgets.logview import LogView
 from widgets.note import Note
 from widgets.pods import PodStrip
 from widgets.stepper import Stepper
-from widgets.triggers import Triggers
+from widgets.triggers import Triggers, limit_of
 
 VIEWS = ("steps", "triggers", "calls")
 """The panes that share one place on a narrow terminal, in the order in which they are shown."""
@@ -144,11 +144,9 @@ class RolloutScreen(ConsoleScreen):
     def _draw_charts(self, rollout: Rollout) -> None:
         errors, latency = reading_of(rollout, TriggerName.ERROR_RATE), reading_of(rollout, TriggerName.LATENCY_P99)
         self.query_one("#errors", SeriesChart).show(
-            chart_of("ERRORS", rollout, lambda arm: arm.error_rate, "share", errors.limit if errors else None)
+            chart_of("ERRORS", rollout, lambda arm: arm.error_rate, "share", limit_of(errors))
         )
-        self.query_one("#latency", SeriesChart).show(
-            chart_of("P99", rollout, lambda arm: arm.p99, "s", latency.limit if latency and latency.limit else None)
-        )
+        self.query_one("#latency", SeriesChart).show(chart_of("P99", rollout, lambda arm: arm.p99, "s", limit_of(latency)))
 
     def _name_panes(self) -> None:
         """On a narrow terminal the visible pane says which others there are."""

@@ -15,10 +15,10 @@ from widgets.statusbar import Part
 def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     """Left and right half of the line for a screen with this title."""
     signs = glyphs.current()
-    left = [*attention(picture), Part(title, Tone.ACCENT, 3)]
+    left = [*attention(picture), Part(title, Tone.ACCENT, 5)]
     right: list[Part] = []
     if picture.journal_ok:
-        right.append(Part(f"{signs.ok} journal", Tone.MUTED, 5))
+        right.append(Part(f"{signs.ok} journal", Tone.MUTED, 2))
     if picture.read_only:
         right.append(Part("READ ONLY", Tone.WARN))
     if picture.speed != 1:
@@ -33,10 +33,11 @@ def attention(picture: Picture) -> list[Part]:
     """What is unsafe now, most urgent first, a few words each; or that nothing is."""
     signs = glyphs.current()
     found: list[tuple[str, Tone]] = []
-    if picture.failure:
-        found.append((f"{signs.bad} cut off: {picture.failure}", Tone.ALARM))
+    # before all else: what is done while the journal can't be written leaves no trace
     if not picture.journal_ok:
         found.append((f"{signs.bad} journal: {picture.journal_detail}", Tone.ALARM))
+    if picture.failure:
+        found.append((f"{signs.bad} cut off: {picture.failure}", Tone.ALARM))
     if names := _services(picture, lambda card: card.orphaned):
         found.append((f"{signs.bad} nobody watches {names}", Tone.ALARM))
     if names := _services(picture, lambda card: card.rollout.phase is Phase.NEEDS_ATTENTION):
@@ -63,8 +64,8 @@ def attention(picture: Picture) -> list[Part]:
         return [Part(f"{signs.asking} connecting", Tone.ACCENT)]
     if not found and all(view.reachable for view in picture.fleet.environments):
         return [Part(f"{signs.ok} nothing unsafe", Tone.GOOD)]
-    # the worst stays; the others give way from the end where there is no room
-    return [Part(text, tone, 0 if index == 0 else 1 + (index > 1)) for index, (text, tone) in enumerate(found)]
+    # the worst stays; from the third on they give way, from the end, before the journal's state does
+    return [Part(text, tone, (0, 1)[index] if index < 2 else 3) for index, (text, tone) in enumerate(found)]
 
 
 def _services(picture: Picture, wanted: Callable[[RolloutCard], bool]) -> str:

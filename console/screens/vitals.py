@@ -11,6 +11,7 @@ from widgets.format import age, count, milliseconds, percent, seconds
 from widgets.ink import Line, Lines, Span, Tone
 from widgets.text import pad
 from widgets.traffic import Traffic, draw_traffic
+from widgets.triggers import is_over, limit_of, limit_words
 
 LABEL = 10
 _SPARK = 24
@@ -52,10 +53,10 @@ def _label(name: str) -> Span:
 
 
 def _compared(
-    name: str, canary: str, stable: str, limit: str, reading: TriggerReading | None, values: tuple[float | None, ...], width: int
+    name: str, canary: str, stable: str, reading: TriggerReading | None, values: tuple[float | None, ...], width: int
 ) -> Line:
     signs = glyphs.current()
-    over = reading is not None and (reading.fired or (reading.value is not None and reading.value > reading.limit))
+    over = is_over(reading)
     word = f" {signs.bad} FIRED" if reading is not None and reading.fired else f" {signs.warning} over" if over else ""
     line: Line = (
         _label(name),
@@ -63,7 +64,7 @@ def _compared(
         (pad(canary, 7, "right"), Tone.BAD if over else Tone.STRONG),
         ("   stable ", Tone.STABLE),
         (pad(stable, 7, "right"), Tone.TEXT),
-        (f"   limit {pad(limit, 6)}", Tone.MUTED),
+        (f"   limit {pad(limit_words(reading), 6)}", Tone.MUTED),
         (word, Tone.ALARM if reading is not None and reading.fired else Tone.WARN),
     )
     room = min(_SPARK, width - ink.cells(line) - 2)
@@ -74,9 +75,8 @@ def _compared(
 
 def _trend(values: tuple[float | None, ...], reading: TriggerReading | None, room: int) -> Line:
     """The canary's values. The limit is the top of the line, so that its height says how near it is."""
-    if reading is None or not reading.limit:
-        return spark(values, room)
-    return spark(values, room, limit=reading.limit, top=reading.limit)
+    limit = limit_of(reading)
+    return spark(values, room, limit=limit, top=limit) if limit else spark(values, room)
 
 
 def draw_figures(value: Figures, width: int) -> Lines:
@@ -94,7 +94,6 @@ def draw_figures(value: Figures, width: int) -> Lines:
                 "ERRORS",
                 percent(canary.error_rate),
                 percent(stable.error_rate),
-                percent(value.errors.limit if value.errors else None),
                 value.errors,
                 tuple(sample.canary.error_rate for sample in value.samples),
                 width,
@@ -103,7 +102,6 @@ def draw_figures(value: Figures, width: int) -> Lines:
                 "P99",
                 milliseconds(canary.p99),
                 milliseconds(stable.p99),
-                milliseconds(value.latency.limit if value.latency and value.latency.limit else None),
                 value.latency,
                 tuple(sample.canary.p99 for sample in value.samples),
                 width,

@@ -15,6 +15,7 @@ from widgets.grid import Column, Row
 from widgets.grid.model import as_line
 from widgets.ink import Line, Span, Tone
 from widgets.logview import LogEntry
+from widgets.triggers import is_over, limit_words
 
 ROLLOUT_COLUMNS = (
     Column("service", "SERVICE", 15, flex=2),
@@ -37,7 +38,12 @@ SERVICE_COLUMNS = (
 )
 HOUR = 3600.0
 WELL = frozenset({"ok", "done", "succeeded", "restored"})
-TROUBLE = frozenset({"failed", "refused", "rolled_back", "needs_attention", "unknown", "not restored", "error"})
+TROUBLE = frozenset(
+    {
+        *("failed", "fail", "refused", "rejected", "rolled_back", "needs_attention", "unknown", "error"),
+        *("not_restored", "overdue", "regressed"),
+    }
+)
 
 
 def health_word(health: Health) -> Span:
@@ -66,6 +72,12 @@ def phase_words(card: RolloutCard) -> Span:
         Phase.NEEDS_ATTENTION: (f"{signs.bad} needs a person", Tone.ALARM),
         Phase.REFUSED: (f"{signs.skipped} refused", Tone.MUTED),
     }[card.rollout.phase]
+
+
+def change_words(card: RolloutCard) -> str:
+    """From which version to which. A rollout that only takes back goes to a version, wherever it came from."""
+    previous = card.rollout.plan.previous_version
+    return f"back to {previous}" if card.only_restores else f"{previous} {glyphs.current().arrow} {card.rollout.release.version}"
 
 
 def environment_row(view: EnvironmentView) -> Row:
@@ -121,35 +133,33 @@ def reading_of(rollout: Rollout, name: TriggerName) -> TriggerReading | None:
     return next((reading for reading in rollout.triggers if reading.name is name), None)
 
 
-def _against(words: str, limit: str, reading: TriggerReading | None) -> Line:
+def _against(words: str, reading: TriggerReading | None) -> Line:
     """A figure with its limit; loud where its trigger fired or it is over."""
     if reading is None:
         return ((words, Tone.TEXT),)
-    over = reading.fired or (reading.value is not None and reading.value > reading.limit)
+    over = is_over(reading)
     sign = f" {glyphs.current().warning}" if over else ""
-    return ((f"{words}{sign}", Tone.BAD if over else Tone.TEXT), (f" of {limit}", Tone.MUTED))
+    return ((f"{words}{sign}", Tone.BAD if over else Tone.TEXT), (f" of {limit_words(reading)}", Tone.MUTED))
 
 
 def rollout_row(card: RolloutCard, pace: float) -> Row:
     """A rollout in one line: what, where, how far, how well, and what comes next."""
     rollout = card.rollout
-    signs = glyphs.current()
     total = len(rollout.plan.steps)
     word, tone = phase_words(card)
     if card.live and not card.orphaned and rollout.phase in (Phase.RUNNING, Phase.PAUSED) and total:
         word += f" {min(rollout.step + 1, total)}/{total}"
     sample = rollout.samples[-1].canary if rollout.samples and card.live else None
-    errors, latency = reading_of(rollout, TriggerName.ERROR_RATE), reading_of(rollout, TriggerName.LATENCY_P99)
     return Row(
         rollout.id,
         (
             rollout.release.service,
             (card.environment, Tone.TEXT),
-            (f"{rollout.plan.previous_version} {signs.arrow} {rollout.release.version}", Tone.TEXT if card.live else Tone.MUTED),
+            (change_words(card), Tone.TEXT if card.live else Tone.MUTED),
             (word, tone),
             (weight(rollout.weight) if card.live and rollout.plan.route else "", Tone.CANARY),
-            _against(percent(sample.error_rate), percent(errors.limit if errors else None), errors) if sample else "",
-            _against(milliseconds(sample.p99), milliseconds(latency.limit if latency else None), latency) if sample else "",
+            _against(percent(sample.error_rate), reading_of(rollout, TriggerName.ERROR_RATE)) if sample else "",
+            _against(milliseconds(sample.p99), reading_of(rollout, TriggerName.LATENCY_P99)) if sample else "",
             next_line(card, pace, short=True),
         ),
     )
@@ -206,8 +216,8 @@ def outcome_of(entry: dict[str, Any]) -> str:
 
 
 def is_trouble(entry: dict[str, Any]) -> bool:
-    outcome = outcome_of(entry)
-    return outcome in TROUBLE or (bool(entry.get("rollback_triggered")) and outcome not in WELL)
+    """Whether something failed. An intent says nothing about that yet, nor does a step of a rollback."""
+    return entry.get("event") == "rollout.refused" or str(entry.get("outcome") or "") in TROUBLE
 
 
 def telling(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

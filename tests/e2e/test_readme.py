@@ -13,8 +13,8 @@ from support.world import ROOT, World, world
 
 from console.actions import ACTIONS, actions_on, key_name
 from console.commands.demo import DEFAULT_SPEED
+from console.picturing import ROLLBACK_WINDOW
 from console.screens.help import LISTS
-from console.session import ROLLBACK_WINDOW
 from services.coordination.lease import DURATION
 from services.model.errors import ExitCode
 from services.model.release import Strategy, Tier

@@ -16,6 +16,7 @@ from services.model.gates import GateName, GateOutcome, GateResult
 from services.model.release import DeployRequest
 from services.model.rollout import Arm, Baseline, Rollout, Sample
 from services.model.steps import Plan
+from support.clock import ManualClock
 from support.gallery import PLAN, PODS, READINGS, ROLLOUT
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
@@ -181,7 +182,7 @@ def gates(**outcomes: GateOutcome) -> tuple[GateResult, ...]:
 
 
 class StubSession:
-    """Every public method of ``console.session.Session``; ``asked`` keeps the intents in their order."""
+    """``console.session.Session`` with its deploys and rollbacks in one; ``asked`` keeps the intents in their order."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
@@ -189,6 +190,14 @@ class StubSession:
         self.plan: Plan = PLAN
         self.failure: Exception | None = None
         self.problems: dict[str, str] = {}
+
+    @property
+    def deploys(self) -> "StubSession":
+        return self
+
+    @property
+    def rollbacks(self) -> "StubSession":
+        return self
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -230,14 +239,14 @@ class StubSession:
     async def take_over(self, card: RolloutCard) -> Answer:
         return self._answer("take_over", card)
 
-    async def roll_back(self, card: RolloutCard) -> Answer:
+    async def of_rollout(self, card: RolloutCard) -> Answer:
         return self._answer("roll_back", card)
 
-    async def roll_back_service(self, environment: str, service: str) -> Answer:
+    async def of_service(self, environment: str, service: str) -> Answer:
         self.asked.append(("roll_back_service", environment, service))
         return Answer("rolling back", "r-1")
 
-    async def preview_rollback(self, environment: str, service: str) -> Preview:
+    async def preview(self, environment: str, service: str) -> Preview:
         self.asked.append(("preview", environment, service))
         self._fail()
         return Preview(f"roll back {service} in {environment}", ("image v2.15.0 back to v2.14.1", HOSTILE))
@@ -257,9 +266,11 @@ class TestConsole(ConsoleApp):
 
     __test__ = False
     session: StubSession  # type: ignore[assignment]
+    own_clock: ManualClock
 
     def __init__(self, shown: Picture | None = None) -> None:
         super().__init__(argparse.Namespace())
+        self.clock = self.own_clock = ManualClock()
         self.session = StubSession()
         self.picture = picture() if shown is None else shown
 

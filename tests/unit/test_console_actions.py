@@ -83,7 +83,6 @@ def test_every_refusal_says_why(name):
     ("shown", "why"),
     [
         (picture(read_only=True), "observer mode"),
-        (Picture(), "connecting"),
         (picture(journal_ok=False, journal_detail="disk full"), "disk full"),
         (picture(failure="OSError"), "OSError"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console import session as sessions
+from console import watching
 from console.session import Session
 from console.view import Picture
 
@@ -23,7 +23,7 @@ def kubeconfig(*contexts: str) -> str:
 
 
 async def test_a_context_that_comes_later_is_opened_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "CONNECT_INTERVAL", 0.02)
+    monkeypatch.setattr(watching, "CONNECT_INTERVAL", 0.02)
     (tmp_path / "kubeconfig").write_text(kubeconfig("elsewhere"))
     (tmp_path / "config.yaml").write_text(
         f"version: 1\nhome: {tmp_path}/home\nkubeconfig: {tmp_path}/kubeconfig\n"

@@ -33,7 +33,7 @@ from console.view import Picture, Selection
 from services.model.errors import Conflict, NeedsAttention
 from services.model.fleet import FleetView
 from services.model.gates import GateOutcome
-from services.model.rollout import Phase
+from services.model.rollout import Phase, TriggerName
 from widgets.confirm import TypedConfirmation
 from widgets.grid import Grid
 
@@ -200,9 +200,63 @@ async def test_r_elsewhere_shows_first_what_it_would_restore(app):
         assert app.session.asked == [("preview", "production", "accounts")]
         await pilot.press("R")
         await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        await app.own_clock.advance(0.5)
+        await until(pilot, lambda: "R rolls back now" in words_on(app))
         await pilot.press("R")
         await until(pilot, lambda: len(app.session.asked) == 3)
         assert app.session.asked[-1] == ("roll_back_service", "production", "accounts")
+
+
+@pytest.mark.parametrize("key", ["R", "alt+R"])
+async def test_a_key_pressed_twice_or_held_confirms_no_rollback(app, key):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.set_focus(app.screen.query_one("#services"))
+        await pilot.press(key, key)
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        await pilot.pause()
+        for _ in range(10):
+            await app.own_clock.advance(0.2)
+            await pilot.press(key)
+        assert isinstance(app.screen, RestoreScreen)
+        assert "works when it has rested" in words_on(app)
+        assert app.session.asked == [("preview", "production", "accounts")]
+        await app.own_clock.advance(0.5)
+        await pilot.press(key)
+        await until(pilot, lambda: len(app.session.asked) == 2)
+
+
+async def test_alt_r_over_the_palette_over_the_question_answers_the_question(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.set_focus(app.screen.query_one("#services"))
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        await pilot.pause()
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        assert not isinstance(app.screen, RestoreScreen)
+        await app.own_clock.advance(0.5)
+        await pilot.press("alt+R")
+        await until(pilot, lambda: len(app.session.asked) == 2)
+        assert app.session.asked[-1] == ("roll_back_service", "production", "accounts")
+
+
+async def test_a_picture_that_comes_while_a_question_is_open_leaves_it_open(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.set_focus(app.screen.query_one("#services"))
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        app.new_picture(picture(fleet=FleetView(environments=()), rollouts=()))
+        await pilot.pause()
+        assert isinstance(app.screen, RestoreScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        assert "accounts" not in words_on(app)
+        await pilot.press("R")
+        await pilot.pause()
+        assert app.session.asked == [("preview", "production", "accounts")]
 
 
 @pytest.mark.parametrize("key", ["alt+R", "alt+shift+r"])
@@ -318,6 +372,34 @@ async def test_a_rollout_that_no_cluster_has_shown_yet_says_so(app):
         await until(pilot, lambda: "No cluster has shown the rollout r-new yet" in words_on(app))
         app.new_picture(picture(rollouts=(card(rollout("r-new")),)))
         await until(pilot, lambda: "payment-service v2.14.1" in words_on(app))
+
+
+async def test_a_rollout_that_only_restores_reads_as_a_rollback():
+    plan = msgspec.structs.replace(PLAN, steps=(), previous_version="v2.6.3", rollback_seconds=0.0)
+    back = rollout("r-9", plan=plan, version="v2.7.0", phase=Phase.ROLLING_BACK, rollback_started=1000.0)
+    app = TestConsole(picture(rollouts=(card(back),)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        assert "back to v2.6.3" in words_on(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "payment-service roll back to v2.6.3 · production" in words_on(app))
+        assert "v2.7.0" not in words_on(app)
+        assert "about 0 s" not in words_on(app)
+
+
+async def test_a_limit_that_is_not_known_is_not_zero():
+    triggers = tuple(
+        msgspec.structs.replace(reading, limit=0.0) if reading.name is TriggerName.LATENCY_P99 else reading
+        for reading in rollout().triggers
+    )
+    app = TestConsole(picture(rollouts=(card(rollout(triggers=triggers, baseline=None)),)))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.pause()
+        assert "ms of –" in words_on(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "limit –" in words_on(app))
+        assert " 0ms" not in words_on(app)
+        assert "! over" not in words_on(app)
 
 
 # ---- the deploy
@@ -437,7 +519,48 @@ async def test_esc_leaves_the_field_first_and_the_screen_second(app):
         assert isinstance(app.screen, RolloutScreen)
 
 
+async def test_the_form_opens_while_connecting_and_goes_on_by_itself():
+    app = TestConsole(Picture())
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+        await fill(pilot)
+        app.screen._field("service").set_value("payment-service")
+        await until(pilot, lambda: "can't be confirmed: still connecting" in words_on(app))
+        assert words_on(app).count("◌ still connecting") == 2
+        app.new_picture(picture())
+        confirmation = app.screen.query_one(TypedConfirmation)
+        await until(pilot, lambda: confirmation.digest and not confirmation.query_one(Input).disabled)
+        assert "runs v2.14.1" in words_on(app)
+
+
+async def test_a_service_is_not_said_to_be_ok_before_its_environment_is_known(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", "d")
+        await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+        await until(pilot, lambda: "name the environment first" in words_on(app))
+        assert "✔" not in "".join(line for line in words_on(app).splitlines() if "name the environment" in line)
+        assert "type it again" not in words_on(app)
+
+
 # ---- the journal, help, palette
+
+
+async def test_the_journal_of_a_rollout_says_so_and_one_key_shows_all(app):
+    app.picture = picture(entries=(*app.picture.entries, entry(6, "deployment.started", rollout="r-2")))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("J")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+        grid = app.screen.query_one("#entries", Grid)
+        await until(pilot, lambda: grid.shown == ("1", "2", "3", "4", "5"))
+        assert "only payment-service v2.14.1 → v2.15.0 in production, a shows all" in words_on(app)
+        assert "a all entries" in words_on(app)
+        await pilot.press("a")
+        await until(pilot, lambda: "6" in grid.shown)
+        assert "shows all" not in words_on(app)
+        assert "a all entries" not in words_on(app)
+        await pilot.press("escape")
+        assert isinstance(app.screen, FleetScreen)
 
 
 async def test_the_journal_shows_entries_as_they_are_stored(app):

@@ -9,13 +9,23 @@ from support.consoles import ENTRIES, FLEET, PACE, card, entry, environment, pic
 
 from console import theme
 from console.screens.headline import Headline, head_of
-from console.screens.status import attention
+from console.screens.status import attention, status_parts
 from console.screens.vitals import draw_figures, figures_of
-from console.screens.words import entry_line, environment_row, next_line, rollout_row, service_row, telling, urgent_first
+from console.screens.words import (
+    entry_line,
+    environment_row,
+    is_trouble,
+    next_line,
+    rollout_row,
+    service_row,
+    telling,
+    urgent_first,
+)
 from console.terminal import is_gone, signs_for
 from services.model.fleet import FleetView, Health
 from services.model.rollout import Phase, Reason, TriggerName, TriggerReading
 from widgets import ink
+from widgets.statusbar import Part, draw_status
 from widgets.text import width
 
 
@@ -172,3 +182,34 @@ def test_a_terminal_that_hung_up_is_noticed():
     os.close(master)
     assert is_gone(slave)
     os.close(slave)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_state_of_the_journal_is_told_however_many_warnings_there_are(width):
+    views = tuple(
+        environment(name, (service("a", name, health=Health.FAILED), service("b", name, health=Health.DEGRADED)))
+        for name in ("dev", "staging", "canary", "production")
+    )
+    shown = picture(fleet=FleetView(environments=views), rollouts=(card(rollout(phase=Phase.PAUSED)),), speed=5.0)
+    assert "✔ journal" in ink.plain(draw_status(*status_parts(shown, "fleet"), width))
+    cut_off = replace(shown, failure="a long story " * 9, journal_ok=False, journal_detail="disk full")
+    assert ink.plain(draw_status(*status_parts(cut_off, "fleet"), width)).startswith("✖ journal: disk full")
+
+
+def test_of_several_warnings_the_last_gives_way_first():
+    parts = [Part("worst", priority=0), Part("second", priority=1), Part("third", priority=3), Part("fourth", priority=3)]
+    assert ink.plain(draw_status(parts, [], 25)).strip() == "worst · second · third"
+
+
+@pytest.mark.parametrize(
+    ("changes", "trouble"),
+    [
+        ({"phase": "intent", "outcome": "", "rollback_triggered": True}, False),
+        ({"outcome": "started", "rollback_triggered": True}, False),
+        ({"outcome": "not_restored"}, True),
+        ({"outcome": "failed"}, True),
+        ({"event": "rollout.refused", "outcome": "gate_unmet"}, True),
+    ],
+)
+def test_only_what_failed_is_red(changes, trouble):
+    assert is_trouble(entry(1, **{"event": "deployment.executed", **changes})) is trouble

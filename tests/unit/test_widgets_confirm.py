@@ -18,16 +18,12 @@ class Confirming(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self.confirmed: list[tuple[str, str]] = []
-        self.matching: list[bool] = []
 
     def compose(self) -> ComposeResult:
         yield TypedConfirmation()
 
     def on_typed_confirmation_confirmed(self, event: TypedConfirmation.Confirmed) -> None:
         self.confirmed.append((event.digest, event.typed))
-
-    def on_typed_confirmation_match_changed(self, event: TypedConfirmation.MatchChanged) -> None:
-        self.matching.append(event.matches)
 
     @property
     def field(self) -> TypedConfirmation:
@@ -49,7 +45,7 @@ async def test_only_the_exact_name_and_enter_confirm():
         app.ready()
         await pilot.press(*"production")
         assert app.confirmed == []
-        assert app.matching == [True]
+        assert app.field.matches
         await pilot.press("enter")
         assert app.confirmed == [("digest-1", "production")]
 
@@ -127,7 +123,7 @@ async def test_while_blocked_it_says_why_and_does_nothing():
         field.post_message(Input.Submitted(field, "production"))
         await pilot.pause()
         assert app.confirmed == []
-        assert app.matching == [True, False]
+        assert not app.field.matches
 
 
 async def test_without_a_plan_nothing_can_be_confirmed():
@@ -140,9 +136,9 @@ async def test_without_a_plan_nothing_can_be_confirmed():
         assert not app.field.matches
 
 
-def check(value: str) -> Validity | None:
+def check(value: str) -> Validity:
     if value == "later":
-        return None
+        return Validity(None, "not known yet")
     if not value.startswith("v"):
         raise Rejected("version", value, "must be a semantic version", "v1.2.3")
     return Validity(True, "a release")
@@ -181,22 +177,37 @@ async def test_a_field_says_at_once_what_is_accepted_and_what_is_wrong():
         assert app.said[-1] == ("v1", True)
 
 
-async def test_an_answer_about_an_older_value_is_dropped():
+async def test_a_field_that_nobody_can_judge_yet_says_what_it_waits_for():
     app = Form()
     async with app.run_test() as pilot:
-        field = app.field("version")
-        field.set_value("later")
+        app.field("version").set_value("later")
         await pilot.pause()
-        assert app.below("version") == "◌ checking"
-        field.set_value("v2")
+        assert app.below("version") == "◌ not known yet"
+        assert app.said[-1] == ("later", None)
+
+
+async def test_another_plan_asks_again_only_for_what_was_typed():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        app.field.ask("production", "digest-2")
         await pilot.pause()
-        field.set_validity(Validity(False, "no such image"), of="later")
+        assert "type it again" not in app.status
+        await pilot.press(*"prod")
+        app.field.ask("production", "digest-3")
         await pilot.pause()
-        assert app.below("version") == "✔ a release"
-        field.set_validity(Validity(False, "no such image"), of="v2")
+        assert "the plan changed: type it again" in app.status
+
+
+async def test_what_is_still_to_come_is_no_alarm():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.field.block("the checklist is not complete", waits=True)
         await pilot.pause()
-        assert app.below("version") == "✖ no such image"
-        assert app.said[-1] == ("v2", False)
+        assert app.status.startswith("·")
+        app.field.block("approval: 1 of 2")
+        await pilot.pause()
+        assert app.status.startswith("✖")
 
 
 async def test_white_space_is_part_of_the_value():

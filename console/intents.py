@@ -1,0 +1,112 @@
+"""What the operator asks for, carried to the session and its answer told. A rollback goes before everything that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+
+from console.actions import Situation
+from console.draft import Answer
+from console.screens.base import ConsoleScreen
+from console.screens.restore import RestoreScreen
+from console.typeahead import InOrder
+from console.view import RolloutCard, Selection
+from services.clock import Clock
+from services.model.errors import QuarterdeckError
+from widgets import glyphs
+from widgets.toast import toast
+
+if TYPE_CHECKING:
+    from console.session import Session
+
+
+class Intents(InOrder):
+    """An application that can ask ``session`` for a change. An error is told, and never ends it."""
+
+    # before anything else, also before a dialog or the palette: the key that makes it safe
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("alt+R,alt+shift+r", "roll_back_below", "roll back", priority=True, show=False),
+    ]
+    session: Session
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self._looking = False
+        """Whether what a rollback would restore is being looked up, or shown."""
+
+    def open_rollout(self, key: str) -> None:
+        """Show a rollout, if it is not shown already."""
+        raise NotImplementedError
+
+    @work(group="intents", exit_on_error=False)
+    async def intend(self, situation: Situation, verb: str) -> None:
+        if situation.card is not None:
+            await self._told(verb, self.session.intend(situation.card, verb))
+
+    @work(group="intents", exit_on_error=False)
+    async def take_over(self, situation: Situation) -> None:
+        if situation.card is not None:
+            await self._told("take over", self.session.take_over(situation.card))
+
+    def action_roll_back_below(self) -> None:
+        """Roll back what the topmost screen of ours has selected, whatever lies over it. Where that is the question whether to
+        roll back, the key is its answer."""
+        while not isinstance(self.screen, ConsoleScreen | RestoreScreen) and len(self.screen_stack) > 1:
+            self.pop_screen()
+        if isinstance(self.screen, RestoreScreen):
+            self.screen.action_confirm()
+        elif isinstance(self.screen, ConsoleScreen):
+            self.screen.action_act("rollback")
+
+    def roll_back(self, situation: Situation) -> None:
+        """At once where a rollout runs or its rollback window is open; elsewhere after showing what it would restore."""
+        card = situation.card
+        if card is not None and (card.live or card.window_left > 0):
+            self._roll_back_now(card)
+            return
+        selection = situation.selection
+        if card is not None:
+            selection = Selection(card.environment, card.rollout.release.service, card.key)
+        # one look at a time: R pressed again before it is there must not open another behind it
+        if not self._looking:
+            self._looking = True
+            self._show_rollback(selection)
+
+    @work(group="rollback", exit_on_error=False)
+    async def _roll_back_now(self, card: RolloutCard) -> None:
+        arrow = glyphs.current().arrow
+        words = f"{card.rollout.release.service} in {card.environment} {arrow} {card.rollout.plan.previous_version}"
+        toast(self.screen, words, title="Rolling back", severity="warning")
+        await self._told("rollback", self.session.rollbacks.of_rollout(card))
+        if isinstance(self.screen, ConsoleScreen) and self.screen.where != "rollout":
+            self.open_rollout(card.key)
+
+    @work(group="rollback", exit_on_error=False)
+    async def _show_rollback(self, selection: Selection) -> None:
+        environment, service = selection.environment, selection.service
+        try:
+            preview = await self.session.rollbacks.preview(environment, service)
+            wanted = await self.push_screen_wait(RestoreScreen(self.clock, preview))
+        except QuarterdeckError as error:
+            toast(self.screen, str(error), title="Nothing to roll back", severity="warning", seconds=15)
+            return
+        finally:
+            self._looking = False
+        if wanted:
+            key = await self._told("rollback", self.session.rollbacks.of_service(environment, service))
+            if key:
+                self.open_rollout(key)
+
+    async def _told(self, what: str, asked: Awaitable[Answer]) -> str:
+        """Await an intent and tell its answer; an error is told, not raised. Returns the key the answer is about, if any."""
+        try:
+            answer = await asked
+        except QuarterdeckError as error:
+            toast(self.screen, str(error), title=f"{what}: not done", severity="error", seconds=20)
+            return ""
+        toast(self.screen, answer.text, title=what, severity="warning" if what in ("rollback", "abort") else "information")
+        return answer.key

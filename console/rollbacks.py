@@ -1,0 +1,101 @@
+"""Rollbacks asked for with the key: of a rollout at once; of a service only after it was shown what that restores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from console.draft import Answer, Preview, answer_to
+from console.view import Picture, RolloutCard
+from services.model.errors import Rejected
+from services.model.release import Target
+from services.model.rollout import Phase, Rollout
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from console.context import Context
+    from console.watching import Watching
+    from services.rollout.immediate import Immediate
+
+SETTLING = 30.0
+"""Wall seconds after a rollback to the revision before in which a service has no revision before."""
+_BY_KEY = "asked for with the rollback key"
+
+
+class Rollbacks:
+    """``picture`` is what the operator sees now; ``started`` is told of every driver."""
+
+    def __init__(
+        self,
+        context: Context,
+        watching: Watching,
+        picture: Callable[[], Picture],
+        started: Callable[[subprocess.Popen[bytes]], None],
+    ) -> None:
+        self._context = context
+        self._watching = watching
+        self._picture = picture
+        self._started = started
+        self._shown: dict[tuple[str, str], Rollout] = {}  # by environment and service: shown, not carried out yet
+        self._restored: dict[tuple[str, str], float] = {}
+        """When a service without a rollout was rolled back from here (monotonic)."""
+
+    async def of_rollout(self, card: RolloutCard) -> Answer:
+        """At once: the first restoring patch leaves from here, a driver does and verifies the rest."""
+        from services.rollout.immediate import rollback_now
+
+        inventory = self._watching.inventory_of(card.rollout.release.target.context)
+        return self._told(await rollback_now(self._context, inventory, card.rollout, reason=_BY_KEY))
+
+    async def of_service(self, environment: str, service: str) -> Answer:
+        """The same for a service whose rollback window is over, or that has no rollout: exactly what :meth:`preview` showed,
+        once. Raises ``Rejected`` where it was not shown, or is something else by now."""
+        from services.rollout.immediate import rollback_now, rollback_service_now
+
+        target = self._target(environment, service)
+        inventory = self._watching.inventory_of(target.context)
+        shown = self._shown.pop((environment, service), None)
+        if shown is None:
+            raise Rejected("service", service, "is rolled back by one press only", "R again shows what it would restore now")
+        card = self._last_change(environment, service)
+        if card is not None and card.key == shown.id:
+            return self._told(await rollback_now(self._context, inventory, card.rollout, reason=_BY_KEY))
+        self._restored[environment, service] = self._context.clock.monotonic()
+        return self._told(await rollback_service_now(self._context, inventory, target, service, shown=shown, reason=_BY_KEY))
+
+    async def preview(self, environment: str, service: str) -> Preview:
+        """What a rollback would restore. Raises ``Rejected`` where there is nothing to go back to."""
+        from services.rollout.preview import restored_values, restoring_revision, revision_lines
+
+        target = self._target(environment, service)
+        inventory = self._watching.inventory_of(target.context)
+        card = self._last_change(environment, service)
+        if card is not None:
+            shown, lines = card.rollout, restored_values(card.rollout)
+        else:
+            ago = self._context.clock.monotonic() - self._restored.get((environment, service), -SETTLING)
+            if ago < SETTLING:
+                # Its checkpoint may not have come yet, and what ran before it now is the release that was taken back.
+                raise Rejected("service", service, "was rolled back a moment ago", "a look at its rollout, then R again")
+            shown = await restoring_revision(self._context, inventory, target, service)
+            lines = revision_lines(shown)
+        self._shown[environment, service] = shown
+        return Preview(f"roll back {service} in {environment}", lines)
+
+    def _last_change(self, environment: str, service: str) -> RolloutCard | None:
+        """The newest rollout of a service that left something to undo."""
+        cards = self._picture().rollouts_of(environment, service)
+        return next((card for card in cards if card.rollout.undo and card.rollout.phase is not Phase.ROLLED_BACK), None)
+
+    def _told(self, done: Immediate) -> Answer:
+        if done.process is not None:
+            self._started(done.process)
+        return answer_to(done)
+
+    def _target(self, environment: str, service: str) -> Target:
+        found = self._picture().service(environment, service)
+        if found is None:
+            raise Rejected("service", service, f"is not in {environment}", "a service that the fleet shows")
+        name, settings = self._context.settings.resolve_environment(environment)
+        return Target(environment=name, tier=settings.tier, context=settings.context, namespace=found.namespace)
