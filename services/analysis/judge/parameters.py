@@ -111,18 +111,19 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
         _demand(sum(metric.weight for metric in self.metrics) <= 1.0 + 1e-12, "the weights of all metrics sum to at most 1")
         _demand(0.0 < self.interval_s < math.inf, "the interval is above 0 s")
         _demand(0.0 < self.alpha < 1.0 and 0.0 < self.beta < 1.0, "alpha and beta are between 0 and 1")
-        _demand(self.burst_scrapes is None or self.burst_scrapes >= 1, "burst scrapes are at least 1")
-        _demand(self.onset_s >= 0 and self.minimum_s >= 0 and self.no_traffic_s > 0, "times are not negative")
+        _demand(self.burst_scrapes is None or 1 <= self.burst_scrapes <= 1000, "burst scrapes are 1 to 1000")
+        times = (self.onset_s, self.minimum_s, self.no_traffic_s)
+        _demand(all(0.0 <= one < math.inf for one in times), "times are 0 or more seconds")
 
     @property
     def abort_at(self) -> float:
         """ln(1/α): the evidence, in nats, that ends a canary."""
-        return math.log(1.0 / self.alpha)
+        return -math.log(self.alpha)
 
     @property
     def healthy_at(self) -> float:
         """ln(1/β): the evidence, in nats, that proves health."""
-        return math.log(1.0 / self.beta)
+        return -math.log(self.beta)
 
     @property
     def onsets(self) -> int:
@@ -143,4 +144,4 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
         """The most that one scrape may prove, in nats: (ln(1/(α · weight)) + 0.01) / burst scrapes. So many bad scrapes at least
         make an abort, and a burst on the canary alone that is shorter can't cause one."""
         weight = metric.group_weight if metric.group_weight is not None else metric.weight
-        return (math.log(1.0 / (self.alpha * weight)) + 0.01) / self.scrapes_to_abort
+        return (self.abort_at - math.log(weight) + 0.01) / self.scrapes_to_abort

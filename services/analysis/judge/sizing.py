@@ -25,12 +25,12 @@ def plan(
     Both for the R with the least T, each the larger of the two nulls', rounded up to a scrape, no fewer than an abort needs, plus
     the warm-up. Raises ``ValueError`` for rates and shares that can't be.
     """
-    if not (0.0 <= rps and 0.0 < share <= 1.0 and 0.0 <= p0 <= 1.0 and 0.0 <= p1 <= 1.0 and D >= 1.0):
+    if not (rps >= 0.0 and 0.0 < share <= 1.0 and 0.0 <= p0 <= 1.0 and 0.0 <= p1 <= 1.0 and D >= 1.0):
         raise ValueError(f"no such canary: {rps:g} a second, share {share:g}, bad {p0:g} and {p1:g}, dispersion {D:g}")
     if rps == 0.0:
         return None
     n, m = rps, rps * (1.0 - share) / share
-    barrier = math.log(1.0 / (parameters.alpha * metric.weight)) + math.log(len(REGRESSION_GRID) / START_MASS)
+    barrier = parameters.abort_at - math.log(metric.weight) + math.log(len(REGRESSION_GRID) / START_MASS)
     halves, nineties = [], []
     for null in (Null(metric.r, 0.0), Null(1.0, metric.d)):
         walks = [(growth, variance) for growth, variance in _walks(null, n, m, p0, p1, D) if growth > 0]
