@@ -13,9 +13,9 @@ PATIENCE = 0.25
 """Wall seconds that the journal may delay a rollback, or hold up the answer of a request that has been sent."""
 
 Outcome = Literal["ok", "unchanged", "refused", "failed", "unknown"]
+"""``refused``: the API server did not do it, since the object was not as tested; ``unknown``: sent, and no answer came."""
 EXIT_CODES: dict[Outcome, int | None] = {"ok": 0, "unchanged": 0, "refused": 1, "failed": 1, "unknown": None}
 """As the command line that stands in the entry would have ended (R6.2); nobody knows where the outcome is unknown."""
-"""``refused``: the API server did not do it, since the object was not as tested; ``unknown``: sent, and no answer came."""
 
 
 class Account:

@@ -11,7 +11,7 @@ from typing import NoReturn
 from services.actuator.accounts import Account, Outcome, named, told
 from services.actuator.commands import kubectl
 from services.actuator.mutation import Applied, Misplaced, Mutation, Superseded
-from services.actuator.patch import Decision, decide, epoch_of, newborn, same
+from services.actuator.patch import Decision, decide, epoch_of, newborn
 from services.actuator.unsettled import Unsettled
 from services.audit.journal import Journal
 from services.clock import Clock
@@ -28,7 +28,7 @@ from services.model.errors import (
     Throttled,
     Unavailable,
 )
-from services.model.objects import Json, ObjectRef, value_at
+from services.model.objects import Json, ObjectRef
 from services.model.rollout import Rollout, UndoRecord
 
 TIMEOUT = 10.0

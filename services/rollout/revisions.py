@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from services.actuator.commands import kubectl_scale, kubectl_undo
 from services.actuator.patch import identities
 from services.cluster.connection import Connection
 from services.cluster.objects import REVISION_ANNOTATION, image_version
@@ -137,6 +138,7 @@ def _canary_taken_back(found: ServiceState, target: Target, service: str, revisi
     """What takes the requests from a canary that has a share of them, and its pods. Raises :class:`Rejected` where a canary
     runs and its share can't be found: restoring stable alone would be called a rollback and leave the bad version serving."""
     name = f"{service}-canary"
+    canary = ObjectRef("Deployment", target.namespace, name)
     pods = int(value_at(found.canary, REPLICAS) or 0)
     try:
         split = istio.locate(found.route or {}, service)
@@ -149,9 +151,8 @@ def _canary_taken_back(found: ServiceState, target: Target, service: str, revisi
             "service",
             service,
             f"has a canary of {pods} pods, and its share of the requests can't be found: {why}",
-            f"by hand: take the requests from {name} where they are routed, kubectl scale deployment/{name} --replicas=0 "
-            f"-n {target.namespace} --context {target.context}, then kubectl rollout undo deployment/{service} "
-            f"--to-revision={revision} -n {target.namespace} --context {target.context}",
+            f"by hand: take the requests from {name} where they are routed, {kubectl_scale(canary, 0, context=target.context)}, "
+            f"then {kubectl_undo(ObjectRef('Deployment', target.namespace, service), revision, context=target.context)}",
         ) from problem
     if not share or found.route is None:
         return ()
@@ -163,7 +164,6 @@ def _canary_taken_back(found: ServiceState, target: Target, service: str, revisi
         for path, weight in istio.writes(found.route, split, 0)
     ]
     if pods:
-        canary = ObjectRef("Deployment", target.namespace, name)
         records.append(UndoRecord(object=canary, path=REPLICAS, old=0, new=pods, step=-1))
     return tuple(records)
 
