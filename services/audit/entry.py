@@ -28,6 +28,7 @@ MAX_STRING = 16 * 1024
 MAX_DEPTH = 32
 _MAX_INT = 2**63
 _MAX_ITEMS = 20_000
+_WORTH_CUTTING = 1024
 _ROOM = 1024
 """Left for the sequence number and what else is added when the entry gets its place."""
 
@@ -135,25 +136,25 @@ def _large(value: int) -> str:
 
 def _shrink(made: Draft) -> None:
     """Replace the largest values by what they were (bytes, SHA-256) until the entry fits."""
-    while len(made.body(0)) > MAX_ENTRY - _ROOM:
-        holder, name = _largest(made.fields)
-        raw = encode(holder[name])
-        facts = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-        textual = isinstance(holder[name], str) and holder is made.fields
-        holder[name] = f"[truncated: {facts['bytes']} bytes, sha256 {facts['sha256']}]" if textual else {"truncated": facts}
+    while (over := len(made.body(0)) - (MAX_ENTRY - _ROOM)) > 0:
+        for holder, name, raw in _largest_first(made.fields):
+            facts = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+            textual = isinstance(holder[name], str) and holder is made.fields
+            holder[name] = f"[truncated: {facts['bytes']} bytes, sha256 {facts['sha256']}]" if textual else {"truncated": facts}
+            over -= len(raw) - len(encode(holder[name]))
+            if over <= 0:
+                break
 
 
-def _largest(fields: dict[str, Json]) -> tuple[dict[str, Json], str]:
+def _largest_first(fields: dict[str, Json]) -> list[tuple[dict[str, Json], str, bytes]]:
+    """What can be replaced: the fields of the entry, and the parts of its data where there are large ones among them."""
     data = fields["data"]
-    found: list[tuple[int, dict[str, Json], str]] = [
-        (len(encode(value)), fields, name) for name, value in fields.items() if name != "data"
-    ]
+    found = [(fields, name, encode(value)) for name, value in fields.items() if name != "data"]
     if isinstance(data, dict) and set(data) != {"truncated"}:
-        parts = [(len(encode(value)), data, name) for name, value in data.items()]
+        parts = [(data, name, raw) for name, value in data.items() if len(raw := encode(value)) > _WORTH_CUTTING]
         # Many small parts: none of them is worth cutting alone.
-        found += parts if parts and max(part[0] for part in parts) > 1024 else [(len(encode(data)), fields, "data")]
-    _, holder, name = max(found, key=lambda item: item[0])
-    return holder, name
+        found += parts or [(fields, "data", encode(data))]
+    return sorted(found, key=lambda item: -len(item[2]))
 
 
 @lru_cache(maxsize=1)

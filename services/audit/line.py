@@ -13,6 +13,7 @@ serialised again to be checked, so no two writers need to agree on a canonical f
 """
 
 import hashlib
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ GENESIS = "0" * 64
 DOMAIN = b"audit-v1\0"
 SEGMENT_DIGITS = 12
 HASH_LENGTH = 64
+HASH = re.compile(r"[0-9a-f]{64}")
 
 _encoder = msgspec.json.Encoder()
 

@@ -15,6 +15,7 @@ import msgspec
 
 from services.audit.entry import Draft, Moment, draft
 from services.audit.event import Event, JournalUnavailable, Receipt
+from services.audit.header import SEGMENT_EVENT, Damage, event_of, header_of
 from services.audit.line import FORMAT, GENESIS, chain, line, scan, segment_name
 from services.audit.place import Disk, journal_id, locked, open_lock, prepare, unavailable, write_all, write_whole
 from services.audit.ulid import new_ulid
@@ -27,19 +28,9 @@ MAX_SEGMENT_AGE = 24 * 3600.0
 _SEAL_ROOM = 4096
 SEGMENT = re.compile(r"[0-9]{12}\.jsonl")
 
-SEGMENT_EVENT = "journal.segment"
 SEALED_EVENT = "journal.sealed"
 RECOVERED_EVENT = "journal.recovered"
 ACKNOWLEDGED_EVENT = "journal.acknowledged"
-
-
-class Damage(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment that holds a line which is complete and wrong: corruption, not an interrupted write."""
-
-    segment: str
-    seq: int
-    sha256: str
-    bytes: int
 
 
 class _Tail:
@@ -216,7 +207,7 @@ class Store:
         for body in bodies:
             if b'"journal.' not in body:
                 continue
-            name = msgspec.json.decode(body).get("event")
+            name = event_of(body)
             tail.sealed = tail.sealed or name == SEALED_EVENT
             if name == ACKNOWLEDGED_EVENT:
                 tail.damage = None
@@ -226,7 +217,7 @@ class Store:
         path = self._segments()[-1]
         content = path.read_bytes()
         first_seq = int(path.stem)
-        header = _header(content)
+        header = header_of(content)
         if header is None:
             if b"\n" in content.rstrip(b"\0"):
                 return self._go_on_after(path, content, 0, self._hash_before(path), first_seq - 1)
@@ -237,31 +228,33 @@ class Store:
             if not self._segments():
                 return self._create(GENESIS, 1, {"prev_segment": None, "prev_segment_sha256": None})
             return self._load()
-        if header.get("v", 0) > FORMAT:
+        if header["v"] > FORMAT:
             raise JournalUnavailable(
                 "The journal was written by a newer Quarterdeck",
                 f"{path} has format {header['v']}; this program writes format {FORMAT}.",
                 "It can be read here, not written: use the newer program, or another home (--home DIR).",
             )
-        data = header.get("data") or {}
-        found = scan(content, str(data.get("prev_hash", GENESIS)), first_seq - 1)
+        data = header["data"]
+        found = scan(content, data["prev_hash"], first_seq - 1)
         if found.rest and not found.torn:
             return self._go_on_after(path, content, found.valid_bytes, found.last_hash, found.last_seq)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        created = datetime.fromisoformat(str(header["timestamp"])).timestamp()
+        created = datetime.fromisoformat(header["timestamp"]).timestamp()
         tail = _Tail(descriptor, path, found.valid_bytes, found.last_seq, found.last_hash, created)
         if data.get("damage"):
             tail.damage = msgspec.convert(data["damage"], Damage)
         self._note(tail, found.bodies)
         if found.rest:
             self._recover(tail, found.rest)
+            # The note of it may have begun a new segment, e.g. where this one is older than a day.
+            return self._current()
         return tail
 
     def _recover(self, tail: _Tail, rest: bytes) -> None:
+        self._tail = tail
         copy = self._keep_torn(tail.path, rest, tail.size)
         self._disk.truncate(tail.descriptor, tail.size)
         self._disk.sync(tail.descriptor)
-        self._tail = tail
         self._append(
             [
                 self._own(
@@ -297,8 +290,8 @@ class Store:
         if not earlier:
             return GENESIS
         content = earlier[-1].read_bytes()
-        facts = (_header(content) or {}).get("data") or {}
-        return scan(content, str(facts.get("prev_hash", GENESIS)), int(earlier[-1].stem) - 1).last_hash
+        header = header_of(content)
+        return scan(content, header["data"]["prev_hash"] if header else GENESIS, int(earlier[-1].stem) - 1).last_hash
 
     def _rotate(self, tail: _Tail) -> _Tail:
         """Seal ``tail`` and begin the next segment."""
@@ -377,17 +370,6 @@ def _lines(drafts: Sequence[Draft], seq: int, hash_: str) -> tuple[bytes, list[R
         content.append(line(hash_, body))
         receipts.append(Receipt(seq=seq, id=made.id, hash=hash_, ts=made.timestamp))
     return b"".join(content), receipts
-
-
-def _header(content: bytes) -> dict[str, Json] | None:
-    """The header entry, or ``None`` where the first line is not one."""
-    first = content.partition(b"\n")[0]
-    try:
-        entry = msgspec.json.decode(first[65:])
-    except msgspec.DecodeError:
-        return None
-    valid = isinstance(entry, dict) and entry.get("event") == SEGMENT_EVENT and isinstance(entry.get("data"), dict)
-    return entry if valid and b"\n" in content else None
 
 
 def _sha256(descriptor: int, size: int) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 _DOMAIN = b"audit-v1\x00"
 _LINE = re.compile(rb"([0-9a-f]{64})\t(\{.*\})", re.DOTALL)
 _SEGMENT = re.compile(r"[0-9]{12}\.jsonl")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,44 +68,46 @@ class _Walk:
 def verify(directory: Path) -> Verification:
     """Follow the whole chain in ``directory`` and name every place where it does not hold."""
     walk = _Walk()
-    contents = _read(directory, walk)
+    sizes = _sizes(directory, walk)
     journal_id = ""
     with suppress(OSError):
         journal_id = (directory / "journal.id").read_text(encoding="utf-8", errors="replace").strip()
-    if not contents and not walk.problems:
+    if not sizes and not walk.problems:
         kind = "missing-segment" if journal_id else "missing-journal"
         walk.problems.append(Problem(kind, None, None, f"there is no segment in {directory / 'seg'}"))
-    elif contents and not journal_id:
+    elif sizes and not journal_id:
         walk.problems.append(Problem("header", None, None, "journal.id is missing"))
-    for name, content in contents:
-        _segment(walk, name, content, journal_id, last=name == contents[-1][0])
-    return Verification(not walk.problems, walk.entries, len(contents), walk.first, walk.last, tuple(walk.problems))
+    segments = 0
+    # One at a time: a year of them need not fit into the memory together.
+    for name, size in sizes.items():
+        try:
+            with (directory / "seg" / name).open("rb") as file:
+                content = file.read(size)
+        except OSError as error:
+            walk.problems.append(Problem("unreadable", name, None, error.strerror or str(error)))
+            continue
+        segments += 1
+        _segment(walk, name, content, journal_id, last=name == max(sizes))
+    return Verification(not walk.problems, walk.entries, segments, walk.first, walk.last, tuple(walk.problems))
 
 
-def _read(directory: Path, walk: _Walk) -> list[tuple[str, bytes]]:
-    """Every segment up to where it ended at one moment, so that a writer at work is not taken for an interrupted one."""
+def _sizes(directory: Path, walk: _Walk) -> dict[str, int]:
+    """Every segment, in order, with where it ended at one moment: a writer at work is not taken for an interrupted one."""
     lock = -1
     with suppress(OSError):
         lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    sizes = {}
     try:
         _share(lock)
-        sizes = {}
         with suppress(OSError):
             sizes = {path.name: path.stat().st_size for path in (directory / "seg").iterdir() if not path.name.startswith(".")}
     finally:
         if lock >= 0:
             os.close(lock)
-    contents = []
     for name in sorted(sizes):
         if not _SEGMENT.fullmatch(name):
             walk.problems.append(Problem("header", name, None, "the name is not that of a segment"))
-            continue
-        try:
-            with (directory / "seg" / name).open("rb") as file:
-                contents.append((name, file.read(sizes[name])))
-        except OSError as error:
-            walk.problems.append(Problem("unreadable", name, None, error.strerror or str(error)))
-    return contents
+    return {name: sizes[name] for name in sorted(sizes) if _SEGMENT.fullmatch(name)}
 
 
 def _share(lock: int) -> None:
@@ -164,7 +167,9 @@ def _begin(walk: _Walk, name: str, header: Any, journal_id: str) -> None:
         walk.problems.append(Problem("missing-segment", name, first_seq, detail))
         walk.next_seq = first_seq
         # With a segment gone the chain can only be taken up where this one says that it does.
-        walk.previous_hash = str(facts.get("prev_hash", walk.previous_hash))
+        stated = facts.get("prev_hash")
+        if isinstance(stated, str) and _HASH.fullmatch(stated):
+            walk.previous_hash = stated
         return
     if facts and facts.get("prev_hash") != walk.previous_hash:
         walk.problems.append(Problem("broken-link", name, first_seq, "prev_hash is not the last hash of the segment before"))

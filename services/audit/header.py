@@ -1,0 +1,48 @@
+"""What the first line of a segment says, read as what it is: bytes that anybody may have written."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from services.audit.line import FORMAT, HASH, HASH_LENGTH
+
+SEGMENT_EVENT = "journal.segment"
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment that holds a line which is complete and wrong: corruption, not an interrupted write."""
+
+    segment: str
+    seq: int
+    sha256: str
+    bytes: int
+
+
+def header_of(content: bytes) -> dict[str, Any] | None:
+    """The header entry, or ``None`` where the first line is not one that can be gone on from."""
+    first, ended, _ = content.partition(b"\n")
+    try:
+        entry = msgspec.json.decode(first[HASH_LENGTH + 1 :])
+        if not ended or not isinstance(entry, dict) or entry.get("event") != SEGMENT_EVENT or type(entry.get("v")) is not int:
+            return None
+        if entry["v"] > FORMAT:
+            return entry
+        if not HASH.fullmatch(entry["data"]["prev_hash"]):
+            return None
+        datetime.fromisoformat(entry["timestamp"])
+        if entry["data"].get("damage"):
+            msgspec.convert(entry["data"]["damage"], Damage)
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError):
+        # Written by anybody but us: whatever is missing or of another type, it is not a header.
+        return None
+    return entry
+
+
+def event_of(body: bytes) -> str:
+    """The event of an entry; nothing for a line that holds its place in the chain and is no entry."""
+    try:
+        entry = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return ""
+    return str(entry.get("event")) if isinstance(entry, dict) else ""
