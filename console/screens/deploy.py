@@ -17,6 +17,7 @@ from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
 from console.screens.sentence import sentence_of
 from console.view import Picture, Selection
+from services.actuator.shown import shown_plan
 from services.model.errors import QuarterdeckError
 from services.model.gates import GateName, GateResult
 from services.model.release import DeployRequest, Strategy
@@ -227,7 +228,7 @@ class DeployScreen(ConsoleScreen):
             confirmation.block("there is no plan")
             return
         self._draft = draft
-        self.query_one(PlanDiff).show(draft.plan)
+        self.query_one(PlanDiff).show(shown_plan(draft.plan))
         sentence.show(*sentence_of(draft))
         confirmation.ask(draft.release.target.environment, draft.plan.digest)
         confirmation.block("the checklist is not complete", waits=True)
