@@ -1,8 +1,9 @@
 """Doing the steps that change workloads, and waiting until the cluster has followed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.actuator import Mutation, Write
+from services.actuator.shown import shown
 from services.analysis import reasons
 from services.analysis.triggers import crash_loop, progress_deadline
 from services.cluster.workloads import deployment_ready
@@ -23,25 +24,17 @@ async def patch_image(run: Run, step: PatchImage) -> None:
         # Said before the patch leaves: from here on pods of the new version take their place among stable's, each with its share.
         run.change(state.risen(run.rollout, pace=run.clock.pace()))
     for ref, changes in object_changes(step).items():
-        live = await read(run, ref)
-        expects = containers(run.rollout, ref, changes, live)
-        for change in changes:
-            found = value_at(live, change.path)
-            if found not in (change.old, change.new):
-                raise PersonNeeded(
-                    f"{ref} is not what the plan was made for",
-                    f"{dotted(change.path)} is {found!r}, neither {change.old!r} nor {change.new!r}: "
-                    f"somebody changed it meanwhile. Nothing was written.",
-                    "Find out who changed it and why; then resume, or roll back and plan again.",
-                )
+        expects = await as_planned(run, ref, changes)
         writes = tuple(Write(change.path, change.new) for change in changes)
         await run.apply(mutation(run, step, ref, writes, expects))
 
 
 async def ensure_workload(run: Run, step: EnsureWorkload) -> None:
-    writes = [Write(change.path, change.new) for change in step.changes if change.path != REPLICAS]
+    changes = [change for change in step.changes if change.path != REPLICAS]
+    expects = await as_planned(run, step.workload, changes)
+    writes = [Write(change.path, change.new) for change in changes]
     replicas = max(step.replicas, await carrying(run, next_weight(run.rollout)))
-    await run.apply(mutation(run, step, step.workload, (*writes, Write(REPLICAS, replicas))))
+    await run.apply(mutation(run, step, step.workload, (*writes, Write(REPLICAS, replicas)), expects))
 
 
 async def scale(run: Run, step: Scale) -> None:
@@ -134,6 +127,24 @@ def _failures(run: Run, step: WaitReady, waited: float) -> tuple[Reason, ...]:
 
 def mutation(run: Run, step: Step, ref: ObjectRef, writes: tuple[Write, ...], expects: tuple[Guard, ...] = ()) -> Mutation:
     return Mutation(object=ref, writes=writes, command=step.command, step=run.rollout.step, step_name=step.name, expects=expects)
+
+
+async def as_planned(run: Run, ref: ObjectRef, changes: Sequence[Change]) -> tuple[Guard, ...]:
+    """What has to be found with the writes. Raises :class:`PersonNeeded` where a value is neither what the plan saw nor what it
+    wants, or belongs to another container: a plan names places in lists, and somebody may have moved what stands there."""
+    live = await read(run, ref)
+    expects = containers(run.rollout, ref, changes, live)
+    for change in changes:
+        found = value_at(live, change.path)
+        if found not in (change.old, change.new):
+            found, old, new = (shown(change.path, value) for value in (found, change.old, change.new))
+            raise PersonNeeded(
+                f"{ref} is not what the plan was made for",
+                f"{dotted(change.path)} is {found!r}, neither {old!r} nor {new!r}: "
+                f"somebody changed it meanwhile. Nothing was written.",
+                "Find out who changed it and why; then resume, or roll back and plan again.",
+            )
+    return expects
 
 
 def containers(rollout: Rollout, ref: ObjectRef, changes: Iterable[Change], live: Mapping[str, Json]) -> tuple[Guard, ...]:

@@ -18,16 +18,16 @@ from services.actuator import Actuator
 from services.audit import Journal
 from services.cluster.objects import Deployment
 from services.coordination import Coordination
-from services.model.objects import Change, ObjectRef
+from services.model.objects import Change, ObjectRef, value_at
 from services.model.rollout import Arm, Baseline, Rollout, Sample, TriggerName, TriggerReading
-from services.model.steps import Analyse, AnyStep, MeasureBaseline, PatchImage, Scale, SetTraffic, WaitReady
+from services.model.steps import Analyse, AnyStep, EnsureWorkload, MeasureBaseline, PatchImage, Scale, SetTraffic, WaitReady
 from services.redaction import Redactor
 from services.rollout import state, steps_traffic, steps_workload
 from services.rollout.arms import settled_pods
 from services.rollout.run import Breach, PersonNeeded, Run
 from services.rollout.steps_analysis import analyse, measure_baseline
 from services.rollout.steps_traffic import set_traffic
-from services.rollout.steps_workload import patch_image, scale, wait_ready
+from services.rollout.steps_workload import ensure_workload, patch_image, scale, wait_ready
 
 BASE = rollout()
 STABLE, CANARY, ROUTE = BASE.plan.stable, BASE.plan.canary, BASE.plan.route
@@ -175,6 +175,30 @@ async def test_an_image_that_somebody_else_set_is_not_overwritten(tmp_path: Path
         with pytest.raises(PersonNeeded, match="somebody changed it meanwhile"):
             await patch_image(on.run, PROMOTE)
         assert ("app", OLD + "-hotfix") in on.names()
+
+
+async def test_a_leftover_canary_whose_containers_moved_meanwhile_is_not_written_by_position(tmp_path: Path) -> None:
+    path = "/spec/template/spec/containers/1/image"
+    ensure = EnsureWorkload(
+        name="canary",
+        changes=(Change(CANARY, path, OLD, NEW),),
+        workload=CANARY,
+        source=STABLE,
+        images={"app": NEW},
+        labels={},
+        replicas=1,
+    )
+    async with bench(tmp_path, ensure) as on:
+        on.cluster.put(CANARY, deployment(CANARY, image=OLD, replicas=0))
+        on.cluster.edit(CANARY, lambda live: live["spec"]["template"]["spec"]["containers"].reverse())
+        with pytest.raises(PersonNeeded, match="container 'proxy', not app"):
+            await ensure_workload(on.run, ensure)
+        on.cluster.put(CANARY, deployment(CANARY, image=OLD + "-hotfix", replicas=0))
+        with pytest.raises(PersonNeeded, match="somebody changed it meanwhile"):
+            await ensure_workload(on.run, ensure)
+        on.cluster.put(CANARY, deployment(CANARY, image=OLD, replicas=0))
+        await ensure_workload(on.run, ensure)
+        assert value_at(on.cluster.at(CANARY), path) == NEW
 
 
 # Capacity -----------------------------------------------------------------------------------------------------------------

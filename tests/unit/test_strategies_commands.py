@@ -17,6 +17,7 @@ from services.model.steps import EnsureWorkload, PatchImage, Plan
 from services.rollout.report import dry_run_document
 from services.settings import CanaryPlan, CanaryStep, Environment, Settings
 from services.strategies import ServiceState, clone, commands, compile_plan
+from widgets.diff import draw_plan
 
 LABELS = {"app": "pay", "track": "stable"}
 SECRETS = ("hunter2-Prod", "0ld-hunter", "Server=db;Pwd0=S3cr3tValue")
@@ -191,3 +192,11 @@ def test_every_command_of_a_plan_names_its_cluster():
             for words in parts(step.command) if step.command else ():
                 assert "--local" in words or words[words.index("--context") + 1] == "prod eu"
     assert any(isinstance(step, PatchImage) for step in planned().steps)
+
+
+def test_no_value_of_an_environment_is_drawn():
+    drawn = draw_plan(shown_plan(planned(leftover(P=SECRETS[1], DB_URL="other"))), (), 100)
+    text = "".join(part for line in drawn.lines for part, *_ in line)
+    assert "pay-canary" in text
+    assert "env[2].value" in text
+    assert not [secret for secret in SECRETS if secret in text]
