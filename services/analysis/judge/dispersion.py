@@ -77,10 +77,12 @@ def updated(past: Dispersion, interval: Interval, d: float) -> Dispersion:
 
 def score(interval: Interval, rho: float) -> float:
     """z: by how many standard deviations of a fair split the canary has more bad events than ``rho`` times the control's rate
-    makes expected, given their sum: θ = ρ n / (ρ n + m), z = (s − (s+f) θ) / √((s+f) θ (1−θ))."""
-    bad = interval.s + interval.f
-    theta = rho * interval.n / (rho * interval.n + interval.m)
-    return (interval.s - bad * theta) / math.sqrt(bad * theta * (1.0 - theta))
+    makes expected, given their sum: θ = ρ n / (ρ n + m), z = (s − (s+f) θ) / √((s+f) θ (1−θ)).
+
+    With θ / (1−θ) = x² it is (s/x − f x) / √(s+f), which loses nothing where θ is next to 0 or 1.
+    """
+    x = math.sqrt(rho * interval.n / interval.m)
+    return (interval.s / x - interval.f * x) / math.sqrt(interval.s + interval.f)
 
 
 def history_dispersion(rows: Sequence[Interval]) -> float:
