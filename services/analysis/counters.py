@@ -20,14 +20,16 @@ class Increase(msgspec.Struct, frozen=True, kw_only=True):
 def increase(before: PodReading, after: PodReading) -> Increase:
     """The difference of two readings of one pod; however far apart they are, what lies between belongs to ``after``.
 
-    A restart shows as a counter that fell or a new start time; then every counter counts from zero (as Prometheus does), also
-    one that has overtaken its old value by now.
+    A restart shows as a new start time or, where that is not told, as a counter that fell; then every counter counts from zero
+    (as Prometheus does), also one that has overtaken its old value by now. A counter that fell in a process that did not start
+    anew (a label was forgotten, a worker ended) is not known: counting all it stands at would make a flood of it.
     """
     reset = _restarted(before, after)
     seconds = after.at - before.at
     cpu = None
     if not reset and seconds > 0 and after.cpu_limit and after.cpu_seconds is not None and before.cpu_seconds is not None:
-        cpu = (after.cpu_seconds - before.cpu_seconds) / seconds / after.cpu_limit
+        used = after.cpu_seconds - before.cpu_seconds
+        cpu = used / seconds / after.cpu_limit if used >= 0 else None
     durations = after.durations
     if durations is not None and not reset:
         durations = durations.since(before.durations) if before.durations is not None else None
@@ -41,8 +43,8 @@ def increase(before: PodReading, after: PodReading) -> Increase:
 
 
 def _restarted(before: PodReading, after: PodReading) -> bool:
-    if before.started is not None and after.started is not None and abs(after.started - before.started) > 1.0:
-        return True
+    if before.started is not None and after.started is not None:
+        return abs(after.started - before.started) > 1.0
     pairs = (
         (before.requests, after.requests),
         (before.errors, after.errors),
@@ -53,6 +55,6 @@ def _restarted(before: PodReading, after: PodReading) -> bool:
 
 
 def _between(then: float | None, now: float | None, reset: bool) -> float | None:
-    if now is None or (then is None and not reset):
-        return None
-    return now if reset or then is None else now - then
+    if now is None or reset:
+        return now
+    return now - then if then is not None and now >= then else None

@@ -37,6 +37,11 @@ class Histogram(msgspec.Struct, frozen=True):
     def total(self) -> float:
         return self.counts[-1] if self.counts else 0.0
 
+    @property
+    def end(self) -> float | None:
+        """The largest bound there is; what took longer is counted, and not how long."""
+        return next((bound for bound in reversed(self.bounds) if math.isfinite(bound)), None)
+
     def scaled(self, share: float) -> "Histogram":
         return self if share == 1.0 else Histogram(self.bounds, tuple(count * share for count in self.counts))
 

@@ -26,6 +26,8 @@ class MetricNames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_NAMES = MetricNames()
+_MOST_SAID = 100
+"""Characters of the parser's complaint that are kept: it quotes the page, which may be anything and of any length."""
 
 
 class PodReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,8 @@ def parse(text: str, at: float, names: MetricNames = DEFAULT_NAMES) -> PodReadin
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, AssertionError) as error:
         # The parser trusts its input; all of these are its ways of meeting text that is something else.
-        raise NotMetrics(f"not in the Prometheus text format: {error}") from error
+        said = "".join(character if character.isprintable() else " " for character in str(error)[:_MOST_SAID])
+        raise NotMetrics(f"not in the Prometheus text format: {said}") from error
     by_name: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_name[sample.name].append(sample)

@@ -29,15 +29,20 @@ class HealthHistory(msgspec.Struct, frozen=True, kw_only=True):
     started: bool = False
     failures: int = 0
     probes: int = 0
+    """Those that said something about the pod."""
+    told: bool = False
+    """The latest probe was one of them."""
     detail: str = ""
 
     def after(self, result: ProbeResult, *, ready: bool) -> "HealthHistory":
         """The history with one more probe. One that says nothing neither counts nor breaks the row."""
         started = self.started or ready or result.ok is True
         if result.ok is None:
-            return msgspec.structs.replace(self, started=started, detail=result.detail)
+            return msgspec.structs.replace(self, started=started, told=False, detail=result.detail)
         failures = 0 if result.ok or not started else self.failures + 1
-        return HealthHistory(pod=self.pod, started=started, failures=failures, probes=self.probes + 1, detail=result.detail)
+        return HealthHistory(
+            pod=self.pod, started=started, failures=failures, probes=self.probes + 1, told=True, detail=result.detail
+        )
 
 
 class HealthProbe:

@@ -13,7 +13,8 @@ from services.settings import Smoke
 
 
 class SmokeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One check: what was asked, what was found; ``seconds`` is wall time. ``passed`` is ``None`` where there was no answer."""
+    """One check: what was asked, what was found; ``seconds`` is wall time. ``passed`` is ``None`` where there was no answer, or
+    the way to the service was down: that says nothing about the service."""
 
     check: SmokeCheck
     passed: bool | None
@@ -47,8 +48,12 @@ class SmokeRunner:
             async with asyncio.timeout(check.timeout):
                 status, body = await self._endpoint.get(namespace, service, check.path, timeout=check.timeout)
         except TimeoutError:
+            seconds = self._clock.monotonic() - began
+            reachable = await self._endpoint.reachable()
             detail = f"GET {check.path} had no answer within {check.timeout:g} s"
-            return SmokeResult(check=check, passed=False, detail=detail, seconds=self._clock.monotonic() - began)
+            if not reachable:
+                detail += ", and the API server in between does not answer either"
+            return SmokeResult(check=check, passed=False if reachable else None, detail=detail, seconds=seconds)
         except QuarterdeckError as error:
             return SmokeResult(check=check, passed=None, detail=str(error), seconds=self._clock.monotonic() - began)
         seconds = self._clock.monotonic() - began

@@ -105,8 +105,8 @@ def evaluate(
         health_endpoint(limits, health, unserved),
         crash_loop(workload),
         progress_deadline(workload),
-        cpu(limits, windows.pods(ArmName.CANARY), exposed_at=exposed_at),
-        memory(limits, windows.pods(ArmName.CANARY)),
+        cpu(limits, windows.pods(ArmName.CANARY), exposed_at=exposed_at, now=now),
+        memory(limits, windows.pods(ArmName.CANARY), now=now),
     )
 
 
@@ -165,8 +165,8 @@ def latency_p99(
 ) -> TriggerReading:
     """Trailing 60 s after warm-up: more than 1 % of requests slower than the baseline's P99 plus the allowed increase, and at
     least 1,000 requests or a tail P(Bin(requests, 0.01) ≥ slow) ≤ 0.001. Values are seconds."""
-    if baseline is None or baseline.p99 is None:
-        return _Reading(TriggerName.LATENCY_P99, 0.0, "s").unknown("no baseline to compare with")
+    if baseline is None or not baseline.p99:
+        return _Reading(TriggerName.LATENCY_P99, None, "s").unknown("no baseline to compare with")
     limit = baseline.p99 * (1 + limits.latency_increase)
     reading = _Reading(TriggerName.LATENCY_P99, limit, "s")
     if exposed_at is None:
@@ -179,7 +179,7 @@ def latency_p99(
         return reading.unknown("warming up" if warming else "no durations of the new version were measured in the last 60 s")
     slow = durations.above(limit)
     if slow is None:
-        return reading.unknown(f"its histogram ends at {p99:g} s, below the limit of {limit:.3g} s")
+        return reading.unknown(f"its histogram ends at {durations.end:g} s, below the limit of {limit:.3g} s")
     counts = f"{slow:.0f} of {durations.total:.0f} requests slower than {limit * 1000:.0f} ms"
     over = slow > SLOW_SHARE * durations.total
     if over and (durations.total >= MIN_SLOW_REQUESTS or binomial_tail(durations.total, SLOW_SHARE, slow) <= RARE):
@@ -196,14 +196,19 @@ def health_endpoint(limits: Limits, histories: Sequence[HealthHistory], unserved
             f"and it gets {unserved.weight} % of the requests",
         )
     reading = _Reading(TriggerName.HEALTH, float(limits.health_failures), "probes")
-    probed = [history for history in histories if history.probes]
-    if not probed:
+    if not histories:
         return reading.unknown("no new pod has been probed yet")
-    worst = max(probed, key=lambda history: history.failures)
+    worst = max(histories, key=lambda history: history.failures)
     value = float(worst.failures)
     if worst.failures >= limits.health_failures:
         return reading.fires(value, f"{worst.pod} failed {worst.failures} probes in a row: {worst.detail}")
-    return reading.quiet(value, f"{worst.pod}: {worst.detail}" if worst.failures else f"{len(probed)} pods answer")
+    told = [history for history in histories if history.told and history.started]
+    if not told:
+        why = "no new pod has been ready yet" if any(history.told for history in histories) else "nobody can say"
+        return reading.unknown(f"{why}: {histories[0].detail}")
+    if worst.failures:
+        return reading.quiet(value, f"{worst.pod}: {worst.detail}")
+    return reading.quiet(value, f"{len(told)} of {len(histories)} pods answer")
 
 
 def crash_loop(workload: WorkloadFacts | None) -> TriggerReading:
@@ -218,7 +223,7 @@ def crash_loop(workload: WorkloadFacts | None) -> TriggerReading:
 
 def progress_deadline(workload: WorkloadFacts | None) -> TriggerReading:
     """The workload did not become ready in the time it has."""
-    reading = _Reading(TriggerName.PROGRESS_DEADLINE, workload.deadline if workload else 0.0, "s")
+    reading = _Reading(TriggerName.PROGRESS_DEADLINE, workload.deadline if workload else None, "s")
     if workload is None:
         return reading.unknown("the new version's workload is not known")
     if workload.deadline_passed:
@@ -226,21 +231,21 @@ def progress_deadline(workload: WorkloadFacts | None) -> TriggerReading:
     return reading.quiet(workload.waited or 0.0, workload.detail)
 
 
-def cpu(limits: Limits, pods: Sequence[PodHistory], *, exposed_at: float | None) -> TriggerReading:
-    """Three samples running of any new pod over the limit, after its warm-up."""
+def cpu(limits: Limits, pods: Sequence[PodHistory], *, exposed_at: float | None, now: float) -> TriggerReading:
+    """Three samples running of any new pod over the limit, after its warm-up; pods not read for 60 s are not known."""
 
     def samples(pod: PodHistory) -> tuple[tuple[float, float], ...]:
         warm = max(pod.first_seen, exposed_at if exposed_at is not None else pod.first_seen) + limits.warm_up
         return tuple(sample for sample in pod.cpu if sample[0] >= warm)
 
     limited = any(pod.cpu_limited for pod in pods)
-    return _resource(TriggerName.CPU, "CPU", limits.cpu, pods, samples, limited=limited)
+    return _resource(TriggerName.CPU, "CPU", limits.cpu, pods, samples, limited=limited, now=now)
 
 
-def memory(limits: Limits, pods: Sequence[PodHistory]) -> TriggerReading:
-    """Three samples running of any new pod over the limit; says how fast it climbs."""
+def memory(limits: Limits, pods: Sequence[PodHistory], *, now: float) -> TriggerReading:
+    """Three samples running of any new pod over the limit; says how fast it climbs. Pods not read for 60 s are not known."""
     limited = any(pod.memory_limited for pod in pods)
-    return _resource(TriggerName.MEMORY, "memory", limits.memory, pods, lambda pod: pod.memory, limited=limited)
+    return _resource(TriggerName.MEMORY, "memory", limits.memory, pods, lambda pod: pod.memory, limited=limited, now=now)
 
 
 def reasons(readings: Sequence[TriggerReading]) -> tuple[Reason, ...]:
@@ -287,13 +292,14 @@ def _resource(
     samples: Callable[[PodHistory], tuple[tuple[float, float], ...]],
     *,
     limited: bool,
+    now: float,
 ) -> TriggerReading:
     reading = _Reading(name, limit, "share")
-    measured = [(pod, taken) for pod in pods if (taken := samples(pod))]
+    measured = [(pod, taken) for pod in pods if (taken := samples(pod)) and now - taken[-1][0] <= TRAILING]
     if not measured:
         if pods and not limited:
             return reading.unknown(f"the containers have no {what} limit")
-        return reading.unknown(f"no {what} of a new pod has been measured yet")
+        return reading.unknown(f"no {what} of a new pod was measured in the last 60 s")
     pod, taken = max(measured, key=lambda each: (_running(each[1], limit), each[1][-1][1]))
     running, value = _running(taken, limit), taken[-1][1]
     climb = _climb(taken) if name is TriggerName.MEMORY else ""
@@ -326,7 +332,7 @@ class _Reading(msgspec.Struct, frozen=True):
     """A trigger about to be told."""
 
     name: TriggerName
-    limit: float
+    limit: float | None
     unit: str
 
     def unknown(self, why: str) -> TriggerReading:

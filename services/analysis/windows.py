@@ -171,7 +171,7 @@ class Windows:
             pods=len(names),
             ready=sum(pod in self._ready for pod in names),
             requests=round(counted.requests, 3),
-            errors=round(counted.errors or 0.0, 3),
+            errors=round(counted.errors, 3) if counted.errors is not None else None if counted.requests else 0.0,
             p50=counted.durations.quantile(0.5) if counted.durations else None,
             p99=counted.durations.quantile(0.99) if counted.durations else None,
             cpu=_latest_most(history.cpu for history in histories),

@@ -60,14 +60,14 @@ class TriggerName(StrEnum):
 
 
 class TriggerReading(msgspec.Struct, frozen=True, kw_only=True):
-    """One trigger at one look: ``value`` against ``limit`` in ``unit``; ``value`` is ``None`` while unknown.
+    """One trigger at one look: ``value`` against ``limit`` in ``unit``; each is ``None`` while unknown.
 
     ``fired`` is the guarded decision (judge, section 8), not merely value > limit; ``detail`` says what is missing.
     """
 
     name: TriggerName
     value: float | None
-    limit: float
+    limit: float | None
     unit: str
     fired: bool = False
     detail: str = ""
@@ -104,12 +104,13 @@ class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
-    """What one version served over the trailing window: counts, not rates. Latencies in seconds; shares 0–1."""
+    """What one version served over the trailing window: counts, not rates. Latencies in seconds; shares 0–1. ``errors`` is
+    ``None`` where requests were counted and nobody can say how they ended."""
 
     pods: int = 0
     ready: int = 0
     requests: float = 0.0
-    errors: float = 0.0
+    errors: float | None = 0.0
     p50: float | None = None
     p99: float | None = None
     cpu: float | None = None
@@ -118,7 +119,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def error_rate(self) -> float | None:
-        return self.errors / self.requests if self.requests else None
+        return self.errors / self.requests if self.requests and self.errors is not None else None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):

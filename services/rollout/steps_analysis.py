@@ -71,10 +71,10 @@ def doubt(run: Run) -> str:
     The error rate's trigger looks at the time after a rise of its share. That that time is over passes nobody who fails now.
     """
     reading = next((reading for reading in run.rollout.triggers if reading.name is TriggerName.ERROR_RATE), None)
-    if reading is None or reading.value is None or not run.rollout.samples:
+    lately = run.rollout.samples[-1].canary if run.rollout.samples else None
+    if reading is None or reading.value is None or lately is None or lately.errors is None:
         why = f" ({reading.detail})" if reading is not None and reading.detail else ""
         return f"the new version's error rate is not known{why}"
-    lately = run.rollout.samples[-1].canary
     if exceeds(Limits.of(run.settings), requests=lately.requests, errors=lately.errors, baseline=run.rollout.baseline):
         return (
             f"{lately.errors:.0f} of {lately.requests:.0f} requests to the new version failed lately, "

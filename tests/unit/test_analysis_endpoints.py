@@ -222,6 +222,19 @@ async def test_smoke_tests_through_the_service_proxy():
     assert (await lost.run((SmokeCheck(name="a", path="/a"),), "pay", "production"))[0].passed is None
 
 
+class Hanging(ApiServer):
+    async def proxy(self, namespace, kind, name, port, path, timeout=5.0):
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(("alive", "passed"), [(True, False), (False, None)])
+async def test_a_smoke_test_that_the_api_server_never_passed_on_says_nothing_of_the_service(alive, passed):
+    runner = SmokeRunner.configured(Smoke(), Hanging({}, alive=alive), ManualClock())
+    result = (await runner.run((SmokeCheck(name="a", path="/a", timeout=0.05),), "pay", "production"))[0]
+    assert result.passed is passed
+    assert ("API server" in result.detail) is not alive
+
+
 def test_limits_are_those_of_the_services_container():
     def container(name, image, **limits):
         return Container(name=name, image=image, resources=Resources(limits=limits))

@@ -227,3 +227,11 @@ def test_quantities(text, value):
 def test_any_quantity_is_a_number_or_unknown(value):
     found = quantity(value)
     assert found is None or math.isfinite(found)
+
+
+def test_the_complaint_about_a_page_is_short_and_inert():
+    """It quotes the page, and goes to screens and journals."""
+    with pytest.raises(NotMetrics) as caught:
+        parse("http_requests_total \x1b[2J" + "x" * 10_000, 0.0)
+    assert len(str(caught.value)) < 200
+    assert str(caught.value).isprintable()

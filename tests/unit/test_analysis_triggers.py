@@ -249,9 +249,10 @@ def test_a_pod_added_later_warms_up_on_its_own():
 
 
 def test_without_a_baseline_latency_never_fires():
-    for baseline in (None, Baseline(seconds=60, requests=0, error_rate=None, p99=None)):
+    nothing = Baseline(seconds=60, requests=0, error_rate=None, p99=None)
+    for baseline in (None, nothing, msgspec.structs.replace(nothing, p99=0.0)):
         reading = look(fed(slow_rounds(1000, 900)), TriggerName.LATENCY_P99, baseline=baseline)
-        assert (reading.value, reading.fired) == (None, False)
+        assert (reading.value, reading.limit, reading.fired) == (None, None, False)
         assert "no baseline" in reading.detail
 
 
@@ -263,7 +264,7 @@ def test_a_histogram_that_ends_below_the_limit_is_unknown():
         windows.feed(at, {"new": "canary"}, {"new": PodReading(at=at, requests=at * 100, durations=counts)})
     reading = look(windows, TriggerName.LATENCY_P99, baseline=baseline)
     assert (reading.value, reading.fired) == (None, False)
-    assert "histogram ends" in reading.detail
+    assert "histogram ends at 0.5 s, below the limit of 7.5 s" in reading.detail
 
 
 # Health, workload ---------------------------------------------------------------------------------------------------------
@@ -292,7 +293,21 @@ def test_health_counts_failures_in_a_row(answers, failures):
     assert probed.failures == failures
     reading = look(fed([]), TriggerName.HEALTH, health=(probed,))
     assert reading.fired is (failures >= 3)
-    assert reading.value == (None if not probed.probes else failures)
+    assert reading.value == (None if not any(answer is not None for answer in answers) else failures)
+
+
+def test_what_was_true_of_health_once_is_not_told_as_true_now():
+    silent = history(True).after(ProbeResult(None, "the API server is away"), ready=True)
+    reading = look(fed([]), TriggerName.HEALTH, health=(silent,))
+    assert (reading.value, reading.fired) == (None, False)
+    assert "the API server is away" in reading.detail
+    forbidden = history().after(ProbeResult(None, "pods/proxy is forbidden"), ready=True)
+    assert "pods/proxy is forbidden" in look(fed([]), TriggerName.HEALTH, health=(forbidden,)).detail
+    some = look(fed([]), TriggerName.HEALTH, health=(history(True), silent))
+    assert (some.value, some.detail) == (0.0, "1 of 2 pods answer")
+    starting = history(False, ready=False)
+    assert look(fed([]), TriggerName.HEALTH, health=(starting,)).value is None
+    assert look(fed([]), TriggerName.HEALTH, health=(starting, history(True))).detail == "1 of 2 pods answer"
 
 
 def test_a_pod_that_was_never_ready_is_not_unhealthy_yet():
@@ -409,6 +424,18 @@ def test_data_that_stopped_coming_is_unknown_after_the_window():
     windows = fed([(1000, 500, 0)] * 3)
     assert look(windows, TriggerName.ERROR_RATE, now=80.0).fired
     assert look(windows, TriggerName.ERROR_RATE, now=100.0).value is None
+
+
+@pytest.mark.parametrize("name", [TriggerName.CPU, TriggerName.MEMORY])
+def test_a_resource_that_was_not_measured_lately_is_unknown(name):
+    windows = resources([0.5] * 8, memory=name is TriggerName.MEMORY)
+    assert look(windows, name).value == pytest.approx(0.5)
+    for at in range(80, 150, 10):
+        windows.feed(windows.now + 10.0, {"new-1": "canary"}, {"new-1": Unreadable(float(at), "refused")})
+    reading = look(windows, name)
+    assert (reading.value, reading.fired) == (None, False)
+    assert "in the last 60 s" in reading.detail
+    assert look(resources([0.5] * 8, memory=name is TriggerName.MEMORY), name, now=500.0).value is None
 
 
 def test_errors_without_status_codes_are_unknown():

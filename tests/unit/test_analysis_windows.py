@@ -77,6 +77,29 @@ def test_a_pod_that_went_keeps_what_it_served_and_one_of_its_name_starts_anew():
     assert windows.served(ArmName.CANARY) == 300
 
 
+def test_a_counter_that_fell_in_a_process_that_lives_is_unknown_and_not_counted_from_zero():
+    """A label was forgotten, a worker ended: all it stands at now is not what it served since."""
+    windows = Windows()
+    pods = {"old": "stable"}
+    windows.feed(0.0, pods, {"old": counters(0, 1_000_000, 900, started=5.0, cpu_seconds=50.0, cpu_limit=1.0)})
+    windows.feed(10.0, pods, {"old": counters(10, 999_990, 890, started=5.0, cpu_seconds=49.0, cpu_limit=1.0)})
+    assert windows.served(ArmName.STABLE) == 0
+    assert windows.pods(ArmName.STABLE)[0].cpu == ()
+    windows.feed(20.0, pods, {"old": counters(20, 1_000_090, 891, started=5.0, cpu_seconds=50.0, cpu_limit=1.0)})
+    assert (windows.served(ArmName.STABLE), windows.sample().stable.errors) == (100, 1)
+    windows.feed(30.0, pods, {"old": counters(30, 40, 2, started=25.0)})
+    assert windows.served(ArmName.STABLE) == 140
+
+
+def test_errors_that_nobody_can_tell_are_not_zero():
+    windows = Windows()
+    for at in (0.0, 10.0):
+        windows.feed(at, {"new": "canary"}, {"new": PodReading(at=at, requests=at * 10)})
+    canary = windows.sample().canary
+    assert (canary.requests, canary.errors, canary.error_rate) == (100, None, None)
+    assert windows.sample().stable.errors == 0
+
+
 def test_readings_of_pods_nobody_listed_are_ignored():
     windows = Windows()
     for at in (0.0, 10.0):
