@@ -142,7 +142,10 @@ class Connection:
         )
         params = dict(part.partition("=")[::2] for part in query.split("&")) if query else {}
         what = f"GET {path} of {kind[:-1]}/{name} in {namespace}"
-        answer = await self.request(Request("GET", url, what, params=params, passes=True, retry=False), timeout=timeout)
+        request = Request("GET", url, what, params=params, passes=True, retry=False)
+        answer = await self.request(request, timeout=timeout)
+        if answer.status == 401 and status_of(answer.body) is not None and self._transport.renew():
+            answer = await self.request(request, timeout=timeout)
         if answer.status >= 400 and status_of(answer.body) is not None:
             raise refusal(answer.status, answer.body, answer.headers, context=self.context, server=self.server, what=what)
         return answer.status, answer.body

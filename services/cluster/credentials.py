@@ -5,8 +5,10 @@ and swallows the plugin's failure.
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import ssl
 import threading
 import urllib.request
@@ -224,7 +226,9 @@ async def _output_of(command: list[str], environment: Mapping[str, str]) -> byte
         raise ValueError(f"the plugin {command[0]} did not end within {_PLUGIN_SECONDS:g} s") from error
     finally:
         if process.returncode is None:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it leads a session: what it started ends with it
+            await process.wait()
     if process.returncode != 0:
         last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
         raise ValueError(f"the plugin {command[0]} ended with code {process.returncode}: {last}")

@@ -29,7 +29,7 @@ MOST_BYTES = 64 * 1024 * 1024
 _RETRIES = 4
 _RETRY_FIRST, _RETRY_MOST = 0.1, 2.0
 _RELOAD_SECONDS = 5.0
-"""Refused or unloadable credentials are not loaded again sooner than this: a plugin may cost seconds, or a browser window."""
+"""Refused, unloadable or expired credentials are not loaded again sooner: a plugin may cost seconds, or a browser window."""
 _KEEP_IDLE_SECONDS = 30.0
 """Below the idle limits of API servers and balancers, above the inventory's heartbeat: a rollback finds an open connection."""
 
@@ -127,9 +127,15 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise self._broken(request, flight, error) from error
 
+    def renew(self) -> bool:
+        """Have the credentials loaded anew, as after a 401 that came as an answer (``passes``); whether asking again is worth
+        it. Not oftener than every few seconds."""
+        return self._credentials is not None and self._may_reload(self._credentials)
+
     async def close(self) -> None:
-        if self._loading is not None:
-            self._loading.cancel()
+        if (loading := self._loading) is not None:
+            loading.cancel()
+            await asyncio.wait([loading])  # a plugin it runs is to end before we do
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -232,11 +238,7 @@ class Transport:
     async def _current(self) -> Credentials:
         """Credentials that should work now, loaded at most once at a time whoever waits for them."""
         credentials = self._credentials
-        if (
-            credentials is not None
-            and not self._stale
-            and (credentials.refresh_after is None or self._clock.unix() < credentials.refresh_after)
-        ):
+        if credentials is not None and not self._stale and not self._due(credentials):
             return credentials
         if self._loading is None:
             if self._failure is not None and self._clock.monotonic() - self._loaded_at < _RELOAD_SECONDS:
@@ -244,6 +246,12 @@ class Transport:
             self._loading = asyncio.create_task(self._load())
             self._loading.add_done_callback(_seen)
         return await asyncio.shield(self._loading)
+
+    def _due(self, credentials: Credentials) -> bool:
+        """Whether they are about to expire. By a clock that is ahead of whoever issued them they always are."""
+        if credentials.refresh_after is None or self._clock.unix() < credentials.refresh_after:
+            return False
+        return self._clock.monotonic() - self._loaded_at >= _RELOAD_SECONDS
 
     async def _load(self) -> Credentials:
         try:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from support.fake_api import FakeApi, QuickClock, connected, eventually, kubeconfig, manifest, status
+from support.processes import commands
 
+from services.clock import SystemClock
 from services.cluster.answers import CredentialsRefused
 from services.cluster.connection import Clusters
 from services.cluster.objects import Pod
@@ -277,6 +279,15 @@ print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "Exec
 """
 
 
+class Stepped(SystemClock):
+    """A clock that a test moves ahead."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
 def _only(api: FakeApi, token: str) -> None:
     async def refuse(_: web.Request) -> web.StreamResponse:
         return status(401, "Unauthorized")
@@ -333,10 +344,46 @@ async def test_a_plugin_that_takes_its_time_is_waited_for_not_started_again(tmp_
 
 async def test_a_credential_with_an_end_is_replaced_before_it(tmp_path: Path) -> None:
     body = COUNTING.replace('"status": {', '"status": {"expirationTimestamp": "2020-01-01T00:00:00Z", ')
-    async with connected(tmp_path, user=_plugin(tmp_path, body)) as (api, connection):
+    clock = Stepped()
+    async with connected(tmp_path, user=_plugin(tmp_path, body), clock=clock) as (api, connection):
+        for _ in range(5):  # expired on arrival, by a clock that is ahead of its issuer's: no reason to ask at each request
+            await connection.get(REF)
+            assert api.headers[-1]["Authorization"] == "Bearer t1"
+        clock.ahead = 6.0
         await connection.get(REF)
-        await connection.get(REF)
-        assert api.headers[-1]["Authorization"] != "Bearer t1"
+        assert api.headers[-1]["Authorization"] == "Bearer t2"
+
+
+async def test_a_token_that_expired_is_replaced_where_only_pods_are_asked(tmp_path: Path) -> None:
+    """Through the proxy a 401 may be the pod's own: the API server's is known by its form."""
+    async with connected(tmp_path, user=_plugin(tmp_path, COUNTING)) as (api, connection):
+
+        async def own(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=401, body=b"who are you?")
+
+        api.once(own, path="/proxy/")
+        assert await connection.proxy("shop", "pods", "cart-1", 8080, "/healthz") == (401, b"who are you?")
+        assert (tmp_path / "count").read_text() == "1"
+        _only(api, "t2")
+        assert (await connection.proxy("shop", "pods", "cart-1", 8080, "/healthz"))[0] == 200
+        assert (tmp_path / "count").read_text() == "2"
+
+
+async def test_closing_ends_a_plugin_and_what_it_started(tmp_path: Path) -> None:
+    body = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+with open(os.environ["COUNT"] + ".new", "w") as file: file.write(f"{os.getpid()} {child.pid}")
+os.rename(os.environ["COUNT"] + ".new", os.environ["COUNT"])
+child.wait()
+"""
+    async with connected(tmp_path, user=_plugin(tmp_path, body)) as (_, connection):
+        asking = asyncio.create_task(connection.get(REF))
+        await eventually((tmp_path / "count").exists, 10)
+    with pytest.raises((asyncio.CancelledError, Unavailable)):
+        await asking
+    pids = [int(word) for word in (tmp_path / "count").read_text().split()]
+    await eventually(lambda: not set(pids) & set(commands()))
 
 
 async def test_a_rotated_token_file_is_read_again(tmp_path: Path) -> None:
