@@ -4,6 +4,7 @@ Needs no cluster.
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from services.settings import find
 
     if args.action == "schema":
-        return _schema()
+        return _schema(args)
     path = find(args.path or args.config, os.environ)
     return _init(args, path) if args.action == "init" else _check(args, path)
 
@@ -58,7 +59,7 @@ def _init(args: argparse.Namespace, path: Path) -> int:
         output.document({"ok": True, "file": str(path), "problems": []})
     else:
         output.text(f"Wrote {path}")
-        output.text("Read it through, then: quarterdeck config check")
+        output.text("Read it through, then: quarterdeck config check, and: quarterdeck doctor")
     return ExitCode.DONE
 
 
@@ -90,11 +91,16 @@ def _check(args: argparse.Namespace, path: Path) -> int:
     return ExitCode.DONE if ok else ExitCode.REJECTED
 
 
-def _schema() -> int:
+def _schema(args: argparse.Namespace) -> int:
     from console import output
-    from services.settings import Settings
+    from services.settings import jsonschema
 
-    output.document(Settings.model_json_schema())
+    made = jsonschema.schema()
+    if args.output == "json":
+        output.document(made)
+    else:
+        for line in json.dumps(made, indent=2, ensure_ascii=False).splitlines():
+            output.text(line)
     return ExitCode.DONE
 
 

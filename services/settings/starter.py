@@ -56,11 +56,18 @@ _REST = """\
 """
 
 
+_EDITORS = """\
+# Editors that use yaml-language-server complete and check this file with: quarterdeck config schema > config.schema.json
+# beside it, and '# yaml-language-server: $schema=config.schema.json' as its first line.
+"""
+
+
 class KnownContext(msgspec.Struct, frozen=True):
-    """A context of a kubeconfig; ``namespace`` is ``default`` where it names none."""
+    """A context of a kubeconfig; ``namespace`` is ``default`` where it names none, ``cluster`` the name it gives its cluster."""
 
     name: str
     namespace: str
+    cluster: str = ""
 
 
 def kubeconfig_paths(env: Mapping[str, str]) -> tuple[Path, ...]:
@@ -91,33 +98,48 @@ def contexts(paths: Sequence[Path]) -> tuple[KnownContext, ...]:
             body = entry.get("context")
             namespace = body.get("namespace") if isinstance(body, dict) else None
             legal = namespace if isinstance(namespace, str) and is_name(namespace) else "default"
-            found.setdefault(name, KnownContext(name, legal))
+            cluster = body.get("cluster") if isinstance(body, dict) else None
+            found.setdefault(name, KnownContext(name, legal, cluster if isinstance(cluster, str) else ""))
     return tuple(found.values())
 
 
 def starting(known: Sequence[KnownContext], login: str) -> str:
     """The text of a first configuration: an environment for each context whose name says which it is.
 
-    Where none says so, the first is taken for production: the strictest gates, until a person says otherwise.
+    What is not clear is taken for production, the strictest gates, until a person says otherwise: a context whose name says
+    nothing, or several things, and an environment whose cluster or namespace is called something else than its context.
     """
     lines = [
-        "# Quarterdeck's configuration. Check it with: quarterdeck config check",
+        "# Quarterdeck's configuration. Check it with: quarterdeck config check, then: quarterdeck doctor",
+        *_EDITORS.splitlines(),
         "version: 1",
         "",
         "# Environments: dev, staging, canary, production. Each is a context of the kubeconfig and namespaces in it; 'aliases'",
         "# are other words for it. There is never a default environment.",
         "environments:",
     ]
-    matched = {name: match for name in ENVIRONMENTS if (match := _matching(name, known))}
-    if not matched:
-        example = known[:1] or (KnownContext("production", "default"),)
-        matched = {"production": tuple(example)}
-        lines.append("  # No context says which environment it is, so the first one is taken for production. Correct this.")
-    for name, candidates in matched.items():
-        chosen, *others = candidates
+    matched, unclear = _assigned(known)
+    if not known:
+        lines.append("  # The kubeconfig has no context; this is an example to correct.")
+        matched = {"production": (KnownContext("production", "default"),)}
+    elif "production" not in matched and unclear:
+        first, *unclear = unclear
+        lines.append(
+            f"  # What {_quoted(first.name)} is can't be told from its name, so it is taken for production. Correct this."
+        )
+        matched["production"] = (first,)
+    for name, (chosen, *others) in matched.items():
         lines += [f"  {name}:", f"    context: {_quoted(chosen.name)}", f"    namespaces: [{_quoted(chosen.namespace)}]"]
+        if name != "production" and (doubt := _meant(f"{chosen.cluster} {chosen.namespace}") - {name}):
+            called = " and ".join(sorted(doubt))
+            lines.append(f"    # Its cluster or namespace is called {called}: until the next line is taken out its gates are")
+            lines += ["    # production's.", "    tier: production"]
         if others:
             lines.append(f"    # or the context {', '.join(_quoted(other.name) for other in others)}")
+    if unclear:
+        lines.append(
+            f"  # In no environment, since their names don't say which: {', '.join(_quoted(one.name) for one in unclear)}"
+        )
     lines += ["", "# Who works here. An operator who is not listed can't deploy to production; nobody approves their own deploy."]
     if _LOGIN.fullmatch(login):
         lines += [
@@ -153,11 +175,23 @@ def write(path: Path, text: str, *, force: bool) -> None:
         raise
 
 
-def _matching(environment: str, known: Sequence[KnownContext]) -> tuple[KnownContext, ...]:
-    """The contexts that seem to be ``environment``: the one of that very name first, then by the words of their names."""
-    words = _WORDS[environment]
-    found = [context for context in known if set(re.split(r"[^a-z0-9]+", context.name.lower())) & set(words)]
-    return tuple(sorted(found, key=lambda context: (context.name != environment, context.name.lower() not in words)))
+def _assigned(known: Sequence[KnownContext]) -> tuple[dict[str, tuple[KnownContext, ...]], list[KnownContext]]:
+    """The contexts of each environment, the likeliest first, and those whose names say nothing or several things."""
+    said = [(context, _meant(context.name)) for context in known]
+    matched = {}
+    for environment in ENVIRONMENTS:
+        words = _WORDS[environment]
+        found = [context for context, meant in said if meant == {environment}]
+        if found:
+            found.sort(key=lambda context: (context.name != environment, context.name.lower() not in words))
+            matched[environment] = tuple(found)
+    return matched, [context for context, meant in said if len(meant) != 1]
+
+
+def _meant(text: str) -> set[str]:
+    """The environments that the words of ``text`` name."""
+    words = set(re.split(r"[^a-z0-9]+", text.lower()))
+    return {environment for environment, names in _WORDS.items() if words & set(names)}
 
 
 def _full_name(login: str) -> str:

@@ -1,0 +1,149 @@
+"""The JSON Schema of the configuration, for editors: made from the models that validate it, so that the two can't disagree.
+
+The models' own descriptions say what is accepted; an editor also wants to know what a key is for. What validators check and
+pydantic can't express is added as far as JSON Schema can say it. JSON Schema 2020-12: https://json-schema.org/draft/2020-12
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from services.settings.policy import PRODUCTION_APPROVALS
+from services.settings.section import NAME
+from services.settings.settings import Settings
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_ROOT = "Settings"
+
+MEANINGS: Mapping[str, str] = {
+    "Settings.version": "The version of this format",
+    "Settings.home": "Where journal, rollouts and log are kept, unless --home or QUARTERDECK_HOME says otherwise",
+    "Settings.kubeconfig": "The kubeconfig whose contexts are meant",
+    "Settings.environments": "Where services are deployed to. There is never a default environment",
+    "Settings.policy": "Which gates bind in which tier. What is not written is strict; production can't be relaxed",
+    "Settings.people": "Who works here. Who is not listed can't deploy to production; nobody approves their own deploy",
+    "Settings.tickets": "The system that holds change tickets and approvals",
+    "Settings.metrics": "Where the pods' metrics are read",
+    "Settings.probes": "Where new pods are asked for their health during a rollout",
+    "Settings.smoke": "Where smoke tests are sent",
+    "Settings.smoke_tests": "HTTP checks that run by themselves after a deploy, by service",
+    "Settings.default_strategy": "The strategy of a deploy that names none, by tier",
+    "Settings.canary": "The steps of a canary",
+    "Settings.rolling": "How a rolling update is watched",
+    "Settings.triggers": "The limits that roll a deploy back by themselves",
+    "Settings.sandbox": "The simulated clock. Written by the sandbox; never by hand",
+    "Environment.tier": "Which policy and default strategy apply",
+    "Environment.aliases": "Other words for this environment on the command line",
+    "Environment.context": "The context of the kubeconfig that reaches its cluster",
+    "Environment.namespaces": "The namespaces that belong to it; each belongs to one environment only",
+    "Policies.dev": "Gates of the tier dev",
+    "Policies.staging": "Gates of the tier staging",
+    "Policies.canary": "Gates of the tier canary",
+    "Policies.production": "Gates of the tier production: can be made stricter, never more lenient",
+    "Policy.ticket": "An approved change ticket, asked live",
+    "Policy.approvals": "How many people other than the operator must have approved; 0 waives it",
+    "Policy.smoke_tests": "Smoke tests are defined for the service",
+    "Policy.gradual_rollout": "The strategy takes the new version's share up in steps",
+    "Policy.rollback_tested": "A rollback of the service was rehearsed",
+    "_PersonEntry.name": "How this person is named on screens and in the journal",
+    "_PersonEntry.login": "By this login the operator is recognized",
+    "_PersonEntry.ticket_account": "By this account the ticket system's approvals are told to be theirs",
+    "_SmokeCheckEntry.name": "What the check is called",
+    "_SmokeCheckEntry.path": "What is asked for with GET",
+    "_SmokeCheckEntry.status": "The status of the answer",
+    "_SmokeCheckEntry.contains": "A text that the answer holds; empty: any answer of that status will do",
+    "_SmokeCheckEntry.timeout": "How long the answer may take",
+    "Tickets.kind": "The product",
+    "Tickets.flavour": "Jira Cloud or Jira Data Center",
+    "Tickets.url": "Where it is",
+    "Tickets.user": "Whom the token belongs to",
+    "Tickets.token": "Where the token is; never the token itself",
+    "Tickets.approved_statuses": "A ticket in one of these statuses is approved",
+    "Tickets.timeout": "How long one question may take, retries included",
+    "Metrics.scrape_url": "Where a pod's metrics are, if not at its port",
+    "Metrics.port": "The pods' port with metrics",
+    "Metrics.path": "The path of the metrics",
+    "Metrics.interval": "Time between two readings of a pod",
+    "Metrics.warm_up": "How long a new pod is not judged",
+    "Probes.url": "Where a pod's health is, if not at its port",
+    "Probes.port": "The pods' port with the health endpoint",
+    "Probes.path": "The path of the health endpoint",
+    "Probes.interval": "Time between two probes of a pod",
+    "Probes.failures": "So many answers other than 200 roll a deploy back",
+    "Smoke.url": "Where a service is, if not at its port",
+    "Smoke.port": "The services' port",
+    "DefaultStrategies.dev": "For the tier dev",
+    "DefaultStrategies.staging": "For the tier staging",
+    "DefaultStrategies.canary": "For the tier canary",
+    "DefaultStrategies.production": "For the tier production",
+    "CanaryPlan.steps": "Shares of the requests the canary gets, one after the other, rising",
+    "CanaryPlan.min_requests": "The canary must have served so many in a step before the step passes",
+    "CanaryPlan.baseline_seconds": "How long the running version is measured first",
+    "CanaryPlan.ready_timeout": "How long the canary's pods may take to become ready",
+    "CanaryPlan.promote_timeout": "How long stable may take to roll to the new version",
+    "CanaryPlan.soak_seconds": "How long the promoted version is watched before the canary goes",
+    "CanaryStep.weight": "The canary's share of the requests",
+    "CanaryStep.seconds": "How long this share is watched",
+    "RollingPlan.analyse_seconds": "How long the new version is watched once all of its pods are ready",
+    "RollingPlan.min_requests": "The new version must have served so many before it passes",
+    "RollingPlan.baseline_seconds": "How long the running version is measured first",
+    "RollingPlan.ready_timeout": "How long the new pods may take to become ready",
+    "Triggers.error_rate": "Share of failing requests that rolls back",
+    "Triggers.error_seconds": "How long the error rate is watched, from the first requests on",
+    "Triggers.latency_increase": "By how much P99 may exceed the baseline",
+    "Triggers.cpu": "CPU of new pods that rolls back",
+    "Triggers.memory": "Memory of new pods that rolls back",
+    "Triggers.on_shared_incident": "What is done where stable fails as well as the new version",
+    "SandboxClock.speed": "How much faster simulated time runs",
+    "SandboxClock.epoch": "From when simulated time is counted",
+}
+"""What each key is for, by model and field."""
+
+_SECRET = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
+_NAME_PATTERN = f"^{NAME.pattern}$"
+
+
+def schema() -> dict[str, Any]:
+    """The schema of a configuration file. What it accepts and ``config check`` refuses are rules between several keys."""
+    made = copy.deepcopy(Settings.model_json_schema())
+    made = {"$schema": DIALECT, **made, "title": "Quarterdeck's configuration", "description": "One file, --config FILE"}
+    models = {_ROOT: made, **made["$defs"]}
+    _say_what_validators_check(models)
+    for name, key, node in _keys(models):
+        accepted = str(node.get("description", "")).strip()
+        meaning = MEANINGS.get(f"{name}.{key}") or MEANINGS.get(f"{_BASES.get(name, name)}.{key}", "")
+        node["description"] = f"{meaning or key}. Accepted: {accepted}." if accepted else f"{meaning or key}."
+        node.pop("title", None)
+    for model in models.values():
+        if "description" in model:
+            model["description"] = " ".join(model["description"].replace("``", "`").split())
+    return made
+
+
+_BASES = {"ProductionPolicy": "Policy"}
+"""Models that have the keys of another one."""
+
+
+def _keys(models: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every key of every section: its model's name, its own, and its schema."""
+    for name, model in models.items():
+        for key, node in model.get("properties", {}).items():
+            yield name, key, node
+
+
+def _say_what_validators_check(models: Mapping[str, dict[str, Any]]) -> None:
+    models[_ROOT]["properties"]["environments"]["additionalProperties"] = False
+    models[_ROOT]["properties"]["smoke_tests"]["propertyNames"] = {"pattern": _NAME_PATTERN, "maxLength": 63}
+    environment = models["Environment"]["properties"]
+    for key in ("aliases", "namespaces"):
+        environment[key]["uniqueItems"] = True
+        environment[key]["items"] |= {"pattern": _NAME_PATTERN, "maxLength": 63}
+    # Written out by the reader before it validates: the environment's own name.
+    environment["tier"].pop("default", None)
+    models["Tickets"]["properties"]["token"]["pattern"] = _SECRET
+    for section, key in (("Metrics", "path"), ("Probes", "path"), ("_SmokeCheckEntry", "path")):
+        models[section]["properties"][key]["pattern"] = "^/"
+    production = models["ProductionPolicy"]["properties"]
+    production["approvals"]["minimum"] = PRODUCTION_APPROVALS
+    for gate in ("ticket", "smoke_tests", "gradual_rollout", "rollback_tested"):
+        production[gate] = {"const": "required", "default": "required", "description": "required"}
