@@ -66,7 +66,8 @@ def problem(error: QuarterdeckError) -> None:
     sys.stderr.write(f"{bold}quarterdeck: {shown(error.title)}{plain}\n")
     for part in (error.detail, error.hint):
         if part:
-            sys.stderr.write("".join(f"  {shown(line)}\n" for line in part.splitlines()))
+            # Redacted whole: the lines of a key are told from text only by the one that it begins with.
+            sys.stderr.write("".join(f"  {shown(line)}\n" for line in _without_secrets(part).splitlines()))
     sys.stderr.flush()
 
 

@@ -9,7 +9,14 @@ SECRET_WORDS = frozenset(
         "credentials", "session", "signature", "dsn", "passwords", "secrets", "tokens", "cookies", "bearer",
     }
 )  # fmt: skip
-SECRET_PAIRS = frozenset({("api", "key"), ("access", "key"), ("private", "key"), ("client", "key"), ("signing", "key")})
+SECRET_ENDINGS = (
+    "password", "passwd", "passphrase", "secret", "token", "credential", "credentials", "apikey", "secretkey", "privatekey",
+    "accesskey", "accountkey", "sshpass",
+)  # fmt: skip
+"""Words written as one: ``PGPASSWORD``, ``authtoken``."""
+SECRET_PAIRS = frozenset(
+    {("api", "key"), ("access", "key"), ("private", "key"), ("client", "key"), ("signing", "key"), ("account", "key")}
+)
 REFERENCE_WORDS = frozenset(
     {
         "name", "names", "ref", "refs", "file", "path", "type", "kind", "mount", "url", "uri", "namespace", "seconds", "audience",
@@ -29,7 +36,8 @@ def names_a_secret(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key[:200])]
     for index, word in enumerate(words):
         pair = index + 1 < len(words) and (word, words[index + 1]) in SECRET_PAIRS
-        if word not in SECRET_WORDS and not pair:
+        passed = word == "pass" and index > 0 and index == len(words) - 1
+        if word not in SECRET_WORDS and not word.endswith(SECRET_ENDINGS) and not pair and not passed:
             continue
         rest = words[index + 2 :] if pair else words[index + 1 :]
         # "secret key" and "secret access key" are secrets, though "key" after a secret word is else the key within a Secret

@@ -12,11 +12,13 @@ class Pattern(NamedTuple):
     rule: str
     hints: tuple[str, ...]
     regex: re.Pattern[str]
+    prose: bool = False
+    """A sentence about a secret's place can look like it."""
 
 
 _KEY_WORDS = (
     r"(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?key(?:[_-]?data)?"
-    r"|credentials?|authorization|cookie|session|signature|dsn)"
+    r"|credentials?|authorization|cookie|session|signature|dsn|account[_-]?key|[A-Za-z0-9][_-]pass)"
 )
 _KEY_HINTS = (
     "passw",
@@ -30,13 +32,29 @@ _KEY_HINTS = (
     "session",
     "signature",
     "dsn",
+    "_pass",
+    "-pass",
 )
 # What follows "token:" in an honest sentence, or names where the secret is kept, is not a secret. The names of rules in
 # markers already made are let through too, so that redaction can run twice.
 _HARMLESS = (
     r"(?!\[REDACTED:|env:[A-Za-z_]|file:/"
-    r"|(?:true|false|none|null|missing|expired|invalid|valid|present|absent|required|ok|unknown|optional)\b)"
+    r"|(?:true|false|none|null|missing|expired|invalid|valid|present|absent|required|ok|unknown|optional)"
+    r"(?:[.,;:)\]}]*(?:[\s\"'\\]|$)))"
 )
+
+
+_BASE64 = r"[A-Za-z0-9+/=_-]{16,}(?:(?:\\n|\r?\n)[A-Za-z0-9+/=_-]{4,76})*"
+"""Base64, in one line or folded."""
+
+
+def _beside(separator: str) -> str:
+    """A secret told by the word before it: ``password=…``, ``"apiKey": "…"``."""
+    return (
+        _KEY_WORDS + r"(?:[_-]?(?:value|data|base64|b64|key))?\\?[\"']?\s{0,4}" + separator + r"\s{0,4}(?:"
+        r"\\?\"" + _HARMLESS + r"(?P<quoted>[^\"\\]{1,4096})\\?\"|'" + _HARMLESS + r"(?P<single>[^']{1,4096})'|"
+        + _HARMLESS + r"(?P<secret>[^\s\"',;&\\]{3,}))"
+    )  # fmt: skip
 
 
 def _pattern(rule: str, hints: str, regex: str, flags: int = 0) -> Pattern:
@@ -48,9 +66,12 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern(
         "private-key",
         "-----begin",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:(?!-----END).)*(?:-----END [A-Z0-9 ]{0,40}-----)?",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END).)*(?:-----END [A-Z0-9 ]{0,40}-----)?",
         re.DOTALL,
     ),
+    # The same in base64, as kubeconfigs and Secrets hold it (certificates begin alike, and are no secret); and whole kubeconfigs.
+    _pattern("private-key", "ls0tls1crudjti", r"\bLS0tLS1CRUdJTi(?!BDRVJU)" + _BASE64),
+    _pattern("kubeconfig", "yxbpvmvyc2lvb eyjhcglwzxjzaw9u", r"\b(?:YXBpVmVyc2lvb|eyJhcGlWZXJzaW9u)" + _BASE64),
     _pattern("jwt", "eyj", r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*)?"),
     _pattern("github-token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", r"\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"),
     _pattern("gitlab-token", "glpat-", r"\bglpat-[A-Za-z0-9_.-]{8,}"),
@@ -67,11 +88,22 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern("atlassian-token", "atatt3 atctt3", r"\bAT[AC]TT3[A-Za-z0-9_=-]{16,}"),
     _pattern("chat-webhook", "hooks.slack.com", r"hooks\.slack\.com/[a-z]{1,20}/(?P<secret>[A-Za-z0-9/_-]{8,})"),
     _pattern("chat-webhook", "webhook.office.com", r"webhook\.office\.com/(?P<secret>[A-Za-z0-9/@_-]{8,})"),
-    _pattern("url-password", "://", r"://[^\s/:@\"'<>]{0,256}:(?P<secret>(?!\[REDACTED:)[^\s/@\"'<>]{1,512})@"),
+    # To the last @ before the path; then those that hold a / all the same, where no port stands before it; then a token alone.
+    _pattern("url-password", "://", r"://[^\s/:@\"'<>]{0,256}:(?P<secret>(?!\[REDACTED:)[^\s/\"'<>]{1,512})@"),
+    _pattern("url-password", "://", r"://[^\s/:@\"'<>\[]{1,256}:(?!\d{1,5}[/?#])(?P<secret>(?!\[REDACTED:)[^\s@\"'<>]{1,512})@"),
+    _pattern("url-password", "://", r"://(?P<secret>(?=[^\s/:@\"'<>]{0,512}[0-9])[^\s/:@\"'<>]{16,512})@"),
+    _pattern("url-signature", "sig=", r"[?&;]sig=(?P<secret>[^\s&\"'<>]{6,})", re.IGNORECASE),
+    _pattern(
+        "cookie",
+        "cookie",
+        r"\bcookie[\"']?:\s{0,4}[\"']?(?P<secret>(?!\[REDACTED:)[^\s\"'=;]{1,128}=[^\r\n\"']{1,4096})",
+        re.IGNORECASE,
+    ),
     _pattern(
         "authorization",
         "bearer basic splunk apikey",
-        r"\b(?:Bearer|Basic|Splunk|ApiKey)[ ]+(?P<secret>(?=[A-Za-z0-9._~+/=-]{0,80}[0-9=])[A-Za-z0-9._~+/=-]{8,})",
+        r"\b(?:Bearer|Basic|Splunk|ApiKey)[ ]+"
+        r"(?P<secret>(?=[A-Za-z0-9._~+/=-]{0,80}[0-9=]|[A-Za-z._~+/-]{20})[A-Za-z0-9._~+/=-]{8,})",
         re.IGNORECASE,
     ),
     _pattern(
@@ -86,14 +118,8 @@ PATTERNS: tuple[Pattern, ...] = (
         r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+"
         + _HARMLESS + r"(?P<secret>(?!-)\S+)",
     ),
-    _pattern(
-        "key-value",
-        " ".join(_KEY_HINTS),
-        _KEY_WORDS + r"(?:[_-]?(?:value|data|base64|b64|key))?\\?[\"']?\s{0,4}[=:]\s{0,4}(?:"
-        r"\\?\"" + _HARMLESS + r"(?P<quoted>[^\"\\]{1,4096})\\?\"|'" + _HARMLESS + r"(?P<single>[^']{1,4096})'|"
-        + _HARMLESS + r"(?P<secret>[^\s\"',;&\\]{3,}))",
-        re.IGNORECASE,
-    ),
+    _pattern("key-value", " ".join(_KEY_HINTS), _beside("="), re.IGNORECASE),
+    _pattern("key-value", " ".join(_KEY_HINTS), _beside(":"), re.IGNORECASE)._replace(prose=True),
 )  # fmt: skip
 
 HINTS: tuple[tuple[str, int], ...] = tuple((hint, index) for index, pattern in enumerate(PATTERNS) for hint in pattern.hints)

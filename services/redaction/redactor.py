@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import html
 import json
 import math
 import re
@@ -90,8 +91,8 @@ class Redactor:
         return self._text(s, set())
 
     def shapes(self, s: str) -> str:
-        """``s`` without registered secrets and known shapes of credentials. What merely stands beside a word such as ``token:``
-        stays: that is how messages about a secret's place read."""
+        """``s`` without registered secrets and known shapes of credentials, assignments (``token=…``) too. What merely stands
+        behind a word such as ``token:`` stays: that is how messages about a secret's place read."""
         return self._searched(s, set(), beside_words=False)
 
     def value(self, v: Json) -> tuple[Json, tuple[str, ...]]:
@@ -128,7 +129,7 @@ class Redactor:
         wanted = {index for hint, index in HINTS if hint in lower}
         for index in sorted(wanted):
             pattern = PATTERNS[index]
-            if pattern.rule == "key-value" and not beside_words:
+            if pattern.prose and not beside_words:
                 continue
             s = _outside_markers(pattern.regex, partial(self._replaced, pattern.rule, rules), s)
         if wanted and beside_words:
@@ -203,6 +204,8 @@ def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:
     name = v.get("name")
     if isinstance(name, str) and "value" in v and names_a_secret(name):
         return ("value",)
+    if v.get("kind") == "Secret":
+        return ("data", "stringData")
     path = v.get("path")
     if isinstance(path, str) and path.startswith("/") and any(names_a_secret(part) for part in pointer_parts(path)[-2:]):
         return ("old", "new", "value")
@@ -214,7 +217,11 @@ def _encodings(secret: str) -> set[str]:
     found = {secret, quote(raw, safe=""), quote(raw), quote_plus(raw), raw.hex(), raw.hex().upper()}
     found |= {text.replace("%", "%25") for text in (quote(raw, safe=""),)}
     found.add(re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), quote(raw, safe="")))
-    found |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], json.dumps(json.dumps(secret)[1:-1])[1:-1]}
+    plain = json.dumps(secret, ensure_ascii=False)[1:-1]
+    found |= {json.dumps(secret)[1:-1], plain, json.dumps(json.dumps(secret)[1:-1])[1:-1]}
+    # An API server is a Go program: its JSON escapes what HTML would take for a tag, in both spellings of the rest.
+    found |= {_escaped_for_html(text) for text in (json.dumps(secret)[1:-1], plain)}
+    found |= {html.escape(secret), html.escape(secret, quote=False), repr(secret)[1:-1]}
     for lead in range(3):
         encoded = base64.b64encode(b"\0" * lead + raw).decode()
         # Drop the characters that also depend on the neighbours: the first (8·lead bits, rounded up) and the last partial one.
@@ -223,6 +230,10 @@ def _encodings(secret: str) -> set[str]:
         core = encoded[head:tail]
         found |= {part for part in (core, core.replace("+", "-").replace("/", "_")) if len(part) >= _MIN_ENCODED}
     return {text for text in found if len(text) >= _MIN_PART}
+
+
+def _escaped_for_html(text: str) -> str:
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _bits_per_character(text: str) -> float:

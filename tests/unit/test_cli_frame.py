@@ -231,3 +231,11 @@ def test_tables_are_aligned_and_plain(capsys: pytest.CaptureFixture[str]) -> Non
 def test_documents_survive_hostile_text(capsys: pytest.CaptureFixture[str]) -> None:
     output.document({"a": "\ud800\x1b\n", "b": [float("nan"), (1, 2)]})
     assert json.loads(capsys.readouterr().out) == {"a": "\\ud800\x1b\n", "b": [None, [1, 2]]}
+
+
+def test_a_key_of_several_lines_in_an_error_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEabcdefghij\n-----END RSA PRIVATE KEY-----"
+    output.problem(Unavailable("It answered", f"the body was:\n{key}\nand no more", f"hint {key}"))
+    err = capsys.readouterr().err
+    assert "MIIE" not in err
+    assert "and no more" in err

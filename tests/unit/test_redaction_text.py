@@ -1,6 +1,7 @@
 """Secrets in every form they take; and what only looks like one."""
 
 import base64
+import html
 import json
 import random
 import string
@@ -116,12 +117,64 @@ def test_a_cut_private_key_is_still_a_key() -> None:
         ("client-key-data: LS0tLS1CRUdJTg==", "LS0tLS1CRUdJTg"),
         ("https://hooks.slack.com/services/T000/B000/XXXXyyyy", "XXXXyyyy"),
         ("the key aB3dE5fG7hI9jK1lM3nO5 was used", "aB3dE5fG7hI9jK1lM3nO5"),
+        ("https://a1b2c3d4e5f6a7b8c9d0@git.example/x.git", "a1b2c3d4e5f6a7b8c9d0"),
+        ("postgres://app:p@ssw0rd@db/x", "ssw0rd"),
+        ("postgres://app:sup/ersecret@db/x", "ersecret"),
+        ("answered 401 to Bearer AbCdEfGhIjKlMnOpQrStUv", "AbCdEfGhIj"),
+        ("password=valid-Horse-7", "Horse-7"),
+        ("token: ok-abcdef12345", "abcdef12345"),
+        ("DB_PASS=hunter2", "hunter2"),
+        ("Cookie: theme=dark; sid=222222", "222222"),
+        ("AccountName=x;AccountKey=abcd1234efgh==;", "abcd1234"),
+        ("https://x.blob.example/y?sv=1&sig=abcd%2F1234", "abcd%2F1234"),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----", "lQOYBF"),
     ],
 )
 def test_secrets_told_by_what_stands_beside_them(text: str, secret: str) -> None:
     clean = redactor().text(text)
     assert secret not in clean
     assert "[REDACTED:" in clean
+
+
+PEM = "-----BEGIN {} KEY-----\n" + "MIIEpAIBAAKCAQEA7bq\n" * 6 + "-----END {} KEY-----\n"
+KUBECONFIG = "apiVersion: v1\nkind: Config\nusers:\n- name: jane\n  user:\n    token: abcdef123456789\n"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        PEM.format("RSA PRIVATE", "RSA PRIVATE"),
+        PEM.format("PRIVATE", "PRIVATE"),
+        KUBECONFIG,
+        json.dumps({"apiVersion": "v1", "users": [{"user": {"token": "abcdef123456789"}}]}),
+    ],
+    ids=["rsa", "pkcs8", "kubeconfig", "kubeconfig in json"],
+)
+@pytest.mark.parametrize("folded", [False, True])
+def test_keys_and_kubeconfigs_in_base64(hidden: str, folded: bool) -> None:
+    encoded = base64.encodebytes(hidden.encode()).decode().strip() if folded else base64.b64encode(hidden.encode()).decode()
+    for text in (f"data: {encoded} end", json.dumps({"config": encoded})):
+        clean = redactor().text(text)
+        parts = [line for line in encoded.splitlines() if len(line) > 8]
+        assert not [part for part in parts if part[8:-4] in clean]
+
+
+def test_a_certificate_is_no_secret() -> None:
+    encoded = base64.b64encode(PEM.format("X", "X").replace("X KEY", "CERTIFICATE").encode()).decode()
+    assert redactor().text(f"authority {encoded}") == f"authority {encoded}"
+
+
+@pytest.mark.parametrize("secret", ["p&ss<w>rd", 'it\'s a "secret"', "back\\slash&co"])
+def test_registered_secrets_are_found_as_other_programs_escape_them(secret: str) -> None:
+    go = json.dumps(secret).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    for text in (go, html.escape(secret), html.escape(secret, quote=False), repr(secret), repr({"password": secret})):
+        assert "[REDACTED:registered:" in redactor(secret).text(f"told {text}"), text
+
+
+def test_what_is_printed_hides_assignments_and_tells_of_places() -> None:
+    shapes = redactor().shapes
+    assert "hunter2" not in shapes("connect failed: password=hunter2 host=db")
+    assert shapes("tickets.token: is not a reference") == "tickets.token: is not a reference"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +195,12 @@ def test_secrets_told_by_what_stands_beside_them(text: str, secret: str) -> None
         'kubectl patch virtualservice payment-service --type=json -p \'[{"op":"test"}]\'',
         "10.0.0.1:8080 answered 503 within 41 ms",
         "tokenizer=fast mode",
+        "password=missing",
+        "token: expired, ask for another",
+        "oci://registry.example:5000/shop/app@sha256:" + "0" * 64,
+        "ssh://git@git.example/shop.git",
+        "mailto:jane@example.com",
+        "3 of 5 pass: done",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
@@ -197,6 +256,11 @@ def test_a_very_short_secret_is_taken_out_where_it_stands_alone() -> None:
         "key " + "aB3" * 60_000,
         "\\\"'" * 60_000,
         "--a-" * 50_000,
+        "://a:" * 50_000,
+        "LS0tLS1CRUdJTi" * 18_000,
+        "cookie: a=" * 25_000,
+        "a_pass" * 40_000,
+        "bearer " * 36_000,
     ],
     ids=lambda text: text[:12],
 )

@@ -15,7 +15,8 @@ KEY = b"k" * 32
 @pytest.mark.parametrize(
     "name",
     ["password", "DB_PASSWORD", "apiKey", "x-api-key", "clientSecret", "AWS_SECRET_ACCESS_KEY", "secretKey", "auth_token",
-     "Authorization", "set-cookie", "private_key", "sessionId", "dsn", "credentials", "token", "client-key-data", "signature"],
+     "Authorization", "set-cookie", "private_key", "sessionId", "dsn", "credentials", "token", "client-key-data", "signature",
+     "PGPASSWORD", "dbpassword", "authtoken", "DB_PASS", "smtpPass", "SSHPASS", "AccountKey", "privatekey"],
 )  # fmt: skip
 def test_fields_whose_name_says_secret(name: str) -> None:
     value, rules = Redactor(KEY).value({"outer": [{name: "hunter2"}]})
@@ -31,7 +32,7 @@ def test_fields_whose_name_says_secret(name: str) -> None:
         {"automountServiceAccountToken": True}, {"tokens": 3 > 2}, {"token": "env:JIRA_TOKEN"}, {"password": "file:/etc/pw"},
         {"password": ""}, {"secretKeyRef": {"name": "db", "key": "password"}}, {"keyboard": "us"}, {"monkey": "see"},
         {"name": "REPLICAS", "value": "3"}, {"path": "/spec/replicas", "old": 3, "new": 5}, {"passwordFile": "/etc/x"},
-        {"serviceAccountToken": {"path": "token"}},
+        {"serviceAccountToken": {"path": "token"}}, {"pass": 3}, {"bypass": "no"}, {"compass": "north"},
     ],
 )  # fmt: skip
 def test_fields_that_only_point_at_a_secret(field: dict[str, object]) -> None:
@@ -45,6 +46,15 @@ def test_a_secret_named_beside_its_value() -> None:
     assert environment[1] == {"name": "LEVEL", "value": "info"}
     change, _ = redactor.value({"path": "/data/api-token", "old": "hunter1", "new": "hunter2"})
     assert "hunter" not in str(change)
+
+
+def test_the_values_of_a_secret_object() -> None:
+    value, _ = Redactor(KEY).value(
+        {"kind": "Secret", "metadata": {"name": "app"}, "data": {"x": "aHVudGVyMg=="}, "stringData": {"y": "z"}}
+    )
+    assert "aHVu" not in str(value)
+    assert value["metadata"] == {"name": "app"}
+    assert value["stringData"]["y"].startswith("[REDACTED:")
 
 
 def test_the_copy_is_a_copy_and_other_types_stay() -> None:
