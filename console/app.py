@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from typing import TypeVar, cast
 
 from textual import on, work
 from textual.screen import Screen
@@ -33,6 +34,7 @@ from widgets.form import Validity
 from widgets.toast import toast
 
 log = logging.getLogger(__name__)
+Kept = TypeVar("Kept", bound=Screen[None])
 
 CLOSING = 0.3
 """Wall seconds that connections get to close when the console is left; the operator doesn't wait for a dead cluster."""
@@ -133,12 +135,25 @@ class ConsoleApp(Intents):
     def open_journal(self, selection: Selection) -> None:
         from console.screens.journal import JournalScreen
 
-        self.push_screen(JournalScreen(selection.rollout))
+        journal = self._kept(JournalScreen)
+        if journal in self.screen_stack:
+            journal = JournalScreen()  # a journal on the way to a rollout stays what it is
+        journal.open_at(selection.rollout)
+        self.push_screen(journal)
 
     def open_help(self, below: ConsoleScreen) -> None:
         from console.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen(below))
+        shown = self._kept(HelpScreen)
+        shown.explain(below)
+        self.push_screen(shown)
+
+    def _kept(self, kind: type[Kept]) -> Kept:
+        """The one screen of this kind that is kept when it is left."""
+        name = kind.__name__
+        if not self.is_screen_installed(name):
+            self.install_screen(kind(), name)
+        return cast("Kept", self.get_screen(name))
 
     def switch_theme(self) -> None:
         self.theme = theme.other(self.theme, self.console.color_system)

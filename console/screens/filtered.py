@@ -20,8 +20,12 @@ class FilteredScreen(ConsoleScreen):
         if not self.clearable():
             super().do_back()
             return
+        self.close_filter()
+        self.draw_keys()
+
+    def close_filter(self) -> None:
+        """Show every row again, without the field."""
         field = self.query_one("#filter", Input)
         field.value = ""
         field.remove_class("-open")
         self.focus_body()
-        self.draw_keys()

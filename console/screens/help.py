@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -12,8 +13,8 @@ from textual.screen import ModalScreen
 
 from console.actions import Situation, actions_on, label_for
 from widgets import ink
+from widgets.drawn import Drawn
 from widgets.ink import Line, Tone
-from widgets.note import Note
 from widgets.text import pad, wrap
 
 if TYPE_CHECKING:
@@ -61,19 +62,23 @@ def _entry(keys: str, label: str, text: str, width: int, tone: Tone) -> list[Lin
     return [head, *(((" " * indent, Tone.TEXT), (part, tone)) for part in parts[1:])]
 
 
-class _Keys(Note):
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    screen: str
+    situation: Situation
+    fields: tuple[tuple[str, str], ...]
+
+
+class _Keys(Drawn["_Explained | None"]):
     """The help text, wrapped to the room there is."""
 
-    def __init__(self, below: ConsoleScreen) -> None:
-        super().__init__()
-        self._below, self._situation = below, below.situation()
-
-    def draw(self, value: object, width: int, height: int | None) -> ink.Lines:
-        return tuple(help_lines(self._below.where, self._situation, width, self._below.field_keys))
+    def draw(self, value: _Explained | None, width: int, height: int | None) -> ink.Lines:
+        return () if value is None else tuple(help_lines(value.screen, value.situation, width, value.fields))
 
 
 class HelpScreen(ModalScreen[None]):
-    """``R`` still rolls back from here: help is where a person looks for it."""
+    """``R`` still rolls back from here: help is where a person looks for it. Kept and shown again: putting a screen together
+    takes longer than a key may."""
 
     BINDINGS = [
         Binding("escape,q,question_mark,enter,f1", "dismiss", "close"),
@@ -88,15 +93,20 @@ class HelpScreen(ModalScreen[None]):
         border: round $primary; padding: 0 2; background: $surface; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, below: ConsoleScreen) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._below = below
+        self._keys = _Keys(None)
+        self._pane = VerticalScroll(self._keys)
+        self._pane.border_subtitle = ink.title("esc closes")
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll() as pane:
-            pane.border_title = ink.title(f"keys of the {self._below.where} screen")
-            pane.border_subtitle = ink.title("esc closes")
-            yield _Keys(self._below)
+        yield self._pane
+
+    def explain(self, below: ConsoleScreen) -> None:
+        """Show the keys of the screen that lies below."""
+        self._pane.border_title = ink.title(f"keys of the {below.where} screen")
+        self._pane.scroll_home(animate=False)
+        self._keys.replace(_Explained(below.where, below.situation(), below.field_keys))
 
     def action_scroll(self, by: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+        self._pane.scroll_relative(y=by, animate=False)

@@ -61,6 +61,8 @@ def _hanging(words: str, width: int) -> list[Line]:
 
 
 class JournalScreen(FilteredScreen):
+    """Kept and shown again: putting a screen together takes longer than a key may."""
+
     BINDINGS = bindings_of("journal")
     where = "journal"
     field_keys = (("enter", "keep the filter"),)
@@ -79,9 +81,9 @@ class JournalScreen(FilteredScreen):
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-normal")]
 
-    def __init__(self, rollout: str = "") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._rollout = rollout
+        self._rollout = ""
         self._entries: dict[str, dict[str, Any]] = {}
         self._last = ""
 
@@ -109,6 +111,13 @@ class JournalScreen(FilteredScreen):
 
     def focus_body(self) -> None:
         self.set_focus(self.query_one("#entries", Grid))
+
+    def open_at(self, rollout: str) -> None:
+        """Begin anew, at the newest entry: of ``rollout`` only, or of everything where it is empty."""
+        self._rollout = rollout
+        self._entries = {}
+        if self.is_mounted:
+            self.close_filter()
 
     def only(self) -> str:
         """The rollout whose entries alone are shown; empty where all are."""

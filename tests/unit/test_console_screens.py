@@ -33,7 +33,7 @@ from console.view import Picture, Selection
 from services.model.errors import Conflict, NeedsAttention
 from services.model.fleet import FleetView
 from services.model.gates import GateOutcome
-from services.model.rollout import Phase, TriggerName
+from services.model.rollout import Arm, Phase, Sample, TriggerName
 from widgets.confirm import TypedConfirmation
 from widgets.grid import Grid
 
@@ -573,6 +573,94 @@ async def test_the_journal_shows_entries_as_they_are_stored(app):
         app.new_picture(picture(entries=(*app.picture.entries, entry(6, "rollout.paused"))))
         await pilot.pause()
         assert '"seq": 4' in words_on(app)  # reading is not interrupted
+
+
+async def test_a_journal_that_is_opened_again_begins_anew(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("J", "slash", *"health", "enter")
+        grid = app.screen.query_one("#entries", Grid)
+        await until(pilot, lambda: grid.shown == ("5",))
+        await pilot.press("escape", "k", "escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        await pilot.press("ctrl+t")
+        await pilot.resize_terminal(80, 24)
+        app.new_picture(picture(entries=(*app.picture.entries, entry(6, "rollout.paused"))))
+        await pilot.press("J")
+        await until(pilot, lambda: app.screen.where == "journal" and grid.selected == "6")
+        assert app.screen.focused is grid
+        assert '"seq": 6' in words_on(app)
+        background = app.screen.query_one("#entries").background_colors[1].hex
+        assert background.casefold() == app.current_theme.background
+
+
+async def test_a_journal_on_the_way_to_a_rollout_stays_what_it_is(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("J", "a", "R")
+        await until(pilot, lambda: isinstance(app.screen, RolloutScreen))
+        await pilot.press("J")
+        await until(pilot, lambda: "shows all" in words_on(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RolloutScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+        assert "shows all" not in words_on(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+
+
+async def test_help_is_about_the_screen_below_each_time(app):
+    async with app.run_test(size=WIDE) as pilot:
+        for keys, name in [((), "fleet"), (("enter",), "rollout"), (("J",), "journal")]:
+            await pilot.press(*keys, "question_mark")
+            await until(pilot, lambda name=name: f"keys of the {name} screen" in words_on(app))
+            await pilot.press("escape")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (20, 5), (300, 80)])
+async def test_no_terminal_is_too_small_or_too_large(app, size, caplog):
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await pilot.pause()
+        for keys in (("slash", "a", "escape"), ("enter",), ("v",), ("v",), ("J", "j", "k"), ("question_mark", "j", "escape")):
+            await pilot.press(*keys)
+            await pilot.pause()
+        app.open_deploy(Selection("production", "payment-service"))
+        await pilot.pause()
+        await pilot.press("tab", "x", "enter", "escape", "escape")
+        app.open_service("production", "payment-service")
+        await pilot.pause()
+        for other in ((80, 24), (1, 1), size):
+            await pilot.resize_terminal(*other)
+            await pilot.pause()
+        assert app.is_running
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+async def test_keys_before_the_first_screen_is_there_are_not_lost_and_harm_nothing(app):
+    async with app.run_test(size=WIDE) as pilot:
+        for key in ("question_mark", "escape", "J", "escape", "enter", "v", "J", "a", "question_mark", "q", "q"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: isinstance(app.screen, RolloutScreen))
+        assert app.session.asked == []
+
+
+async def test_figures_that_are_not_known_are_drawn_as_such(caplog):
+    nothing = Arm(pods=0, ready=0, requests=0.0, errors=0.0, p50=None, p99=None)
+    odd = Arm(pods=1, ready=1, requests=float("nan"), errors=float("inf"), p50=float("nan"), p99=float("inf"))
+    readings = tuple(
+        msgspec.structs.replace(reading, value=value, limit=float("nan"))
+        for reading, value in zip(rollout().triggers, (None, float("nan"), float("inf"), -1.0), strict=False)
+    )
+    shown = (
+        card(rollout("a", samples=(Sample(at=1.0, canary=nothing, stable=odd),), triggers=readings, actual_weight=None)),
+        card(rollout("b", samples=(), triggers=(), baseline=None, steps=(), next="", next_at=None), watched=None, driver=""),
+    )
+    views = (environment("production", (service("x", changed=None, version="", ready=0, desired=0),), age_seconds=None),)
+    app = TestConsole(picture(rollouts=shown, fleet=FleetView(environments=views), now=None, entries=({"seq": 1},)))
+    async with app.run_test(size=(200, 50), notifications=True) as pilot:
+        for key in ("enter", "escape", "j", "enter", "escape", "J", "escape"):
+            await pilot.press(key)
+            await pilot.pause()
+    assert not caplog.records
 
 
 async def test_the_palette_shows_exactly_the_actions_of_the_screen(app):
