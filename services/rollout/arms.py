@@ -66,9 +66,12 @@ def _settled(rollout: Rollout, workload: ObjectRef) -> bool:
 
 
 def unserved(inventory: Inventory, rollout: Rollout, weight: int) -> bool:
-    """Whether requests are routed to the canary and none of its pods is ready to take them."""
+    """Whether requests are routed to the canary and none of its pods is ready to take them. Pods that may not be seen are not
+    missing."""
     canary = rollout.plan.canary
     if canary is None or weight <= 0:
+        return False
+    if not all(inventory.can_read(kind, canary.namespace) for kind in ("Deployment", "ReplicaSet", "Pod")):
         return False
     return not any(pod.ready for pod in pods_of_deployment(inventory, canary) if pod.metadata.deletion_timestamp is None)
 
