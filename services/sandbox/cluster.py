@@ -14,7 +14,7 @@ from services.sandbox.controllers.loop import Controllers
 from services.sandbox.controllers.progress import Progress
 from services.sandbox.controllers.replicasets import ReplicaSets
 from services.sandbox.controllers.rules import complete
-from services.sandbox.manifests import manifests, rehearsal
+from services.sandbox.manifests import manifests, rehearsals
 from services.sandbox.recorder import Recorder
 from services.sandbox.registry import Registry
 from services.sandbox.resources import DEPLOYMENTS, Object, meta
@@ -78,8 +78,8 @@ class EmbeddedCluster:
                     self.registry.update(resource, namespace, meta(body)["name"], body)
             self._settle()
         self._recorder.forget()
-        resource, namespace, body = rehearsal(now)
-        self.registry.create(resource, namespace, body)
+        for resource, namespace, body in rehearsals(now):
+            self.registry.create(resource, namespace, body)
         self._kubelet.hurry = False
 
     def _settle(self) -> None:

@@ -4,6 +4,7 @@ import copy
 import re
 from typing import Any
 
+from services.sandbox import routekinds
 from services.sandbox.errors import invalid
 from services.sandbox.resources import Object, Resource, meta
 from services.sandbox.selectors import matches
@@ -34,6 +35,10 @@ def check(resource: Resource, new: Object, old: Object | None) -> None:
         _check_workload(new, old, refuse)
     if resource.plural == "horizontalpodautoscalers":
         _check_autoscaler(new["spec"], refuse)
+    if resource.plural == "httproutes":
+        routekinds.check_http_route(new, refuse)
+    if resource.plural == "ingresses":
+        routekinds.check_ingress(new, refuse)
     if resource.plural in ("configmaps", "secrets"):
         for key in new.get("data") or {}:
             if len(key) > 253 or not _KEY.fullmatch(key):
@@ -101,6 +106,8 @@ def fill(resource: Resource, new: Object) -> Object:
         case "horizontalpodautoscalers":
             given = {key: value for key, value in (new.get("spec") or {}).items() if value is not None}
             return {**new, "spec": {"minReplicas": 1, **given}, "status": new.get("status") or {}}
+        case "httproutes":
+            return routekinds.http_route(new)
         case "secrets":
             return {"type": "Opaque", **new}
         case "namespaces":

@@ -1,8 +1,9 @@
 """The routes of a real cluster whose API server can't define them: served from here through API aggregation.
 
 An API server before 1.23 that was built with Go 1.18 or newer ends as soon as a custom resource is created: the JSON library it
-carries (modern-go/reflect2 before 1.0.2) does not fit that Go. On such a server VirtualService and DestinationRule are therefore
-not defined by CRDs, but by an extension API server of the sandbox's own: the real one authenticates, authorises and forwards.
+carries (modern-go/reflect2 before 1.0.2) does not fit that Go. On such a server VirtualService, DestinationRule and HTTPRoute are
+therefore not defined by CRDs, but by an extension API server of the sandbox's own: the real one authenticates, authorises and
+forwards.
 It listens on the address of a Service, which works where Services have loopback addresses, as test control planes do.
 https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apiserver-aggregation/
 """
@@ -30,7 +31,7 @@ from services.sandbox.errors import ApiError
 from services.sandbox.faults import Faults
 from services.sandbox.registry import Registry
 from services.sandbox.remote import Remote, path_of
-from services.sandbox.resources import ENDPOINTS, ISTIO, SERVICES, VIRTUALSERVICES, Object
+from services.sandbox.resources import CUSTOM_GROUPS, ENDPOINTS, RESOURCES, SERVICES, Object, Resource
 from services.sandbox.store import Store
 
 NAME, NAMESPACE, PORT = "quarterdeck-sandbox-routes", "default", 8443
@@ -38,6 +39,13 @@ _APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 _NOWHERE = "198.18.255.254"
 """Endpoints may not be on loopback, so this one is of the range for benchmarks; nothing is ever sent to it."""
 _SETTLE_SECONDS, _PATIENCE = 0.2, 150
+_SERVED = tuple(
+    (resource, version)
+    for group in CUSTOM_GROUPS
+    for resource in [next(resource for resource in RESOURCES if resource.group == group)]
+    for version in resource.versions
+)
+"""One resource of each group, in each of its versions: what shows whether the group is served."""
 
 
 async def needed(remote: Remote) -> bool:
@@ -50,14 +58,14 @@ async def needed(remote: Remote) -> bool:
 
 @contextlib.asynccontextmanager
 async def serve(remote: Remote, directory: Path, clock: Clock, random: Random) -> AsyncIterator[None]:
-    """Register the routes' group with the real API server and serve it. Raises Unavailable where it can't be reached there."""
+    """Register the routes' groups with the real API server and serve it. Raises Unavailable where it can't be reached there."""
     try:
         address = await _service(remote)
         authority, key = certificate.self_signed("Quarterdeck sandbox routes", names=(f"{NAME}.{NAMESPACE}.svc",))
         runner = await _listen(address, _application(clock, random), directory, authority + key)
         try:
-            for version in VIRTUALSERVICES.versions:
-                await _put(remote, _APISERVICES, _registration(version, authority))
+            for resource, version in _SERVED:
+                await _put(remote, _APISERVICES, _registration(resource, version, authority))
             await _until_served(remote)
             yield
         finally:
@@ -83,12 +91,13 @@ def _application(clock: Clock, random: Random) -> web.Application:
     api = Api(registry, _Forwarded("", ""), clock, Faults(), None)
 
     async def resources(request: web.Request) -> web.Response:
-        document = discovery.resources(ISTIO, request.match_info["version"])
+        document = discovery.resources(request.match_info["group"], request.match_info["version"])
         return answer(_without_deletion(document)) if document is not None else web.Response(status=404)
 
     app = web.Application(client_max_size=4 << 20)
-    app.router.add_get(f"/apis/{ISTIO}/{{version}}", resources)
-    app.router.add_route("*", f"/apis/{ISTIO}/{{path:.*}}", api.handle)
+    groups = "|".join(re.escape(group) for group in CUSTOM_GROUPS)
+    app.router.add_get(f"/apis/{{group:{groups}}}/{{version}}", resources)
+    app.router.add_route("*", f"/apis/{{group:{groups}}}/{{path:.*}}", api.handle)
     return app
 
 
@@ -128,7 +137,7 @@ async def _service(remote: Remote) -> str:
     if not ipaddress.ip_address(address).is_loopback:
         await remote.call("DELETE", path)
         raise Unavailable(
-            "This API server can't serve VirtualServices",
+            "This API server can't serve VirtualServices and HTTPRoutes",
             "It ends when a custom resource is created (built with a Go that its JSON library does not fit), and its Services "
             f"have addresses ({address}) that the sandbox can't listen on.",
             "Use an API server of 1.23 or newer, or the embedded one.",
@@ -138,16 +147,16 @@ async def _service(remote: Remote) -> str:
     return address
 
 
-def _registration(version: str, authority: str) -> Object:
+def _registration(resource: Resource, version: str, authority: str) -> Object:
     return {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
-        "metadata": {"name": f"{version}.{ISTIO}"},
+        "metadata": {"name": f"{version}.{resource.group}"},
         "spec": {
-            "group": ISTIO,
+            "group": resource.group,
             "version": version,
             "groupPriorityMinimum": 1000,
-            "versionPriority": 20 - VIRTUALSERVICES.versions.index(version),
+            "versionPriority": 20 - resource.versions.index(version),
             "caBundle": base64.b64encode(authority.encode()).decode(),
             "service": {"namespace": NAMESPACE, "name": NAME, "port": PORT},
         },
@@ -166,16 +175,16 @@ async def _put(remote: Remote, collection: str, body: Object) -> None:
 
 async def _until_served(remote: Remote) -> None:
     for _ in range(_PATIENCE):
-        listed = [await _list(remote, version) for version in VIRTUALSERVICES.versions]
+        listed = [await _list(remote, resource, version) for resource, version in _SERVED]
         if all(listed):
             return
         await asyncio.sleep(_SETTLE_SECONDS)
-    raise Unavailable("The API server does not forward the routes to the sandbox", f"APIService v1.{ISTIO} is not available.")
+    raise Unavailable("The API server does not forward the routes to the sandbox", "Its APIServices are not available.")
 
 
-async def _list(remote: Remote, version: str) -> bool:
+async def _list(remote: Remote, resource: Resource, version: str) -> bool:
     try:
-        return await remote.find(path_of(VIRTUALSERVICES, version=version)) is not None
+        return await remote.find(path_of(resource, version=version)) is not None
     except ApiError as error:
         if error.code != 503:
             raise
@@ -184,7 +193,7 @@ async def _list(remote: Remote, version: str) -> bool:
 
 async def _withdraw(remote: Remote) -> None:
     """An API service that nobody answers for would trouble every client's discovery."""
-    paths = [f"{_APISERVICES}/{version}.{ISTIO}" for version in VIRTUALSERVICES.versions]
+    paths = [f"{_APISERVICES}/{version}.{resource.group}" for resource, version in _SERVED]
     for path in (*paths, path_of(SERVICES, NAMESPACE, NAME)):
         with contextlib.suppress(ApiError, Unavailable):
             await remote.call("DELETE", path)

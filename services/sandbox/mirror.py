@@ -17,12 +17,13 @@ from services.sandbox.behaviour import Behaviour, Behaviours
 from services.sandbox.cluster import all_ready
 from services.sandbox.errors import ApiError
 from services.sandbox.remote import Remote, path_of
-from services.sandbox.reset import reset, routes_missing, tell_fates
-from services.sandbox.resources import DEPLOYMENTS, DESTINATIONRULES, PODS, SERVICES, VIRTUALSERVICES, Object, Resource, meta
+from services.sandbox.reset import Versions, reset, routes_missing, tell_fates
+from services.sandbox.resources import DEPLOYMENTS, PODS, SERVICES, Object, Resource, meta
+from services.sandbox.routing import ROUTES
 from services.sandbox.store import Store
 
 _RETRY_SECONDS = 1.0
-_WATCHED = (PODS, SERVICES, DEPLOYMENTS, VIRTUALSERVICES, DESTINATIONRULES)
+_WATCHED = (PODS, SERVICES, DEPLOYMENTS, *ROUTES)
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class RealCluster:
         self._remotes = remotes
         self._behaviours = behaviours
         self._deadline = deadline
-        self._versions: dict[str, str] = {}
+        self._versions: dict[str, Versions] = {}
 
     def behaviour(self, pod: Object) -> Behaviour:
         return self._behaviours.of(meta(pod)["namespace"], pod["spec"]["containers"][0]["image"])
@@ -73,7 +74,7 @@ class RealCluster:
                     group.create_task(self._follow(namespace, resource))
 
     async def _follow(self, namespace: str, resource: Resource) -> None:
-        path = path_of(resource, namespace, version=self._versions[namespace] if resource.custom else "")
+        path = path_of(resource, namespace, version=self._versions[namespace].get(resource.group, ""))
         remote = self._remotes[namespace]
         while True:
             try:

@@ -7,17 +7,17 @@ from typing import Any
 from services.sandbox import fleet
 from services.sandbox.behaviour import Scenario
 from services.sandbox.errors import ApiError
-from services.sandbox.manifests import Manifest, manifests, rehearsal
+from services.sandbox.manifests import Manifest, manifests, rehearsals
 from services.sandbox.registry import config_map
 from services.sandbox.remote import Remote, path_of
 from services.sandbox.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
-    DESTINATIONRULES,
+    INGRESSES,
     LEASES,
     NAMESPACES,
+    RESOURCES,
     SERVICES,
-    VIRTUALSERVICES,
     Object,
     Resource,
     meta,
@@ -25,26 +25,34 @@ from services.sandbox.resources import (
 
 FATES = "sim-fates"
 """The ConfigMap in ``default`` that tells simulated nodes which images start badly."""
+CUSTOM = tuple(resource for resource in RESOURCES if resource.custom)
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _SETTLE_SECONDS, _PATIENCE = 0.1, 300
 """How often, and how many times, to look again for what a controller has to do first."""
 _MISREADINGS = 3
 
 
-async def reset(remotes: dict[str, Remote], scenario: Scenario, deadline: int, now: datetime) -> dict[str, str]:
-    """Reset every namespace through its context; returns the served version of the routes by namespace. Raises ApiError."""
-    versions = {}
+Versions = dict[str, str]
+"""The served version of each group of custom resources."""
+
+
+async def reset(remotes: dict[str, Remote], scenario: Scenario, deadline: int, now: datetime) -> dict[str, Versions]:
+    """Reset every namespace through its context; returns the served versions of the routes by namespace. Raises ApiError."""
+    versions: dict[str, Versions] = {}
     for namespace, remote in remotes.items():
         await ensure_namespace(remote, namespace)
         versions[namespace] = await ensure_routes(remote)
     await tell_fates(remotes, scenario)
-    wanted = [*manifests(deadline), rehearsal(now)]
+    wanted = [*manifests(deadline), *rehearsals(now)]
+    for resource, space, body in wanted:
+        if not space:
+            await put(next(iter(remotes.values())), (resource, space, body))
 
     async def one(namespace: str) -> None:
         await clear(remotes[namespace], namespace)
         for resource, space, body in wanted:
             if space == namespace:
-                await put(remotes[namespace], (resource, space, body), versions[namespace] if resource.custom else "")
+                await put(remotes[namespace], (resource, space, body), versions[namespace].get(resource.group, ""))
 
     await asyncio.gather(*(one(namespace) for namespace in remotes))
     return versions
@@ -66,24 +74,26 @@ async def ensure_namespace(remote: Remote, name: str) -> None:
 async def routes_missing(remote: Remote) -> bool:
     """Whether nobody serves the routes yet. One left by a sandbox that was killed answers 503: nobody serves it either."""
     try:
-        return await served(remote, VIRTUALSERVICES) is None or await served(remote, DESTINATIONRULES) is None
+        return None in [await served(remote, resource) for resource in CUSTOM]
     except ApiError as error:
         if error.code != 503:
             raise
         return True
 
 
-async def ensure_routes(remote: Remote) -> str:
-    """VirtualService and DestinationRule are served, if need be by definitions without a schema; returns their version."""
-    for resource in (VIRTUALSERVICES, DESTINATIONRULES):
+async def ensure_routes(remote: Remote) -> Versions:
+    """The custom kinds of routes are served, if need be by definitions without a schema; returns their versions."""
+    for resource in CUSTOM:
         if await served(remote, resource) is None:
             await _define(remote, resource)
+    missing = ""
     for _ in range(_PATIENCE):
-        version = await served(remote, VIRTUALSERVICES)
-        if version is not None and await served(remote, DESTINATIONRULES) is not None:
-            return version
+        versions = {resource: await served(remote, resource) for resource in CUSTOM}
+        missing = ", ".join(resource.kind for resource, version in versions.items() if version is None)
+        if not missing:
+            return {resource.group: version for resource, version in versions.items() if version is not None}
         await asyncio.sleep(_SETTLE_SECONDS)
-    raise ApiError(404, "NotFound", f"{VIRTUALSERVICES.kind} is defined but not served")
+    raise ApiError(404, "NotFound", f"{missing} is defined but not served")
 
 
 async def _define(remote: Remote, resource: Resource) -> None:
@@ -122,15 +132,16 @@ async def tell_fates(remotes: dict[str, Remote], scenario: Scenario) -> None:
     """Tell the simulated nodes which images start badly now."""
     fates = {image.replace(":", "_"): "crash" for image in fleet.BROKEN}
     if fate := scenario.behaviour.fate:
-        fates[f"{fleet.OFFER_SERVICE}_{fleet.OFFER_VERSION}"] = fate
+        fates |= {f"{offer.service}_{offer.version}": fate for offer in fleet.OFFERS}
     for remote in remotes.values():
         await put(remote, (CONFIGMAPS, "default", config_map(FATES, fates)))
 
 
 async def clear(remote: Remote, namespace: str) -> None:
-    """Delete canaries, leases, checkpoints and records that rollouts left."""
+    """Delete canaries, their Services and Ingresses, leases, checkpoints and records that rollouts left."""
     canaries = [f"{workload.name}-canary" for workload in fleet.WORKLOADS]
-    for resource, mine in ((DEPLOYMENTS, canaries), (LEASES, None), (CONFIGMAPS, None)):
+    own = tuple((resource, canaries) for resource in (INGRESSES, SERVICES, DEPLOYMENTS))
+    for resource, mine in (*own, (LEASES, None), (CONFIGMAPS, None)):
         listed = await remote.call("GET", path_of(resource, namespace))
         for found in listed["items"]:
             name, marks = meta(found)["name"], meta(found).get("labels") or {}

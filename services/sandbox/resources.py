@@ -43,6 +43,9 @@ class Resource:
 
 
 ISTIO = "networking.istio.io"
+GATEWAY = "gateway.networking.k8s.io"
+CUSTOM_GROUPS = (ISTIO, GATEWAY)
+"""Groups that are defined by CRDs where they are served at all."""
 
 NAMESPACES = Resource("", ("v1",), "namespaces", "Namespace", namespaced=False, short=("ns",), status=True)
 PODS = Resource("", ("v1",), "pods", "Pod", short=("po",), status=True, subresources=("log", "proxy"), categories=("all",))
@@ -73,6 +76,9 @@ VIRTUALSERVICES = Resource(
 DESTINATIONRULES = Resource(
     ISTIO, ("v1", "v1beta1"), "destinationrules", "DestinationRule", short=("dr",), generation=True, custom=True
 )
+HTTPROUTES = Resource(GATEWAY, ("v1", "v1beta1"), "httproutes", "HTTPRoute", status=True, generation=True, custom=True)
+INGRESSES = Resource("networking.k8s.io", ("v1",), "ingresses", "Ingress", short=("ing",), status=True, generation=True)
+INGRESSCLASSES = Resource("networking.k8s.io", ("v1",), "ingressclasses", "IngressClass", namespaced=False, generation=True)
 
 RESOURCES = (
     NAMESPACES,
@@ -88,6 +94,9 @@ RESOURCES = (
     LEASES,
     VIRTUALSERVICES,
     DESTINATIONRULES,
+    HTTPROUTES,
+    INGRESSES,
+    INGRESSCLASSES,
 )
 
 REVIEW_GROUP = "authorization.k8s.io"

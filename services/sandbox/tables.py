@@ -162,6 +162,12 @@ _COLUMNS: dict[str, tuple[tuple[str, Cell, int], ...]] = {
     ),
     "leases": (("Holder", _at("spec", "holderIdentity"), 0),),
     "virtualservices": (("Hosts", lambda found: ",".join(found["spec"].get("hosts") or ()), 0), ("Weights", _weights, 0)),
+    "httproutes": (("Hostnames", lambda found: ",".join(found["spec"].get("hostnames") or ()) or "*", 0),),
+    "ingresses": (
+        ("Class", _at("spec", "ingressClassName"), 0),
+        ("Hosts", lambda found: ",".join(rule.get("host") or "*" for rule in found["spec"].get("rules") or ()) or "*", 0),
+    ),
+    "ingressclasses": (("Controller", _at("spec", "controller"), 0),),
     "destinationrules": (("Host", _at("spec", "host"), 0),),
     "events": (
         ("Type", _at("type"), 0),

@@ -10,7 +10,7 @@ from services.clock import Clock
 from services.sandbox.access import Tokens
 from services.sandbox.api import answer
 from services.sandbox.errors import ApiError
-from services.sandbox.fleet import OFFER_SERVICE, OFFER_VERSION
+from services.sandbox.fleet import OFFERS
 from services.sandbox.people import APPROVERS, Somebody, operator
 
 
@@ -29,11 +29,15 @@ _CATEGORIES = {"new": (2, "blue-gray", "To Do"), "indeterminate": (4, "yellow", 
 
 
 def changes(me: Somebody) -> dict[str, Change]:
-    """The tickets there are: one that may go, and three that may not."""
-    title = f"Deploy {OFFER_SERVICE} {OFFER_VERSION}"
+    """The tickets there are: one for each release on offer that may go, and three that may not."""
+    title = f"Deploy {OFFERS[0].service} {OFFERS[0].version}"
     first, second = APPROVERS
+    both = ((first, "approved"), (second, "approved"))
     found = (
-        Change("CHG-4821", f"{title} to production", "Approved", "approved", ((first, "approved"), (second, "approved"))),
+        *(
+            Change(offer.ticket, f"Deploy {offer.service} {offer.version} to production", "Approved", "approved", both)
+            for offer in OFFERS
+        ),
         Change("CHG-4822", f"{title}: second window", "In Review", "pending", ((first, "approved"), (second, "pending"))),
         Change("CHG-4823", f"{title}: approved by its own operator", "Approved", "approved", ((me, "approved"),)),
         Change("CHG-4824", f"{title} on a Friday", "Declined", "declined", ((first, "declined"), (second, "pending"))),

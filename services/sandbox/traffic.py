@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from services.clock import Clock
-from services.sandbox import fleet
+from services.sandbox import fleet, routing
 from services.sandbox.behaviour import Behaviour
-from services.sandbox.controllers.rules import ready, selected
+from services.sandbox.controllers.rules import ready
 from services.sandbox.fleet import Workload
 from services.sandbox.podmetrics import PodMetrics
-from services.sandbox.resources import DESTINATIONRULES, PODS, SERVICES, VIRTUALSERVICES, Object, labels, meta
+from services.sandbox.resources import PODS, SERVICES, Object, labels, meta
 from services.sandbox.store import Event, Store
 
 STEP_SECONDS = 1.0
@@ -69,16 +68,20 @@ class Traffic:
 
     def _see(self, event: Event) -> None:
         """Where a change moves requests, count what was served under the old split and begin the new one."""
-        found, before, service = event.object, event.previous, ""
+        found, before = event.object, event.previous
+        moved: set[str] = set()
         if event.resource is PODS:
             if event.kind != "MODIFIED" or before is None or ready(before) != ready(found) or labels(before) != labels(found):
-                service = labels(found).get("app", "")
-        elif event.resource in (SERVICES, DESTINATIONRULES, VIRTUALSERVICES):
-            service = _host(found)
+                moved = {labels(found).get("app", "")}
+        elif event.resource is SERVICES or event.resource in routing.ROUTES:
+            moved = routing.services_of(event.resource, found)
+            if before is not None:
+                moved |= routing.services_of(event.resource, before)
         namespace = meta(found).get("namespace", "")
-        if (flow := self._flows.get((namespace, service))) is not None:
-            self._count(flow)
-            flow.rates = self._split(namespace, fleet.BY_NAME[service])
+        for service in moved:
+            if (flow := self._flows.get((namespace, service))) is not None:
+                self._count(flow)
+                flow.rates = self._split(namespace, fleet.BY_NAME[service])
         if event.resource is PODS and event.kind == "DELETED":
             self._pods.pop(meta(found)["uid"], None)
 
@@ -91,39 +94,15 @@ class Traffic:
 
     def _split(self, namespace: str, workload: Workload) -> dict[str, float]:
         """Requests a second for each pod. What a route sends to a subset without ready pods is lost, as in a mesh."""
-        name, rate = workload.name, workload.rate_in(namespace)
-        service = self._store.get(SERVICES, namespace, name)
-        if service is None:
-            return {}
-        running = [pod for pod in self._store.all(PODS, namespace) if selected(service, pod)]
-        for pod in running:
-            self._metrics(pod)
-        rates = {meta(pod)["uid"]: 0.0 for pod in running}
-        for chosen, share in self._arms(namespace, name, [pod for pod in running if ready(pod)]):
+        rates: dict[str, float] = {}
+        for pod in self._store.all(PODS, namespace):
+            if labels(pod).get("app") == workload.name:
+                self._metrics(pod)
+                rates[meta(pod)["uid"]] = 0.0
+        for chosen, share in routing.arms(self._store, namespace, workload.name):
             for pod in chosen:
-                rates[meta(pod)["uid"]] += rate * share / len(chosen)
+                rates[meta(pod)["uid"]] += workload.rate_in(namespace) * share / len(chosen)
         return rates
-
-    def _arms(self, namespace: str, name: str, pods: list[Object]) -> list[tuple[list[Object], float]]:
-        """Groups of pods, each with its share of the requests."""
-        routes = [found for found in self._store.each(VIRTUALSERVICES, namespace) if name in (found["spec"].get("hosts") or ())]
-        rules = [found for found in self._store.each(DESTINATIONRULES, namespace) if _host(found) == name]
-        http = (routes[0]["spec"].get("http") or [{}])[0].get("route") if routes else None
-        if not http:
-            return [(pods, 1.0)]
-        subsets: dict[str, dict[str, str]] = {
-            subset["name"]: subset.get("labels") or {} for rule in rules for subset in rule["spec"].get("subsets") or ()
-        }
-        total = sum(_weight(route, len(http)) for route in http) or 100
-        arms = []
-        for route in http:
-            wanted = route["destination"].get("subset")
-            asked = {} if wanted is None else subsets.get(wanted)
-            chosen = [
-                pod for pod in pods if asked is not None and all(labels(pod).get(key) == value for key, value in asked.items())
-            ]
-            arms.append((chosen, _weight(route, len(http)) / total))
-        return arms
 
     def _metrics(self, pod: Object) -> PodMetrics:
         uid = meta(pod)["uid"]
@@ -141,15 +120,3 @@ class Traffic:
                 started=self._clock.unix(),
             )
         return self._pods[uid]
-
-
-def _weight(route: dict[str, Any], routes: int) -> int:
-    """A single route without a weight takes everything."""
-    return int(route.get("weight", 100 if routes == 1 else 0))
-
-
-def _host(found: Object) -> str:
-    """The service that a Service, a route or a destination rule is about, without its domain."""
-    spec = found.get("spec") or {}
-    hosts = spec.get("hosts") or ([spec["host"]] if "host" in spec else [meta(found)["name"]])
-    return str(hosts[0]).split(".")[0]
