@@ -21,6 +21,8 @@ Key = tuple[str | int, ...]
 """The way to a value: ``("environments", "dev", "aliases", 0)``."""
 
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "map", "seq", "merge")}
+_NUMBER_TAGS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _QUOTED = re.compile(r"(['\"]).{3,}?\1")
 
 
@@ -134,11 +136,22 @@ class _Reader:
         yield from (merged | own).items()
 
     def scalar(self, node: yaml.Node, key: Key) -> Any:
+        line = node.start_mark.line + 1
+        if node.tag in _NUMBER_TAGS and not _DECIMAL.fullmatch(node.value):
+            # YAML 1.1 reads 0310 as 200 and 1:30 as 90.
+            self.problem(line, key, "is a number in a form that is easily misread", "decimal digits, or text in quotes")
+            return None
         constructor = self.loader.yaml_constructors[node.tag]
         try:
-            return constructor(self.loader, node)
+            value = constructor(self.loader, node)
         except (ValueError, OverflowError, KeyError, yaml.YAMLError):
-            self.problem(node.start_mark.line + 1, key, "can't be read as a value", "text in quotes, a number, true or false")
+            self.problem(line, key, "can't be read as a value", "text in quotes, a number, true or false")
+            return None
+        try:
+            # Two escapes may make one character, as JSON writes those beyond the first 65,536.
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le") if isinstance(value, str) else value
+        except UnicodeDecodeError:
+            self.problem(line, key, "holds half of a character (a lone surrogate)", "whole characters")
             return None
 
     def problem(self, line: int, key: Key, rule: str, accepted: str) -> None:
@@ -152,7 +165,9 @@ def parse(text: str, file: str) -> Document:
     try:
         loader = _Loader(text)
     except yaml.YAMLError as error:
-        return _failed(file, _line_of(error), _explain(error), "UTF-8 text without control characters")
+        position = getattr(error, "position", 0)
+        line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+        return _failed(file, line, "is not valid YAML: holds a control character", "UTF-8 text without control characters")
     try:
         reader = _Reader(file, loader)
         root = loader.get_single_node()

@@ -75,6 +75,7 @@ def parse(text: str, *, file: str, base: Path, redactor: SecretGuard) -> Setting
     """The same for a text; relative paths in it count from ``base``."""
     read = document.parse(text, file)
     problems = list(read.problems)
+    unread = {problem.key for problem in problems}
     if not problems or read.data:
         try:
             settings = Settings.model_validate_json(json.dumps(_completed(read.data)), strict=True, context={"base": base})
@@ -84,6 +85,9 @@ def parse(text: str, *, file: str, base: Path, redactor: SecretGuard) -> Setting
             for detail in details:
                 if detail["type"] == "too_short" and any(_is_inside(other["loc"], detail["loc"]) for other in details):
                     # Entries that are wrong themselves were not counted; what they lack is said already.
+                    continue
+                if detail["input"] is None and document.dotted(detail["loc"]) in unread:
+                    # What could not be read is said already; that nothing stands there is no second problem.
                     continue
                 problems += _problems(detail, read, file, schema, redactor)
     if problems:
@@ -141,7 +145,7 @@ def _problem(
     kind = detail["type"]
     node = _schema_at(schema, key)
     rule = str(context.get("rule") or _RULES.get(kind) or detail["msg"])
-    accepted = str(context.get("accepted") or (node.get("description", "") if "properties" not in node else "'key: value' lines"))
+    accepted = str(context.get("accepted") or ("'key: value' lines" if "properties" in node else _described(schema, key)))
     suggestion = ""
     if kind == "extra_forbidden":
         known = list(_schema_at(schema, key[:-1]).get("properties", ()))
@@ -181,6 +185,12 @@ def _schema_at(schema: Mapping[str, Any], key: tuple[str | int, ...]) -> Mapping
             inner: Any = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
             node = inner if isinstance(inner, Mapping) else {}
     return _resolved(schema, node)
+
+
+def _described(schema: Mapping[str, Any], key: document.Key) -> str:
+    """What is accepted at ``key``, or in the list that it is an item of."""
+    own = str(_schema_at(schema, key).get("description", ""))
+    return own or (_described(schema, key[:-1]) if key and isinstance(key[-1], int) else "")
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
 from pydantic_core import PydanticCustomError
+
+from services.redaction.keys import names_a_secret
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 """R2.3: names of namespaces, and of services and aliases too. To be used with ``fullmatch``; at most 63 characters."""
@@ -114,6 +116,8 @@ def _path(path: Path, info: ValidationInfo) -> Path:
 def _url_path(text: str) -> str:
     if not text.startswith("/") or any(not char.isprintable() or char.isspace() for char in text) or ".." in text.split("/"):
         raise broken("is not the path of a URL", "a path that begins with '/', without white space and '..'")
+    if any(names_a_secret(name) for name, _ in parse_qsl(urlsplit(text).query, keep_blank_values=True)):
+        raise broken("holds a secret in its query; secrets are never written here", "a path that needs none")
     return text
 
 

@@ -54,6 +54,12 @@ def test_what_was_written_is_read_with_a_line_for_every_key(data: dict[str, obje
         ("a: 'open", "is not valid YAML"),
         ("a: 1\n\ta: 2", "is not valid YAML"),
         ("a: \x07", "is not valid YAML"),
+        ("a: 0310", "easily misread"),
+        ("a: 1:30", "easily misread"),
+        ("a: 1_000", "easily misread"),
+        ("a: 0x1F", "easily misread"),
+        ("a: 0b11", "easily misread"),
+        ('a: "\\ud800"', "half of a character"),
         ("x" * 300_000, "is larger than"),
     ],
 )
@@ -90,3 +96,17 @@ def test_dates_stay_text() -> None:
 
 def test_keys_are_written_as_people_write_them() -> None:
     assert document.dotted(("environments", "dev", "aliases", 0)) == "environments.dev.aliases[0]"
+
+
+@pytest.mark.parametrize("bad", ["\x07", "\0", "\x1b[2J", "\ufffe"])
+def test_a_control_character_is_told_with_its_line(bad: str) -> None:
+    (problem,) = document.parse(f"a: 1\nb: 2\nc: x{bad}y\n", "f").problems
+    assert problem.line == 3
+    assert bad not in str(problem)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "2.5", ".5", "5.", "1e3", "1.5e-3", "+7"])
+def test_plain_numbers_are_read(text: str) -> None:
+    read = document.parse(f"a: {text}", "f")
+    assert read.problems == ()
+    assert float(read.data["a"]) == float(text)

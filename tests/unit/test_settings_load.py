@@ -273,3 +273,31 @@ def test_a_file_is_read_from_disk(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(WHOLE)
     assert load(path, redactor=redactor()).home == tmp_path / "state"
+
+
+HOSTILE = {
+    "a tab": ("policy:\n\tdev: {}\n", 5),
+    "a key twice": ("version: 1\n", 4),
+    "yes and no for names": ("people:\n  - {name: yes, login: jane}\n", 5),
+    "a key that is no": ("no: 1\n", 4),
+    "a second document": ("---\nversion: 1\n", 4),
+    "no number": ("canary: {soak_seconds: .inf}\n", 4),
+    "a number without end": (f"canary: {{min_requests: {'9' * 5000}}}\n", 4),
+    "a number in octal": ('smoke_tests: {a: [{name: x, path: "/x", status: 0310}]}\n', 4),
+    "a number in sixties": ("canary: {soak_seconds: 1:30}\n", 4),
+    "half a character": ('people: [{name: "\\ud800", login: jane}]\n', 4),
+    "a secret in a path": ('smoke_tests: {a: [{name: x, path: "/x?access_token=hunter2hunter2"}]}\n', 4),
+    "a secret as an alias": ("home: *hunter2hunter2\n", 4),
+    "a tag": ("home: !hunter2hunter2 x\n", 4),
+    "an item of the wrong type": ("default_strategy: []\npeople: [7]\n", 4),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_every_problem_names_its_line_and_what_is_accepted(what: str) -> None:
+    text, line = HOSTILE[what]
+    found = problems("version: 1\nenvironments:\n  dev: {context: dev, namespaces: [dev]}\n" + text)
+    assert found[0].line == line
+    assert all(problem.problem and problem.accepted for problem in found)
+    assert len({(problem.line, problem.key) for problem in found}) == len(found), "each once"
+    assert "hunter2" not in str(found)
