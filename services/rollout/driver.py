@@ -11,39 +11,39 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import msgspec
 
 from services.actuator import Actuator
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
-from services.model.errors import ExitCode, Forbidden, HeldByAnother, QuarterdeckError, Rejected, Unavailable
+from services.model.errors import ExitCode, HeldByAnother, NeedsAttention, QuarterdeckError, Rejected, Unavailable
 from services.model.objects import Json
 from services.model.reasons import reason_of
 from services.model.release import Target
 from services.model.rollout import Driver, Phase, Reason, Rollout
 from services.rollout import home as homes
 from services.rollout import state
-from services.rollout.engine import MAY_BE_ACCEPTED, drive
+from services.rollout.answering import answer
+from services.rollout.engine import drive
 from services.rollout.events import entry
 from services.rollout.finish import finish
-from services.rollout.intents import Answer, Ask, Intent, IntentServer
-from services.rollout.run import Breach, PersonNeeded, Run
+from services.rollout.holding import START_PATIENCE, Patience, patiently, release, renew, taken
+from services.rollout.intents import IntentServer
+from services.rollout.run import Run
 from services.rollout.service import bodies, unchanged
 from services.rollout.station import Station
 from services.rollout.watch import Watch
 
-RENEW_SECONDS = 3.0
-SANDBOX_GONE = 300.0
-"""Wall seconds after which a sandbox that does not answer is taken to be gone, and its drivers with it."""
 CHECKLIST_SECONDS = 900.0
 """Wall seconds after which a rollout that has not begun needs its gates asked anew."""
-START_PATIENCE = 60.0
-"""Wall seconds for which a driver of a rollout that has begun waits for its cluster before it gives up."""
-
-T = TypeVar("T")
+BOOKKEEPING_SECONDS = 5.0
+"""Wall seconds that a rollback waits for its checkpoint and its claims; they go on beside it."""
+WATCHED = ("Deployment", "ReplicaSet", "Pod")
+ROUTES = ("VirtualService", "DestinationRule")
+"""Watched apart: a route that can't be read must not make the pods look unknown."""
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,9 @@ async def run_driver(
         token=secrets.token_hex(8),
         since=station.clock.now(),
     )
-    homes.forget_ended(station.home, rollout_id)
-    living = homes.Living(station.home, rollout_id, driver.token)
+    with contextlib.suppress(OSError):  # a home that takes no file: its last words are written over, or were never written
+        homes.forget_ended(station.home, rollout_id)
+    living = _living(station, rollout_id, driver, rollback=rollback)
     code = ExitCode.FAILED
     ended = homes.Ended(code=code, title="The driver stopped unexpectedly", hint="Look into its driver.log.")
     try:
@@ -89,8 +90,25 @@ async def run_driver(
             homes.write_ended(station.home, rollout_id, ended)
         except OSError as error:
             log.warning("the end of %s is not in the home directory: %s", rollout_id, error)
-        living.close()
+        if living is not None:
+            living.close()
     return code
+
+
+def _living(station: Station, rollout_id: str, driver: Driver, *, rollback: bool) -> homes.Living | None:
+    """The sign of life that consoles of this home look for. Raises :class:`NeedsAttention` where the home takes no file; a
+    rollback goes on without one, and is known by its lease alone."""
+    try:
+        return homes.Living(station.home, rollout_id, driver.token)
+    except OSError as error:
+        if not rollback:
+            raise NeedsAttention(
+                "This driver can't show that it lives",
+                f"The home directory takes no file ({error.strerror or error}). Nothing was changed.",
+                "Make room in it, or make it writable, then try again.",
+            ) from error
+        log.warning("the driver of %s leaves no sign of life in the home directory: %s", rollout_id, error)
+        return None
 
 
 async def _refused(station: Station, rollout_id: str, error: QuarterdeckError) -> None:
@@ -144,27 +162,31 @@ async def _drive(
     coordination = Coordination(connection, station.clock, read_only=station.read_only)
     begun = take_over or rollback or rollout.epoch > 0
     actuator = Actuator(connection, station.journal, station.clock, read_only=station.read_only, operator=station.user)
-    epoch = await _patiently(station, begun, lambda: actuator.highest_epoch(rollout.plan.objects))
-    hold: Hold = await _patiently(
+    patience = Patience.of(begun=begun, rollback=rollback)
+    epoch = await patiently(station, patience, lambda: actuator.highest_epoch(rollout.plan.objects))
+    hold: Hold = await patiently(
         station,
-        begun,
+        patience,
         lambda: coordination.acquire(
             target, rollout.release.service, rollout_id, driver, take_over=take_over, at_least_epoch=max(epoch, rollout.epoch)
         ),
     )
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(_release, coordination, hold)
-        inventory = Inventory(connection, (target.namespace,), station.clock)
+        stack.push_async_callback(release, coordination, hold)
+        inventory = Inventory(connection, (target.namespace,), station.clock, kinds=WATCHED)
+        routes = Inventory(connection, (target.namespace,), station.clock, kinds=ROUTES)
         background = await stack.enter_async_context(_background())
         background.append(asyncio.create_task(inventory.run(), name="inventory"))
+        background.append(asyncio.create_task(routes.run(), name="routes"))
         known = msgspec.structs.replace(rollout, epoch=hold.epoch)
-        rollout = await _patiently(station, begun, lambda: _taken(coordination, known, anyway=rollback))
+        rollout = await taken(station, coordination, known, patience, anyway=rollback)
         rollout = state.rebased(rollout, pace=station.clock.pace(), now=station.clock.now(), speed=station.clock.speed)
         foreign = rollout.driver is not None and not rollout.phase.final
         run = Run(
             state.driven_by(rollout, driver, hold.epoch),
             connection=connection,
             inventory=inventory,
+            routes=routes,
             actuator=actuator,
             coordination=coordination,
             hold=hold,
@@ -172,14 +194,15 @@ async def _drive(
             settings=station.settings,
             clock=station.clock,
         )
-        losing = asyncio.create_task(_renew(coordination, hold, station), name="lease")
+        losing = asyncio.create_task(renew(coordination, hold, station), name="lease")
         background.append(losing)
         working = asyncio.create_task(
             _work(station, run, background, foreign=foreign, rollback=rollback, resume=resume, reason=reason), name="work"
         )
         background.append(working)
         await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
-        if losing.done():
+        # What it came to counts, also where somebody took the lease in the moment of its end.
+        if not working.done():
             losing.result()
         return working.result()
 
@@ -187,10 +210,15 @@ async def _drive(
 async def _work(
     station: Station, run: Run, background: list[asyncio.Task[Any]], *, foreign: bool, rollback: bool, resume: bool, reason: str
 ) -> ExitCode:
-    await run.inventory.wait_synced(START_PATIENCE)
+    rolling_back = rollback or run.rollout.phase in (Phase.ROLLING_BACK, Phase.NEEDS_ATTENTION)
+    if not rolling_back:  # a rollback reads what it needs, and waits for pods once it has to
+        await run.inventory.wait_synced(START_PATIENCE)
     if run.rollout.phase.final and not rollback:
         raise Rejected("rollout", run.rollout.id, f"is over ({run.rollout.phase.value})", "a rollout that has not ended")
-    fresh = not run.rollout.undo and run.rollout.step == 0 and run.rollout.phase is Phase.RUNNING and not foreign
+    # What is rolled back is never refused as stale: it may have begun, and its checkpoint been lost.
+    fresh = (
+        not rolling_back and not run.rollout.undo and run.rollout.step == 0 and run.rollout.phase is Phase.RUNNING and not foreign
+    )
     age = (station.clock.now() - run.rollout.created).total_seconds()
     if fresh and age > CHECKLIST_SECONDS:
         why = f"its checklist is {age / 60:.0f} minutes old: tickets and approvals may have changed"
@@ -209,30 +237,25 @@ async def _work(
         run.change(state.breached(run.rollout, asked, pace=station.clock.pace()))
     elif resume and run.rollout.phase is Phase.PAUSED:
         run.change(state.resumed(run.rollout))
-    rolling_back = run.rollout.phase is Phase.ROLLING_BACK
-    created = {} if rolling_back else await run.patiently("reading the workloads", lambda: bodies(run))
-    # First the checkpoint: a driver that dies while it claims must not look like one that never began. With the claim whoever
-    # drove before is refused by the API server itself.
-    for what, call in (
-        ("writing the checkpoint", run.save),
-        (
-            "claiming the objects",
-            lambda: run.actuator.claim(run.rollout.plan.objects, run.hold, run.rollout, created, rollback=rolling_back),
-        ),
-    ):
-        try:
-            await run.patiently(what, call)
-        except HeldByAnother:
-            raise
-        except (PersonNeeded, QuarterdeckError) as error:
-            if not rolling_back:
-                raise
-            # Each restoring patch takes its object's epoch by itself; what hinders the bookkeeping must not stop it.
-            log.warning("%s of %s: %s; rolling back all the same", what, run.rollout.id, error)
+    if rolling_back:
+        await _kept_beside(run, background)
+    else:
+        created = await run.patiently("reading the workloads", lambda: bodies(run))
+        # First the checkpoint: a driver that dies while it claims must not look like one that never began. With the claim
+        # whoever drove before is refused by the API server itself.
+        await run.patiently("writing the checkpoint", run.save)
+        await run.patiently(
+            "claiming the objects", lambda: run.actuator.claim(run.rollout.plan.objects, run.hold, run.rollout, created)
+        )
     if foreign:
-        await run.note("rollout.taken_over", outcome="done", data={"epoch": run.hold.epoch, "step": run.rollout.step})
+        await run.note(
+            "rollout.taken_over",
+            outcome="done",
+            data={"epoch": run.hold.epoch, "step": run.rollout.step},
+            seconds=0.25 if rolling_back else 2.0,
+        )
     background.append(asyncio.create_task(run.keep_saved(), name="checkpoint"))
-    server = IntentServer(station.home, run.rollout.id, lambda ask: _answer(run, ask))
+    server = IntentServer(station.home, run.rollout.id, lambda ask: answer(run, ask))
     try:
         await server.open()
     except (QuarterdeckError, OSError) as error:
@@ -249,95 +272,41 @@ async def _work(
         # A clean stop: what is on its way gets its undo record, and the next driver finds everything in the checkpoint.
         await run.settle()
         if not run.hold.lost:
-            with contextlib.suppress(Unavailable):
+            try:
                 await run.save()
+            except QuarterdeckError as error:
+                log.warning("the last checkpoint of %s was not written: %s", run.rollout.id, error)
         raise
     finally:
         await server.close()
 
 
-async def _answer(run: Run, ask: Ask) -> Answer:
-    rollout = run.rollout
-    if run.ending:
-        return Answer(ok=False, detail="the rollout is just ending; roll it back once it is over")
-    if rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION:
-        return Answer(ok=False, detail=f"the rollout is over ({rollout.phase.value})")
-    if rollout.phase is Phase.ROLLING_BACK:
-        joined = ask.intent in (Intent.ABORT, Intent.ROLLBACK)
-        return Answer(ok=joined, detail="it is rolling back already")
-    match ask.intent:
-        case Intent.PAUSE:
-            if rollout.phase is Phase.PAUSED:
-                return Answer(ok=True, detail=f"it is paused already ({rollout.pause_reason})")
-            await run.pause(f"{state.OPERATOR_PAUSE}: paused by {ask.operator}", user=ask.operator)
-            return Answer(ok=True, detail="paused; the triggers still watch")
-        case Intent.RESUME | Intent.PROMOTE:
-            if ask.intent is Intent.RESUME and rollout.phase is not Phase.PAUSED:
-                return Answer(ok=True, detail="it is running")
-            step = state.current(rollout)
-            if ask.intent is Intent.PROMOTE and not isinstance(step, MAY_BE_ACCEPTED):
-                name = step.name if step is not None else "the end"
-                return Answer(ok=False, detail=f"a person can pass an analysis, a pause or smoke tests, not {name!r}")
-            if ask.intent is Intent.PROMOTE:
-                run.promoted.set()
-            if rollout.phase is Phase.PAUSED:
-                run.change(state.resumed(run.rollout))
-            done = "promoted" if ask.intent is Intent.PROMOTE else "resumed"
-            await run.note(
-                f"rollout.{done}", outcome="done", user=ask.operator, data={"step": rollout.step, "reason": ask.reason}
-            )
-            return Answer(ok=True, detail=done)
-        case Intent.ABORT | Intent.ROLLBACK:
-            if not run.breach.done():
-                detail = ask.reason or f"asked for by {ask.operator}"
-                run.breach.set_result(Breach(Reason(kind="operator", name=ask.intent.value, detail=detail)))
-            return Answer(ok=True, detail="rolling back")
+async def _kept_beside(run: Run, background: list[asyncio.Task[Any]]) -> None:
+    """Checkpoint and claims of a rollback: begun before it and given a moment, but whatever becomes of them does not stop it.
+    Each restoring patch takes its object's epoch by itself, and who drove before can store nothing any more.
 
-
-async def _renew(coordination: Coordination, hold: Hold, station: Station) -> None:
-    """Renew until the lease is lost, which is raised. A cluster that does not answer loses nothing: it is asked again, for ever.
-
-    A sandbox does not come back where it was: raises :class:`Unavailable` where one has been away for :data:`SANDBOX_GONE`.
+    Raises :class:`HeldByAnother` where somebody else has taken the rollout by then.
     """
-    answered = station.clock.monotonic()
-    while True:
-        await station.clock.sleep(RENEW_SECONDS)
-        try:
-            await coordination.renew(hold)
-            answered = station.clock.monotonic()
-        except HeldByAnother:
-            raise
-        except Unavailable as error:
-            log.warning("lease of %s not renewed: %s", hold.service, error)
-            if station.settings.sandbox is not None and station.clock.monotonic() - answered > SANDBOX_GONE:
+
+    async def kept() -> None:
+        for what, call in (
+            ("writing the checkpoint", run.save),
+            ("claiming the objects", lambda: run.actuator.claim(run.rollout.plan.objects, run.hold, run.rollout, rollback=True)),
+        ):
+            try:
+                await call()
+            except HeldByAnother:
                 raise
+            except QuarterdeckError as error:
+                log.warning("%s of %s: %s; rolling back all the same", what, run.rollout.id, error)
 
-
-async def _release(coordination: Coordination, hold: Hold) -> None:
-    if hold.lost:
-        return
-    try:
-        await asyncio.wait_for(coordination.release(hold), 5.0)
-    except (TimeoutError, QuarterdeckError) as error:
-        log.warning("lease of %s not released (it expires by itself): %s", hold.service, error)
-
-
-async def _taken(coordination: Coordination, known: Rollout, *, anyway: bool) -> Rollout:
-    """The rollout as its predecessor left it, who from here on can neither store nor send anything.
-
-    Where the checkpoint can't be had, ``anyway`` goes on with what is known: a rollback is stopped by no bookkeeping.
-    """
-    try:
-        return await coordination.take(known)
-    except (HeldByAnother, Unavailable) as error:
-        if not anyway or not isinstance(error, Forbidden):
-            raise
-        log.warning("checkpoint of %s not taken: %s", known.id, error)
-    except QuarterdeckError as error:
-        if not anyway:
-            raise
-        log.warning("checkpoint of %s not taken: %s", known.id, error)
-    return known
+    task = asyncio.create_task(kept(), name="claim")
+    background.append(task)
+    await asyncio.wait({task}, timeout=BOOKKEEPING_SECONDS)
+    if task.done():
+        task.result()
+    else:
+        log.warning("the bookkeeping of %s takes long; rolling back beside it", run.rollout.id)
 
 
 async def _find(station: Station, rollout_id: str) -> tuple[Rollout, Target]:
@@ -355,27 +324,14 @@ async def _find(station: Station, rollout_id: str) -> tuple[Rollout, Target]:
             unreachable.append(f"{context}: {error.title}")
             continue
         if found is not None:
-            return found, found.release.target
+            # The one who started it may call the same cluster by another name in his kubeconfig.
+            return found, msgspec.structs.replace(found.release.target, context=context)
     raise Rejected(
         "rollout",
         rollout_id,
         "has no checkpoint in any configured environment" + (f" (not reached: {'; '.join(unreachable)})" if unreachable else ""),
         "an id that `quarterdeck status` shows",
     )
-
-
-async def _patiently(station: Station, begun: bool, call: Callable[[], Awaitable[T]]) -> T:
-    """``call`` again and again while the cluster does not answer: at once an error where nothing has begun yet."""
-    until = station.clock.monotonic() + (START_PATIENCE if begun else 0.0)
-    while True:
-        try:
-            return await call()
-        except Forbidden:
-            raise
-        except Unavailable:
-            if station.clock.monotonic() >= until:
-                raise
-            await station.clock.sleep(1.0)
 
 
 @contextlib.asynccontextmanager

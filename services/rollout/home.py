@@ -7,6 +7,7 @@ process lives) and ``ended.json`` (the last words of a driver that could not eve
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -20,6 +21,8 @@ import msgspec
 
 from services.model.errors import ExitCode, QuarterdeckError, Rejected
 from services.model.rollout import Rollout
+
+log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SERVICE_PART = 22
@@ -69,9 +72,13 @@ def write_started(home: Path, rollout: Rollout) -> None:
 
 
 def read_started(home: Path, rollout_id: str) -> Rollout | None:
+    """``None`` where there is none, or none that can be read: the checkpoint in the cluster is asked then."""
     try:
         return msgspec.json.decode((directory(home, rollout_id) / "rollout.json").read_bytes(), type=Rollout)
     except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("rollout.json of %s can't be read: %s", rollout_id, error)
         return None
 
 

@@ -26,6 +26,9 @@ from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
 
+FENCE_SECONDS = 3.0
+"""Wall seconds for which the driver that follows waits for the fence: it fences by itself."""
+
 log = logging.getLogger(__name__)
 
 
@@ -48,16 +51,28 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
     if station.read_only:
         raise ObserverMode("Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out.")
     started = station.clock.monotonic()
-    lock = homes.lock_rollback(station.home, rollout.id)
+    try:
+        lock = homes.lock_rollback(station.home, rollout.id)
+    except OSError as error:
+        # A full disk decides no rollback. Two of this home are told apart by the lease alone then, as those of two homes are.
+        log.warning("the rollback of %s is not locked in the home directory: %s", rollout.id, error)
+        lock = -1
     if lock is None:
         return Immediate(rollout, joined=True)
+    holding = lock if lock >= 0 else None
+    process: subprocess.Popen[bytes] | None = None
     try:
         (accepted, touched, problem), _ = await asyncio.gather(
             _first(station, inventory, rollout), _fence(station, inventory, rollout)
         )
-        process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=lock)
     finally:
-        os.close(lock)
+        # Whatever became of the patch, also where the console is closed under it: the driver that was running may be fenced
+        # off by now, and somebody has to finish.
+        try:
+            process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=holding)
+        finally:
+            if holding is not None:
+                os.close(holding)
     seconds = accepted - started if accepted is not None else None
     return Immediate(rollout, object=touched, seconds=seconds, problem=problem, process=process)
 
@@ -89,7 +104,11 @@ async def rollback_service_now(
             f"has changed since its rollback to {shown.plan.previous_version} was shown",
             "a new look: R again",
         )
-    homes.write_started(station.home, rollout)
+    try:
+        homes.write_started(station.home, rollout)
+    except OSError as error:
+        # The checkpoint, which is stored beside the first patch, tells the driver as much.
+        log.warning("%s is not kept in the home directory: %s", rollout.id, error)
     return await rollback_now(station, inventory, rollout, reason=reason)
 
 
@@ -98,8 +117,9 @@ async def _fence(station: Station, inventory: Inventory, rollout: Rollout) -> No
     sends it, so from here on it changes nothing any more. The driver that follows fences it again, whatever comes of this."""
     coordination = Coordination(inventory.connection, station.clock, read_only=station.read_only)
     try:
-        await coordination.take(msgspec.structs.replace(rollout, epoch=rollout.epoch + 1))
-    except QuarterdeckError as error:
+        async with asyncio.timeout(FENCE_SECONDS):
+            await coordination.take(msgspec.structs.replace(rollout, epoch=rollout.epoch + 1))
+    except (QuarterdeckError, TimeoutError) as error:
         log.warning("the checkpoint of %s was not taken beside the first patch: %s", rollout.id, error)
 
 
@@ -107,6 +127,19 @@ async def _first(
     station: Station, inventory: Inventory, rollout: Rollout
 ) -> tuple[float | None, ObjectRef | None, QuarterdeckError | None]:
     """Send the first restoring patch: when it was accepted (monotonic), of which object, and what was wrong."""
+    try:
+        return await _sent_first(station, inventory, rollout)
+    except QuarterdeckError as error:
+        return None, None, error
+    except Exception as error:
+        # A defect of ours in the fast way must not take the slow one with it.
+        log.exception("the first patch of the rollback of %s failed", rollout.id)
+        return None, None, QuarterdeckError("The first restoring patch was not sent", f"{error!r}.", "The driver goes on.")
+
+
+async def _sent_first(
+    station: Station, inventory: Inventory, rollout: Rollout
+) -> tuple[float | None, ObjectRef | None, QuarterdeckError | None]:
     plan = rollout.plan
     folded = fold(rollout.undo)
     live = {item.object: inventory.raw(item.object) for item in folded}

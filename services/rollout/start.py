@@ -1,5 +1,6 @@
 """Starting a driver: for a new rollout, for one to resume, and for a rollback."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -77,7 +78,8 @@ def start_driver(
 
     ``holding`` is a locked descriptor that the driver keeps open for as long as it lives.
     """
-    homes.forget_ended(station.home, rollout_id)
+    with contextlib.suppress(OSError):  # a home that takes no change: the driver writes over it, or can't write either
+        homes.forget_ended(station.home, rollout_id)
     # -P: the modules come from where quarterdeck is installed, never from the directory it happens to be called in.
     command = [sys.executable, "-P", "-m", "console.cli", *_options(station), "drive", rollout_id]
     command += (
