@@ -66,14 +66,11 @@ def log_es(grid: Sequence[float], null: Null, interval: Interval) -> list[float]
     n, m, s = interval.n, interval.m, interval.s
     if not interval.compared:
         return [0.0] * len(grid)
-    bad, rn, drift = s + interval.f, null.r * n, n * null.d * m
+    bad, rn, drift, log = s + interval.f, null.r * n, n * null.d * m, math.log
     total = rn + m
-    log = math.log
-    found = []
-    for R in grid:
-        spread = R * rn + m
-        found.append(s * log(R) + bad * log(total / spread) - drift * (R - 1.0) / spread)
-    return found
+    if not drift:
+        return [s * log(R) + bad * log(total / (R * rn + m)) for R in grid]
+    return [s * log(R) + bad * log(total / (spread := R * rn + m)) - drift * (R - 1.0) / spread for R in grid]
 
 
 def advance(
@@ -95,34 +92,34 @@ def advance(
     """
     if not interval.compared:
         return mixture
-    exp, log, log1p = math.exp, math.log, math.log1p
     gains = log_es(grid, null, interval)
     born = onsets.born(mixture.used)
-    if not mixture.used:
-        fresh = log(born / len(grid))
-        wealth = [fresh + w * gain for gain in gains]
-    elif born > 0.0:
-        fresh = log(born / len(grid))
-        wealth = [
-            (old + log1p(exp(fresh - old)) if old > fresh else fresh + log1p(exp(old - fresh))) + w * gain
-            for old, gain in zip(mixture.log_wealth, gains, strict=True)
-        ]
+    fresh = math.log(born / len(grid)) if born > 0.0 else -math.inf
+    if mixture.used:
+        wealth = [log_add(old, fresh) + w * gain for old, gain in zip(mixture.log_wealth, gains, strict=True)]
     else:
-        wealth = [old + w * gain for old, gain in zip(mixture.log_wealth, gains, strict=True)]
+        wealth = [fresh + w * gain for gain in gains]
     used = mixture.used + 1
     waiting = onsets.waiting(used)
     betting = log_sum(wealth)
-    total = log_sum((betting, log(waiting))) if waiting > 0.0 else betting
+    total = log_add(betting, math.log(waiting)) if waiting > 0.0 else betting
     limit = mixture.log_e + cap
     if total > limit:
-        allowed = limit + log1p(-waiting * exp(-limit)) if waiting > 0.0 else limit
+        allowed = limit + math.log1p(-waiting * math.exp(-limit)) if waiting > 0.0 else limit
         wealth = [one + (allowed - betting) for one in wealth]
         total = limit
     return Mixture(tuple(wealth), used, total)
 
 
+def log_add(a: float, b: float) -> float:
+    """ln(e^a + e^b), without overflow; one of them finite."""
+    return a + _log1p(_exp(b - a)) if a > b else b + _log1p(_exp(a - b))
+
+
 def log_sum(logs: Sequence[float]) -> float:
     """ln Σ exp(x), without overflow."""
     top = max(logs)
-    exp = math.exp
-    return top + math.log(sum([exp(one - top) for one in logs]))
+    return top + math.log(sum([_exp(one - top) for one in logs]))
+
+
+_exp, _log1p = math.exp, math.log1p

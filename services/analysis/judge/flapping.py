@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from services.analysis.judge.evidence import START_MASS, Onsets, log_sum
+from services.analysis.judge.evidence import START_MASS, Onsets, log_add
 
 TOLERATED = 0.02
 """A healthy pod fails at most this share of its probes."""
@@ -34,8 +34,8 @@ def probed(past: Probes, *, ok: bool) -> Probes:
     """After one more probe. The likelihood ratio of 40 % against 2 % failures, +2.996 each failure and −0.491 each success, with
     the same mass over the time of onset as regressions have: at most 1 in 1,000 healthy endpoints ever reaches ln 1000."""
     born = _ONSETS.born(past.probes)
-    parts = ([past.log_wealth] if past.probes else []) + ([math.log(born)] if born > 0 else [])
-    wealth = log_sum(parts) + (_PASSED if ok else _FAILED)
+    fresh = math.log(born) if born > 0 else -math.inf
+    wealth = (log_add(past.log_wealth, fresh) if past.probes else fresh) + (_PASSED if ok else _FAILED)
     waiting = _ONSETS.waiting(past.probes + 1)
-    total = log_sum((wealth, math.log(waiting))) if waiting > 0 else wealth
+    total = log_add(wealth, math.log(waiting)) if waiting > 0 else wealth
     return Probes(past.probes + 1, wealth, total, 0 if ok else past.consecutive_failures + 1)

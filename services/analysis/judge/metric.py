@@ -1,5 +1,7 @@
 """One metric judged scrape by scrape: regression and health evidence, dispersion, sums for the limits that are shown."""
 
+import math
+
 import msgspec
 
 from services.analysis.judge.dispersion import Dispersion, noise, predicted, updated
@@ -11,7 +13,7 @@ from services.analysis.judge.evidence import (
     Mixture,
     Onsets,
     advance,
-    log_sum,
+    log_add,
 )
 from services.analysis.judge.parameters import Interval, Metric, Null, Parameters
 from services.analysis.judge.sequence import ratio_limits
@@ -95,10 +97,7 @@ def observed(past: Evidence, metric: Metric, parameters: Parameters, interval: I
         tempered_s=past.tempered_s + w * interval.s,
         tempered_f=past.tempered_f + w * interval.f,
         log_e=log_e,
-        log_ok=log_sum((ok_relative.log_e, ok_absolute.log_e)) - _LN_2,
+        log_ok=log_add(ok_relative.log_e, ok_absolute.log_e) - math.log(2.0),
         lowest=lowest,
         onset=onset,
     )
-
-
-_LN_2 = log_sum((0.0, 0.0))
