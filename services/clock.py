@@ -23,7 +23,7 @@ class Clock(Protocol):
         """Wall time in Unix seconds."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back, for durations within this process."""
+        """Seconds that never go back, for durations within this process. The time a machine slept counts."""
 
     def pace(self) -> float:
         """Pace seconds; the same in every process of one sandbox, never going back within one process."""
@@ -35,13 +35,22 @@ class Clock(Protocol):
         """Sleep pace seconds."""
 
 
+_COUNTS_SLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""On Linux the monotonic clock stands still while the machine sleeps: every age, lease and window would come out of a closed
+laptop as fresh as it went in. Elsewhere it goes on."""
+
+
+def _elapsed() -> float:
+    return time.clock_gettime(_COUNTS_SLEEP)
+
+
 class SystemClock:
     """The real clock. Pace is anchored once and then follows the monotonic clock, so a stepped wall clock can't bend it."""
 
     def __init__(self, speed: float = 1.0, epoch: float = 0.0) -> None:
         self.speed = speed
         self._anchor = (time.time() - epoch) * speed
-        self._started = time.monotonic()
+        self._started = _elapsed()
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -50,10 +59,10 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return _elapsed()
 
     def pace(self) -> float:
-        return self._anchor + (time.monotonic() - self._started) * self.speed
+        return self._anchor + (_elapsed() - self._started) * self.speed
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

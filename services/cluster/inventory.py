@@ -16,7 +16,7 @@ from services.model.errors import Forbidden, NotFound, QuarterdeckError
 
 ALL = KINDS
 OPTIONAL = ("HorizontalPodAutoscaler",)
-"""Kinds without which the picture is whole all the same: where they may not be read, what they would say is unknown."""
+"""Kinds without which the picture is whole and current all the same: where they can't be read, what they would say is unknown."""
 HEARTBEAT_SECONDS = 5.0
 """After so long without a sign of life the server is asked for one."""
 _HEARTBEAT_TIMEOUT = 3.0
@@ -124,7 +124,9 @@ class Inventory(Picture):
         An open watch is as true as the last sign of life of the server (event, bookmark, list or heartbeat, at most 5 s apart
         while it lives); a kind whose watch is broken, or not yet accepted again, is as old as its own last sign.
         """
-        readable = [one for one in self._reflectors if one.reading not in (Reading.FORBIDDEN, Reading.ABSENT)]
+        readable = [
+            one for one in self._reflectors if one.reading not in (Reading.FORBIDDEN, Reading.ABSENT) and one.kind not in OPTIONAL
+        ]
         if self._life is None or self._started is None or (readable and all(one.proved is None for one in readable)):
             return None
         proved = [max(self._life, one.proved or 0.0) if one.following else one.proved or self._started for one in readable]
@@ -152,9 +154,9 @@ class Inventory(Picture):
         )
 
     def can_read(self, kind: str, namespace: str) -> bool:
-        """Whether this kind is watched there and has been listed."""
+        """Whether this kind is watched there and has been listed; one that ``age`` says nothing of, only while its watch works."""
         return any(
-            one.proved is not None and one.reading in (Reading.LIVE, Reading.BROKEN)
+            one.proved is not None and (one.reading is Reading.LIVE or (one.reading is Reading.BROKEN and kind not in OPTIONAL))
             for one in self._reflectors
             if (one.kind, one.namespace) == (kind, namespace)
         )
@@ -217,4 +219,7 @@ class Inventory(Picture):
         self._changed.set()
         self._changed = asyncio.Event()
         if self._on_change is not None:
-            self._on_change()
+            try:
+                self._on_change()
+            except Exception:  # a defect of whoever listens must not end the watch that told it
+                _log.exception("telling of a change in %s failed", self.context)

@@ -75,6 +75,23 @@ async def test_one_call_for_a_batch_and_a_wakeup_for_everybody(tmp_path: Path) -
         assert await inventory.changed(version) == version + 1
 
 
+async def test_a_listener_that_fails_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("a defect")
+
+    async with connected(tmp_path) as (api, connection):
+        inventory = Inventory(connection, ["shop"], QuickClock(), kinds=("Pod",), on_change=fail)
+        task = asyncio.create_task(inventory.run())
+        assert await inventory.wait_synced(5)
+        for name in ("first", "second"):
+            await eventually(lambda: bool(api.watchers.get("pods")))
+            api.put("pods", manifest("Pod", name))
+            await eventually(lambda name=name: name in names(inventory))  # type: ignore[misc]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert "a defect" in caplog.text
+
+
 async def test_a_line_of_200_kib_arrives(tmp_path: Path) -> None:
     async with running(tmp_path) as (api, inventory, _):
         line = event("ADDED", manifest("Pod", "big", metadata={"annotations": {"x": "y" * 200 * 1024}}))
@@ -253,6 +270,19 @@ async def test_autoscalers_that_can_not_be_read_are_no_problem_and_unknown(tmp_p
         assert [one.kind for one in inventory.unreadable] == ["HorizontalPodAutoscaler"]
         assert inventory.problem == ""
         assert autoscaler_of(inventory, ObjectRef("Deployment", "shop", "cart")) == Scaling(known=False)
+
+
+async def test_autoscalers_that_can_not_be_kept_current_make_nothing_else_old(tmp_path: Path) -> None:
+    async with running(tmp_path, kinds=KINDS) as (api, inventory, _):
+        await eventually(lambda: bool(api.watchers.get("horizontalpodautoscalers")))
+        assert autoscaler_of(inventory, ObjectRef("Deployment", "shop", "cart")).known
+        api.always(fixed(code=500), path="/horizontalpodautoscalers")
+        api.cut("horizontalpodautoscalers")
+        await eventually(lambda: not autoscaler_of(inventory, ObjectRef("Deployment", "shop", "cart")).known)
+        beats = api.count(path="/deployments", watch=False)
+        await eventually(lambda: api.count(path="/deployments", watch=False) >= beats + 4)
+        assert "horizontalpodautoscalers" in inventory.problem
+        assert (inventory.age() or 0) < 12
 
 
 async def test_only_our_own_config_maps_and_leases_are_asked_for(tmp_path: Path) -> None:
