@@ -20,6 +20,9 @@ from services.settings.settings import BUILT_IN
 GATE_SECONDS = 10.0
 """Wall seconds one gate may take before it is unknown."""
 
+MAX_TOLD = 600
+"""Characters of evidence, detail and source that are kept."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -126,12 +129,18 @@ async def _ask(gate: _Gate, question: Question) -> GateResult:
         name=gate.name,
         outcome=finding.outcome,
         # One clause, which others go on from: "evidence. What to do".
-        evidence=finding.evidence.removesuffix("."),
-        detail=finding.detail,
-        source=finding.source,
+        evidence=_told(finding.evidence).removesuffix("."),
+        detail=_told(finding.detail),
+        source=_told(finding.source),
         at=question.clock.now(),
         people=finding.people,
     )
+
+
+def _told(text: str) -> str:
+    """Evidence quotes tickets and records, which anybody may have written: one line of it, inert, as long as a person reads."""
+    line = "".join(character if character.isprintable() else " " for character in text[: 4 * MAX_TOLD])
+    return line if len(line) <= MAX_TOLD else f"{line[: MAX_TOLD - 1]}…"
 
 
 def _waived(gate: _Gate, question: Question) -> Finding | None:

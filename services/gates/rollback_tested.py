@@ -4,6 +4,8 @@ Evidence is the record that a finished rollout leaves in its cluster, so a colle
 A rollback that had nothing to take back (aborted while the baseline was measured, say) restores everything and proves nothing.
 """
 
+from datetime import UTC, datetime
+
 from services.gates.question import Finding, Question
 from services.model.gates import GateOutcome
 from services.model.release import Tier
@@ -20,7 +22,7 @@ async def look(question: Question) -> Finding:
     restored = [record for record in records if record.outcome == "rolled_back" and record.restored]
     tested = [record for record in restored if record.took_back]
     if tested:
-        record = max(tested, key=lambda record: record.finished)
+        record = max(tested, key=_ended)
         return Finding(
             outcome=GateOutcome.PASS,
             evidence=(
@@ -30,7 +32,7 @@ async def look(question: Question) -> Finding:
             ),
             source=f"rollout {record.rollout}, journal {record.journal_id}",
         )
-    last = max((record for record in records if record.outcome != "succeeded"), key=lambda record: record.finished, default=None)
+    last = max((record for record in records if record.outcome != "succeeded"), key=_ended, default=None)
     evidence = f"no rollback of {release.version} has been rehearsed"
     if last is not None:
         when = f"in {last.environment} on {last.finished:%Y-%m-%d %H:%M}Z"
@@ -46,6 +48,11 @@ async def look(question: Question) -> Finding:
             f"has a share of the requests, quarterdeck rollback {release.service} -e {place}."
         ),
     )
+
+
+def _ended(record: Record) -> datetime:
+    """When it ended. A record that names no time zone was not written by us; it must not keep the others from being compared."""
+    return record.finished if record.finished.tzinfo is not None else record.finished.replace(tzinfo=UTC)
 
 
 def _how_far(record: Record) -> str:

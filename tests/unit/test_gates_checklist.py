@@ -433,3 +433,23 @@ def test_two_other_known_people_or_no_production(approvals: list[Approval]) -> N
     real = {approval.account for approval in approvals if approval.decision == "approved"} & {"acc-amira", "acc-chen"}
     declined = any(approval.decision == "declined" for approval in approvals)
     assert (gate(found, "approval").outcome is GateOutcome.PASS) == (len(real) == 2 and not declined)
+
+
+async def test_evidence_from_others_is_one_short_inert_line() -> None:
+    hostile = "\x1b[2J[/red]\n" + "x" * 100_000
+    declined = (Approval(account="acc-x", display_name=hostile, decision="declined"),)
+    found = await asked(
+        tickets=Tickets(ticket(status=hostile, approvals=declined)), records=(record(operator=hostile, journal_id=hostile),)
+    )
+    for result in found.results:
+        for told in (result.evidence, result.detail, result.source):
+            assert len(told) <= checklist.MAX_TOLD
+            assert told.isprintable()
+    assert gate(found, "rollback-tested").outcome is GateOutcome.PASS
+
+
+async def test_a_record_without_a_time_zone_does_not_hide_the_others() -> None:
+    strange = record(finished=datetime(2026, 1, 1, 12, 0))  # noqa: DTZ001
+    found = gate(await asked(records=(strange, *REHEARSED)), "rollback-tested")
+    assert found.outcome is GateOutcome.PASS
+    assert "2026-11-20" in found.evidence
