@@ -33,6 +33,8 @@ class Folded(msgspec.Struct, frozen=True):
     step: int
     guards: tuple[Guard, ...] = ()
     revision: int = 0
+    changed: int = 0
+    """Which of the rollout's records wrote it last."""
 
 
 class Stage(StrEnum):
@@ -77,39 +79,48 @@ class Restore(msgspec.Struct, frozen=True):
     kept: tuple[Kept, ...]
 
 
+Key = tuple[ObjectRef, str, bytes]
+"""Object, path, and what says which item of a list is meant: with an item inserted meanwhile, one path is two values."""
+
+
 def fold(records: Iterable[UndoRecord]) -> tuple[Folded, ...]:
     """Records in the order they were made → one :class:`Folded` a value, in the order of their first change; none lies inside
     another (but for parents that were made on the way to a value)."""
-    found: dict[tuple[ObjectRef, str], Folded] = {}
-    for record in records:
+    found: dict[Key, Folded] = {}
+    for number, record in enumerate(records):
         way = pointer_parts(record.path)
-        around = [item for item in found.values() if item.object == record.object and not _made(item) and _inside(way, item.path)]
+        around = [
+            key for key, item in found.items() if item.object == record.object and not _made(item) and _inside(way, item.path)
+        ]
         if around:
-            whole = around[0]
-            found[whole.object, whole.path] = msgspec.structs.replace(
-                whole, last=_with(whole, whole.last, record.path, record.new)
-            )
+            whole = found[around[0]]
+            last = _with(whole, whole.last, record.path, record.new)
+            found[around[0]] = msgspec.structs.replace(whole, last=last, changed=number)
             continue
-        first = found.get((record.object, record.path))
+        key = (record.object, record.path, msgspec.json.encode(record.guards))
+        first = found.get(key)
         folded = Folded(
             record.object,
             record.path,
             first.original if first else record.old,
             record.new,
             first.step if first else record.step,
-            first.guards if first else record.guards,
+            record.guards,
             first.revision if first else record.revision,
+            number,
         )
         if not _made(folded):
             inner = [
-                item for item in found.values() if item.object == record.object and _inside(pointer_parts(item.path), record.path)
+                each
+                for each, item in found.items()
+                if item.object == record.object and _inside(pointer_parts(item.path), record.path)
             ]
-            for item in inner:
-                del found[item.object, item.path]
+            for each in inner:
+                item = found.pop(each)
                 if not first:
                     original = _with(folded, folded.original, item.path, item.original)
                     folded = msgspec.structs.replace(folded, original=original)
-        found[record.object, record.path] = folded
+        found[key] = folded
     return tuple(found.values())
 
 
@@ -200,7 +211,8 @@ def _placed(items: Iterable[Folded], document: dict[str, Json]) -> list[tuple[Fo
         if place is None:
             lost.append((item, None))
         elif place in found:
-            found[place] = msgspec.structs.replace(found[place], last=item.last)
+            latest = max(found[place], item, key=lambda each: each.changed)
+            found[place] = msgspec.structs.replace(found[place], last=latest.last, changed=latest.changed)
         else:
             found[place] = item
     return [*((item, place) for place, item in found.items()), *lost]

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.clock import ManualClock
 from support.memory_cluster import MemoryTransport, memory_connection
 from support.rollouts import deployment, driver, rollout, target, virtual_service
@@ -123,3 +125,33 @@ def test_a_sidecar_inserted_between_two_images_is_no_change_by_somebody_else() -
     assert restore.kept == ()
     (write,) = restore.phases[0].mutations[0].writes
     assert (write.path, write.value) == (image.format(2), "registry.example/app:v2.14.1")
+
+
+ours = st.tuples(st.just("ours"), st.sampled_from(["app", "proxy"]), st.integers(2, 5))
+theirs = st.tuples(st.just("theirs"), st.sampled_from(["a", "b", "c"]), st.integers(0, 4))
+
+
+@given(st.lists(ours | theirs, max_size=10))
+def test_what_others_do_to_the_list_stays_and_what_we_wrote_goes_whatever_the_order(course: list[tuple[str, str, int]]) -> None:
+    live, wanted, records = deployment(STABLE), deployment(STABLE), list[UndoRecord]()
+    place = "/spec/template/spec/containers"
+    for whose, name, number in course:
+        listed = value_at(live, place)
+        names = [each["name"] for each in listed]
+        if whose == "ours":
+            write = Write(f"{place}/{names.index(name)}/image", f"{name}:{number}")
+            mutation = Mutation(object=STABLE, writes=(write,))
+            records += decide(mutation, live, epoch=1).undo
+            live = written(live, mutation.writes)
+        else:
+            for document in (live, wanted):
+                if name in names:
+                    value_at(document, place).remove({"name": name, "image": f"{name}:1"})
+                else:
+                    value_at(document, place).insert(number, {"name": name, "image": f"{name}:1"})
+    restore = plan_restore(fold(records), {STABLE: live}, context="memory", stable=STABLE)
+    assert restore.kept == ()
+    for phase in restore.phases:
+        for mutation in phase.mutations:
+            live = written(live, mutation.writes)
+    assert live == wanted
