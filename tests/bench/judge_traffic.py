@@ -1,4 +1,4 @@
-"""Simulated canaries: counts of both arms an interval, with the kinds of noise that real error counts have. Seeded, exact draws."""
+"""Simulated canaries: counts of both arms an interval, with the kinds of noise that real error counts have; exact draws."""
 
 import math
 from collections.abc import Callable, Iterator
