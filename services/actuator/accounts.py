@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from services.actuator.mutation import Misplaced
 from services.actuator.shown import shown
 from services.audit.event import Event
 from services.audit.journal import Journal
+from services.model.errors import Conflict, OutcomeUnknown, QuarterdeckError, Throttled
 from services.model.objects import Json, ObjectRef
 from services.model.rollout import Rollout, UndoRecord
 
@@ -80,3 +82,12 @@ def told(records: Sequence[UndoRecord]) -> list[Json]:
 
 def named(ref: ObjectRef) -> dict[str, Json]:
     return {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
+
+
+def outcome_of(error: QuarterdeckError) -> Outcome:
+    """What a request that was not answered with success has come to."""
+    if isinstance(error, OutcomeUnknown):
+        return "unknown"
+    if isinstance(error, Conflict | Throttled) and not isinstance(error, Misplaced):
+        return "refused"
+    return "failed"

@@ -8,9 +8,12 @@ looked up, never assumed. See ``services/actuator/patch.py`` for what a patch te
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn
 
-from services.actuator.accounts import Account, Outcome, named, told
+import msgspec
+
+from services.actuator.accounts import Account, Outcome, named, outcome_of, told
 from services.actuator.commands import kubectl
-from services.actuator.mutation import Applied, Misplaced, Mutation, Superseded
+from services.actuator.existence import Existence
+from services.actuator.mutation import Applied, Mutation, Superseded
 from services.actuator.patch import Decision, decide, epoch_of, newborn
 from services.actuator.unsettled import Unsettled
 from services.audit.journal import Journal
@@ -23,7 +26,6 @@ from services.model.errors import (
     Forbidden,
     NotFound,
     ObserverMode,
-    OutcomeUnknown,
     QuarterdeckError,
     Throttled,
     Unavailable,
@@ -48,6 +50,7 @@ class Actuator:
     def __init__(self, connection: Connection, journal: Journal, clock: Clock, *, read_only: bool, operator: str = "") -> None:
         self._connection = connection
         self._writer = Writer(connection)
+        self._existence = Existence(connection, self._writer, clock)
         self._journal = journal
         self._clock = clock
         self._read_only = read_only
@@ -97,7 +100,7 @@ class Actuator:
                     created.append(named(ref))
         except QuarterdeckError as error:
             data: dict[str, Json] = {**facts, "claimed": [named(ref) for ref in claimed], "created": created, "error": str(error)}
-            await account.outcome(command, ref_id, _outcome_of(error), data)
+            await account.outcome(command, ref_id, outcome_of(error), data)
             raise
         took = round((self._clock.monotonic() - started) * 1000, 1)
         await account.outcome(
@@ -132,6 +135,12 @@ class Actuator:
         hold.check()
         account = self._account(rollout, rollback=rollback)
         ref = mutation.object
+        if mutation.owned or mutation.delete:
+            mutation = msgspec.structs.replace(mutation, command=command)
+            facts = self._facts(mutation, hold.epoch, 1)
+            if mutation.delete:
+                return await self._existence.delete(mutation, hold=hold, account=account, facts=facts, noted=noted)
+            return await self._existence.create(mutation, hold=hold, rollout=rollout, account=account, facts=facts, noted=noted)
         # With an undo still owed for this object, what the request did has to be seen first.
         trusted = base if (rollout.id, ref) not in self._unsettled else None
         live, fresh = (trusted, False) if trusted is not None else (await self._live(mutation, hold, account, command), True)
@@ -225,7 +234,7 @@ class Actuator:
         try:
             after = await self._writer.patch(ref, list(decision.operations), timeout=TIMEOUT)
         except QuarterdeckError as error:
-            outcome = _outcome_of(error)
+            outcome = outcome_of(error)
             took = round((self._clock.monotonic() - started) * 1000, 1)
             if outcome == "unknown":
                 late = self._unsettled.get((account.rollout, ref), Unsettled()).late
@@ -296,7 +305,7 @@ class Actuator:
             try:
                 created = await self._writer.create(ref, newborn(ref, mutation.create, hold.epoch))
             except QuarterdeckError as error:
-                outcome = _outcome_of(error)
+                outcome = outcome_of(error)
                 await account.outcome(command, intent, outcome, {**facts, "error": str(error)})
                 if outcome == "failed":
                     raise
@@ -327,7 +336,7 @@ class Actuator:
                     fence = decide(Mutation(object=ref, writes=()), live, epoch=hold.epoch).operations
                     live, created = await self._writer.patch(ref, list(fence), timeout=TIMEOUT), False
             except QuarterdeckError as error:
-                outcome = _outcome_of(error)
+                outcome = outcome_of(error)
                 if outcome == "failed":
                     raise
                 problem = error
@@ -374,11 +383,3 @@ class Actuator:
     def _must_change(self, what: str) -> None:
         if self._read_only:
             raise ObserverMode(f"Read-only: refused: {what}", "Nothing was sent.", "Start without --read-only to make changes.")
-
-
-def _outcome_of(error: QuarterdeckError) -> Outcome:
-    if isinstance(error, OutcomeUnknown):
-        return "unknown"
-    if isinstance(error, Conflict | Throttled) and not isinstance(error, Misplaced):
-        return "refused"
-    return "failed"

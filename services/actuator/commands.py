@@ -55,6 +55,10 @@ def kubectl_status(ref: ObjectRef, *, context: str, timeout: float | None = None
     return kubectl_line(context, ref.namespace, "rollout", "status", str(ref), *most)
 
 
+def kubectl_delete(ref: ObjectRef, *, context: str) -> str:
+    return kubectl_line(context, ref.namespace, "delete", str(ref))
+
+
 def kubectl_get(ref: ObjectRef, *, context: str) -> str:
     return kubectl_line(context, ref.namespace, "get", str(ref), "-o", "yaml")
 

@@ -23,7 +23,8 @@ class Mutation(msgspec.Struct, frozen=True, kw_only=True):
     """A change of one object.
 
     ``command`` is the same change as a command line, for people. ``create`` is the body that creates the object where it is
-    absent (always at zero replicas, so that creating takes no effect on users; the writes then follow). ``expects`` are values
+    absent (always at zero replicas, so that creating takes no effect on users; the writes then follow). ``owned``: what is
+    created exists for the rollout alone, so that taking it back deletes it. ``delete``: the object goes. ``expects`` are values
     that must be found for the writes to mean what was planned, e.g. the name of the container whose image is written. Raises
     :class:`ValueError` where the writes contradict one another or touch the epoch, which only the actuator writes.
     """
@@ -34,9 +35,13 @@ class Mutation(msgspec.Struct, frozen=True, kw_only=True):
     step: int = -1
     step_name: str = ""
     create: dict[str, Json] | None = None
+    owned: bool = False
+    delete: bool = False
     expects: tuple[Guard, ...] = ()
 
     def __post_init__(self) -> None:
+        if (self.owned or self.delete) and (self.writes or self.owned == self.delete or self.owned == (self.create is None)):
+            raise ValueError(f"{self.object} is either made, removed, or written to")
         ways = sorted([pointer_parts(write.path) for write in self.writes] + [pointer_parts(EPOCH_PATH)])
         for shorter, longer in pairwise(ways):
             if longer[: len(shorter)] == shorter:

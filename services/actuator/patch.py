@@ -16,8 +16,8 @@ from services.model.objects import Json, ObjectRef, dotted, pointer, pointer_par
 from services.model.rollout import Guard, UndoRecord
 
 VERSION_PATH = pointer("metadata", "resourceVersion")
-IDENTITIES = ("name", "destination")
-"""Members that say which item of a list is meant: a container's name, a route's destination."""
+IDENTITIES = ("name", "destination", "matches")
+"""Members that say which item of a list is meant: a container's name, a route's destination, what a rule is for."""
 
 
 class Decision(msgspec.Struct, frozen=True):
