@@ -1,5 +1,6 @@
 """Secrets of a pod template stay in the cluster: neither commands nor the journal tell them."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def test_what_is_kept_for_a_person_tells_no_secret() -> None:
     assert not tells(f"{restore.kept[0]} {restore.kept[0].command}")
 
 
-async def test_no_planted_secret_reaches_the_journals_files(tmp_path: Path) -> None:
+async def test_no_planted_secret_reaches_the_journals_files_or_a_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     connection, memory = memory_connection()
     clock = SystemClock()
     live = deployment(STABLE)
@@ -117,6 +119,7 @@ async def test_no_planted_secret_reaches_the_journals_files(tmp_path: Path) -> N
     text = written_in(tmp_path)
     assert "payment-service" in text
     assert not tells(text)
+    assert not tells(caplog.text)
     assert memory.at(STABLE)["spec"]["template"]["spec"]["containers"][1]["env"][0]["value"] == "other", "hidden, not lost"
 
 
