@@ -154,7 +154,7 @@ class Inventory(Picture):
         )
 
     def can_read(self, kind: str, namespace: str) -> bool:
-        """Whether this kind is watched there and has been listed; one that ``age`` says nothing of, only while its watch works."""
+        """Whether this kind is watched there and has been listed; one that ``age`` leaves out only while its watch works."""
         return any(
             one.proved is not None and (one.reading is Reading.LIVE or (one.reading is Reading.BROKEN and kind not in OPTIONAL))
             for one in self._reflectors
