@@ -27,6 +27,13 @@ class Phase(StrEnum):
         return self in (Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.REFUSED)
 
 
+class Kind(StrEnum):
+    """What a rollout is for: a new version, or only the way back to an earlier one."""
+
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
 class StepOutcome(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
@@ -199,6 +206,17 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     journal_first: int | None = None
     journal_last: int | None = None
     pause_reason: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """A rollout without steps was made from what runs now, to take it back: it has only its rollback to do."""
+        return Kind.DEPLOY if self.plan.steps else Kind.ROLLBACK
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """From which version to which it goes: for a rollback ``release.version`` is the one that is left."""
+        goes = (self.plan.previous_version, self.release.version)
+        return goes if self.kind is Kind.DEPLOY else (goes[1], goes[0])
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,13 @@ from services.analysis import ArmName, PodTarget, WorkloadFacts, target_of
 from services.cluster.inventory import Inventory
 from services.cluster.objects import Deployment, Pod
 from services.cluster.workloads import Failed, crash_looping, deployment_ready, pods_by_version, pods_of_deployment
-from services.model.objects import ObjectRef
+from services.model.objects import ObjectRef, value_at
 from services.model.rollout import Rollout
 from services.model.steps import EnsureWorkload, PatchImage, Scale, WaitReady
 from services.rollout import state
+
+PROGRESS_SECONDS = 600.0
+"""What Kubernetes gives a Deployment to make progress where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ def workload_facts(inventory: Inventory, rollout: Rollout, *, waited: float | No
     """What the workloads of the new version say of themselves; ``None`` where it has no pods yet."""
     looping = tuple(pod.metadata.name for pod in arms(inventory, rollout).canary if crash_looping(pod))
     passed: list[str] = []
+    own: float | None = None
     seen = False
     for workload in _workloads(rollout):
         if not runs_new_version(inventory, rollout, workload):
@@ -88,10 +92,24 @@ def workload_facts(inventory: Inventory, rollout: Rollout, *, waited: float | No
         readiness = deployment_ready(inventory, workload)
         if readiness.failed is Failed.PROGRESS_DEADLINE:
             passed.append(f"{workload}: {readiness.detail}")
+            own = _own_deadline(inventory, workload) if own is None else own
     if not seen:
         return None
     detail = f"{', '.join(looping)} can't stay up" if looping else "; ".join(passed)
+    if own is not None:
+        # The cluster's word is about its own limit, not about how long we would have waited; it counts from the change on.
+        waited, deadline = max(waited or 0.0, own), own
     return WorkloadFacts(crash_looping=looping, waited=waited, deadline=deadline, deadline_passed=bool(passed), detail=detail)
+
+
+def _own_deadline(inventory: Inventory, workload: ObjectRef) -> float | None:
+    """The Deployment's ``progressDeadlineSeconds`` (600 where it says nothing), where that is what has passed."""
+    deployment = inventory.deployments.get((workload.namespace, workload.name))
+    conditions = deployment.status.conditions if deployment is not None else ()
+    if not any(each.type == "Progressing" and each.reason == "ProgressDeadlineExceeded" for each in conditions):
+        return None
+    seconds = value_at(inventory.raw(workload), "/spec/progressDeadlineSeconds")
+    return float(seconds) if isinstance(seconds, int | float) else PROGRESS_SECONDS
 
 
 def runs_new_version(inventory: Inventory, rollout: Rollout, workload: ObjectRef) -> bool:

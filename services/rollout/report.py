@@ -23,14 +23,24 @@ OUTCOMES = {
 }
 
 
+NEVER_RAN = (StepOutcome.PENDING, StepOutcome.SKIPPED)
+PAUSES = {"attention": "error", "shared incident": "trigger"}
+"""Why a rollout waits for a person, as the kind of a reason; everything else was a person's own wish or the plan's."""
+
+
 def verdict(followed: Followed) -> tuple[str, ExitCode, Reason | None]:
-    """Outcome, exit code and reason of what was followed to its end."""
+    """Outcome, exit code and reason of what was followed to its end.
+
+    A driver that was refused before it changed anything ends ``rejected`` whatever refused it: who is at fault is the reason's
+    kind, and the exit code is the error's (1 for a cluster that could not be asked or said no, 2 for bad input).
+    """
     rollout, error = followed.rollout, followed.error
     if not followed.abandoned:
         outcome, code = OUTCOMES[rollout.phase]
         if rollout.phase is Phase.PAUSED:
-            name, _, detail = rollout.pause_reason.partition(":")
-            return outcome, code, Reason(kind="operator", name=name, detail=detail.strip() or rollout.pause_reason)
+            word, _, detail = rollout.pause_reason.partition(":")
+            kind = PAUSES.get(word, "operator")
+            return outcome, code, Reason(kind=kind, name=word.replace(" ", "-"), detail=detail.strip() or rollout.pause_reason)
         return outcome, code, rollout.reason
     reason = Reason(kind="error", name="driver", detail=str(error) if error else "its driver has ended; nobody watches it")
     if rollout.epoch == 0 and error is not None:
@@ -124,7 +134,7 @@ def steps(rollout: Rollout) -> list[Json]:
             "name": step.name,
             "outcome": own.outcome.value,
             "started": msgspec.to_builtins(own.started),
-            "seconds": round(own.seconds, 3) if own.outcome is not StepOutcome.PENDING else None,
+            "seconds": round(own.seconds, 3) if own.outcome not in NEVER_RAN else None,
             "command": step.command,
         }
         found.append(told)

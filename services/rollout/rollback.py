@@ -24,6 +24,7 @@ from services.model.steps import SetTraffic
 from services.rollout import state
 from services.rollout.routes import ROUTERS, serves_canary
 from services.rollout.run import Run
+from services.rollout.scaling import is_autoscaled
 from services.rollout.steps_workload import images
 
 BUDGET = 300.0
@@ -223,7 +224,30 @@ async def _planned(run: Run, *, patience: float | None = None) -> Restore:
     live = dict(zip(refs, documents, strict=True))
     plan = run.rollout.plan
     restore = plan_restore(folded, live, context=_context(run), stable=plan.stable, canary=plan.canary, step=run.rollout.step)
-    return _rerouted(run, restore, live)
+    return _rerouted(run, await _without_autoscaled(run, restore, live), live)
+
+
+async def _without_autoscaled(run: Run, restore: Restore, live: Mapping[ObjectRef, dict[str, Json] | None]) -> Restore:
+    """The same, with the replicas left out that an autoscaler sets (but the canary's, which exists only for the rollout): it would
+    set them again, and until then a peak's pods would be missing. Where it is not known they are taken as nobody's."""
+    kept = list(restore.kept)
+    phases: list[RestorePhase] = []
+    for phase in restore.phases:
+        mutations: list[Mutation] = []
+        for each in phase.mutations:
+            count = next((write for write in each.writes if write.path == REPLICAS), None)
+            if count is None or each.object == run.rollout.plan.canary or not await is_autoscaled(run.connection, each.object):
+                mutations.append(each)
+                continue
+            now = value_at(live[each.object], REPLICAS)
+            why = "an autoscaler sets it"
+            kept.append(Kept(each.object, REPLICAS, count.value, now, now, why, each.command))
+            if writes := tuple(write for write in each.writes if write is not count):
+                command = kubectl_for(each.object, writes, context=_context(run))
+                mutations.append(msgspec.structs.replace(each, writes=writes, command=command))
+        if mutations or phase.wait_for:
+            phases.append(msgspec.structs.replace(phase, mutations=tuple(mutations)))
+    return Restore(tuple(phases), tuple(kept))
 
 
 def _rerouted(run: Run, restore: Restore, live: Mapping[ObjectRef, dict[str, Json] | None]) -> Restore:

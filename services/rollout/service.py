@@ -8,6 +8,7 @@ from services.model.objects import Json, ObjectRef
 from services.model.release import Target
 from services.model.steps import EnsureWorkload
 from services.rollout.run import Run
+from services.rollout.scaling import is_autoscaled
 from services.strategies import ServiceState, clone, compile_plan
 
 
@@ -20,13 +21,15 @@ async def read_state(connection: Connection, target: Target, service: str) -> Se
         except NotFound:
             return None
 
-    stable, canary, route, destination = await asyncio.gather(
-        connection.get(ObjectRef("Deployment", target.namespace, service)),
+    ref = ObjectRef("Deployment", target.namespace, service)
+    stable, canary, route, destination, autoscaled = await asyncio.gather(
+        connection.get(ref),
         found("Deployment", f"{service}-canary"),
         found("VirtualService", service),
         found("DestinationRule", service),
+        is_autoscaled(connection, ref),
     )
-    return ServiceState(stable=stable, canary=canary, route=route, destination=destination)
+    return ServiceState(stable=stable, canary=canary, route=route, destination=destination, autoscaled=autoscaled)
 
 
 async def unchanged(run: Run) -> bool:

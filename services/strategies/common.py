@@ -76,6 +76,8 @@ def subject(release: Release, state: ServiceState) -> Subject:
         notes.append(f"{stable} runs the tag latest, which moves: a rollback brings back whatever latest names then.")
     if state.autoscaled:
         notes.append(f"An autoscaler owns the replica count of {stable}: the count is left to it.")
+    if state.autoscaled is None:
+        notes.append(f"Whether an autoscaler owns the replica count of {stable} could not be read: taken as nobody's.")
     return Subject(stable, replicas, images, tuple(notes))
 
 

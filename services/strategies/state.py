@@ -9,7 +9,8 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """One service's objects as raw JSON; absent ones are ``None``. ``autoscaled``: an autoscaler owns stable's replicas."""
+    """One service's objects as raw JSON; absent ones are ``None``. ``autoscaled``: an autoscaler owns stable's replicas
+    (``None``: that could not be read, so they are taken as nobody's)."""
 
     stable: Document
     canary: Document | None = None
@@ -17,4 +18,4 @@ class ServiceState:
     """The VirtualService that routes to the service."""
     destination: Document | None = None
     """The DestinationRule that defines its subsets."""
-    autoscaled: bool = False
+    autoscaled: bool | None = False
