@@ -164,8 +164,8 @@ def _summary(faults: Sequence[Cell], calm: Sequence[Cell], hour: bool) -> int:
 
 
 def _agrees(method: str, found: int, median: float, excess: float, worst: tuple[float, float | None], repeats: int) -> bool:
-    """A scenario or three may fall on the other side of 95 %, a median be off by a scrape or a minute's window; false aborts within
-    four standard errors: a maximum over cells is above its own mean."""
+    """A scenario or three may fall on the other side of 95 %, a median be off by a scrape or a minute's window; false aborts
+    within four standard errors: a maximum over cells is above its own mean."""
     doc = DOCUMENT[method]
     aborts = all(got is None or abs(got - was) <= _noise(was, repeats) for got, was in zip(worst, doc[3:], strict=True))
     return abs(found - doc[0]) <= 3 and abs(median - doc[1]) <= 60 and abs(math.log(excess / doc[2])) <= 0.25 and aborts
