@@ -11,14 +11,14 @@ from enum import StrEnum
 
 import msgspec
 
-from services.actuator.commands import kubectl_for
+from services.actuator.commands import kubectl_delete, kubectl_for
 from services.actuator.mutation import Mutation, Write
-from services.actuator.patch import identities, same, written
+from services.actuator.patch import epoch_of, identities, same, written
 from services.actuator.shown import shown
 from services.model.objects import Json, ObjectRef, dotted, pointer, pointer_parts, value_at
 from services.model.rollout import Guard, UndoRecord
 
-ROUTES = frozenset({"VirtualService", "DestinationRule"})
+ROUTES = frozenset({"VirtualService", "DestinationRule", "HTTPRoute", "Ingress"})
 REPLICAS = pointer("spec", "replicas")
 TEMPLATE = pointer("spec", "template")
 
@@ -35,6 +35,15 @@ class Folded(msgspec.Struct, frozen=True):
     revision: int = 0
     changed: int = 0
     """Which of the rollout's records wrote it last."""
+    born: Json = None
+    """Of an object that the rollout made: the object as it was made."""
+    touched: tuple[str, ...] = ()
+    """Of an object that the rollout made: the paths it has written since."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about the object itself, which the rollout made."""
+        return not self.path and self.original is None
 
 
 class Stage(StrEnum):
@@ -95,7 +104,8 @@ def fold(records: Iterable[UndoRecord]) -> tuple[Folded, ...]:
         if around:
             whole = found[around[0]]
             last = _with(whole, whole.last, record.path, record.new)
-            found[around[0]] = msgspec.structs.replace(whole, last=last, changed=number)
+            touched = (*whole.touched, record.path) if whole.whole else ()
+            found[around[0]] = msgspec.structs.replace(whole, last=last, changed=number, touched=touched)
             continue
         key = (record.object, record.path, msgspec.json.encode(record.guards))
         first = found.get(key)
@@ -108,6 +118,8 @@ def fold(records: Iterable[UndoRecord]) -> tuple[Folded, ...]:
             record.guards,
             first.revision if first else record.revision,
             number,
+            first.born if first else record.new if not record.path else None,
+            first.touched if first else (),
         )
         if not _made(folded):
             inner = [
@@ -131,19 +143,37 @@ def plan_restore(
     context: str,
     stable: ObjectRef,
     canary: ObjectRef | None = None,
+    route: ObjectRef | None = None,
     step: int = -1,
 ) -> Restore:
     """What brings every object back. ``live`` has each object as it is now (``None``: it is gone); ``context`` is the cluster
     that the command lines name.
 
     Before promotion traffic goes first, then capacity; once the stable workload's template has begun to change, capacity
-    goes first, since traffic may only return to pods that run the old version. Everything else comes last.
+    goes first, since traffic may only return to pods that run the old version. Everything else comes last. Traffic is what
+    routes hold, and ``route``, where requests are split by something else (the canary's own pods).
+
+    A route that the rollout made gets back the values it was made with (it sent nobody to the canary then), and goes with
+    everything else.
     """
     mutations: dict[ObjectRef, Mutation] = {}
+    removals: list[Mutation] = []
     kept: list[Kept] = []
     for ref in dict.fromkeys(item.object for item in folded):
         document = live.get(ref)
         items = [item for item in folded if item.object == ref]
+        if made := next((item for item in items if item.whole), None):
+            if document is None or made.last is None:
+                continue  # it is gone again; what may be there now is not ours
+            command = kubectl_delete(ref, context=context)
+            if epoch_of(document) == 0:
+                kept.append(Kept(ref, "", None, made.last, document, "somebody else has made it anew", command))
+                continue
+            if back := _as_born(made, document):
+                undoing = kubectl_for(ref, back, context=context)
+                mutations[ref] = Mutation(object=ref, writes=back, command=undoing, step=step, step_name="rollback")
+            removals.append(Mutation(object=ref, writes=(), delete=True, command=command, step=step, step_name="rollback"))
+            continue
         if document is None:
             kept += [Kept(ref, item.path, item.original, item.last, None, "the object is gone", "") for item in items]
             continue
@@ -157,6 +187,8 @@ def plan_restore(
                 write, guards = verdict
                 writes.append(write)
                 expects.update({guard.path: guard for guard in guards})
+        # A list that is put back as a whole takes what was written inside it along.
+        writes = [write for write in writes if not any(_inside(pointer_parts(write.path), other.path) for other in writes)]
         writes = _without_empty_parents(document, writes, [item.path for item in items if _made(item)])
         if writes:
             mutations[ref] = Mutation(
@@ -167,7 +199,15 @@ def plan_restore(
                 step_name="rollback",
                 expects=tuple(expects.values()),
             )
-    return Restore(_phases(mutations, folded, stable), tuple(kept))
+    return Restore(_phases(mutations, removals, folded, stable, route), tuple(kept))
+
+
+def _as_born(made: Folded, document: dict[str, Json]) -> tuple[Write, ...]:
+    """What gives a route that the rollout made the values it was made with."""
+    if made.object.kind not in ROUTES:
+        return ()
+    born = [(path, value_at(made.born, path)) for path in dict.fromkeys(made.touched)]
+    return tuple(Write(path, value) for path, value in born if not same(value_at(document, path), value))
 
 
 def locate(document: dict[str, Json], path: str, guards: Sequence[Guard]) -> str | None:
@@ -259,12 +299,20 @@ def _without_empty_parents(document: dict[str, Json], writes: list[Write], made:
     return writes
 
 
-def _phases(mutations: Mapping[ObjectRef, Mutation], folded: Sequence[Folded], stable: ObjectRef) -> tuple[RestorePhase, ...]:
+def _phases(
+    mutations: Mapping[ObjectRef, Mutation],
+    removals: Sequence[Mutation],
+    folded: Sequence[Folded],
+    stable: ObjectRef,
+    route: ObjectRef | None,
+) -> tuple[RestorePhase, ...]:
     # By the record, not by the object: the template may be back already while its pods are not.
     promoted = any(item.object == stable and item.path.startswith(TEMPLATE) for item in folded)
-    traffic = tuple(mutation for ref, mutation in mutations.items() if ref.kind in ROUTES)
+    routes = {ref for ref in mutations if ref.kind in ROUTES or ref == route}
+    traffic = tuple(mutation for ref, mutation in mutations.items() if ref in routes)
     capacity = tuple(mutation for ref, mutation in mutations.items() if ref == stable)
-    objects = tuple(mutation for ref, mutation in mutations.items() if ref.kind not in ROUTES and ref != stable)
+    rest = tuple(mutation for ref, mutation in mutations.items() if ref not in routes and ref != stable)
+    objects = (*rest, *removals)
     first = RestorePhase(Stage.TRAFFIC, traffic, ())
     second = RestorePhase(Stage.CAPACITY, capacity, (stable,))
     last = RestorePhase(Stage.OBJECTS, objects, ())
