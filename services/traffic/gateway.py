@@ -153,6 +153,10 @@ class Gateway:
                 found.append((rule.list_path, [{**stable, "weight": 100 - weight}, canary]))
         return tuple(found)
 
+    def reaches(self, document: Mapping[str, Any], service: str) -> bool:
+        refs = [ref for rule in _rules(document) for ref in _refs(rule)]
+        return any(_weight(ref) > 0 and _is(ref, service + CANARY_SUFFIX, document) for ref in refs)
+
     def guards(self, document: Mapping[str, Any], service: str) -> tuple[Guard, ...]:
         """The matches of each rule and the names of its backends: a list that was reordered meanwhile is refused."""
         found: list[Guard] = []

@@ -253,6 +253,9 @@ class Istio:
     def writes(self, document: Mapping[str, Any], service: str, weight: int, pods: Pods) -> tuple[Write, ...]:
         return writes(document, locate(document, service), weight)
 
+    def reaches(self, document: Mapping[str, Any], service: str) -> bool:
+        return reaches(document, service)
+
     def guards(self, document: Mapping[str, Any], service: str) -> tuple[Guard, ...]:
         return guards(document, locate(document, service))
 

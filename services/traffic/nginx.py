@@ -16,6 +16,7 @@ from services.model.objects import ObjectRef, pointer, value_at
 from services.traffic.backends import canary_service, own_labels
 from services.traffic.labels import between_services, selector_of
 from services.traffic.router import (
+    CANARY_SUFFIX,
     Document,
     Guard,
     NotRoutable,
@@ -110,6 +111,15 @@ class Nginx:
         if total * weight % 100:
             return (WEIGHT, str(weight)), (TOTAL, "100")
         return ((WEIGHT, str(total * weight // 100)),)
+
+    def reaches(self, document: Mapping[str, Any], service: str) -> bool:
+        if service + CANARY_SUFFIX not in _backends(dict(document)):
+            return False
+        try:
+            weight, _ = _numbers(document)
+        except NotRoutable:
+            return True  # no canary any more: all requests of its paths may come here
+        return weight > 0 or any(key.removeprefix(PREFIX).startswith(_BY_OTHERS) for key in _annotations(document))
 
     def guards(self, document: Mapping[str, Any], service: str) -> tuple[Guard, ...]:
         _numbers(document)

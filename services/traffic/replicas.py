@@ -107,5 +107,9 @@ class Replicas:
             )
         return ((REPLICAS, wanted),)
 
+    def reaches(self, document: Mapping[str, Any], service: str) -> bool:
+        """Never: the requests go with the pods, so none are left behind when these go."""
+        return False
+
     def guards(self, document: Mapping[str, Any], service: str) -> tuple[Guard, ...]:
         return ()

@@ -112,6 +112,10 @@ class Router(Protocol):
     def writes(self, document: Mapping[str, Any], service: str, weight: int, pods: Pods) -> tuple[Write, ...]:
         """What to write so that the canary gets ``weight`` percent of what the service gets, and stable the rest."""
 
+    def reaches(self, document: Mapping[str, Any], service: str) -> bool:
+        """Whether anything in the object sends requests to the canary, however it is laid out: what carries no split any more
+        (somebody rearranged it) may still do so. Never raises."""
+
     def guards(self, document: Mapping[str, Any], service: str) -> tuple[Guard, ...]:
         """What to ``test`` with the writes, so that an object rearranged meanwhile is refused."""
 
