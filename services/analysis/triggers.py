@@ -5,6 +5,7 @@ minimum of data: a rate over its limit must rest on enough requests, or be too u
 service at the limit; a share of a limit must be over in three samples running. What is not known never fires, and says so.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -99,14 +100,15 @@ def evaluate(
 ) -> tuple[TriggerReading, ...]:
     """Every trigger's reading at pace second ``now``. ``exposed_at`` is when the new version got its first requests,
     ``raised_at`` when it last got more of them (``None``: never since); ``workload`` is ``None`` where nothing is known of it."""
+    lately = windows.now - TRAILING if now - windows.now <= TRAILING else math.inf
     return (
         error_rate(limits, windows, baseline=baseline, exposed_at=exposed_at, raised_at=raised_at, now=now),
         latency_p99(limits, windows, baseline=baseline, exposed_at=exposed_at, now=now),
         health_endpoint(limits, health, unserved),
         crash_loop(workload),
         progress_deadline(workload),
-        cpu(limits, windows.pods(ArmName.CANARY), exposed_at=exposed_at, now=now),
-        memory(limits, windows.pods(ArmName.CANARY), now=now),
+        cpu(limits, windows.pods(ArmName.CANARY), exposed_at=exposed_at, since=lately),
+        memory(limits, windows.pods(ArmName.CANARY), since=lately),
     )
 
 
@@ -231,21 +233,21 @@ def progress_deadline(workload: WorkloadFacts | None) -> TriggerReading:
     return reading.quiet(workload.waited or 0.0, workload.detail)
 
 
-def cpu(limits: Limits, pods: Sequence[PodHistory], *, exposed_at: float | None, now: float) -> TriggerReading:
-    """Three samples running of any new pod over the limit, after its warm-up; pods not read for 60 s are not known."""
+def cpu(limits: Limits, pods: Sequence[PodHistory], *, exposed_at: float | None, since: float) -> TriggerReading:
+    """Three samples running of any new pod over the limit, after its warm-up. Pods not read since ``since`` are unknown."""
 
     def samples(pod: PodHistory) -> tuple[tuple[float, float], ...]:
         warm = max(pod.first_seen, exposed_at if exposed_at is not None else pod.first_seen) + limits.warm_up
         return tuple(sample for sample in pod.cpu if sample[0] >= warm)
 
     limited = any(pod.cpu_limited for pod in pods)
-    return _resource(TriggerName.CPU, "CPU", limits.cpu, pods, samples, limited=limited, now=now)
+    return _resource(TriggerName.CPU, "CPU", limits.cpu, pods, samples, limited=limited, since=since)
 
 
-def memory(limits: Limits, pods: Sequence[PodHistory], *, now: float) -> TriggerReading:
-    """Three samples running of any new pod over the limit; says how fast it climbs. Pods not read for 60 s are not known."""
+def memory(limits: Limits, pods: Sequence[PodHistory], *, since: float) -> TriggerReading:
+    """Three samples running of any new pod over the limit; says how fast it climbs. Pods not read since ``since`` are unknown."""
     limited = any(pod.memory_limited for pod in pods)
-    return _resource(TriggerName.MEMORY, "memory", limits.memory, pods, lambda pod: pod.memory, limited=limited, now=now)
+    return _resource(TriggerName.MEMORY, "memory", limits.memory, pods, lambda pod: pod.memory, limited=limited, since=since)
 
 
 def reasons(readings: Sequence[TriggerReading]) -> tuple[Reason, ...]:
@@ -292,10 +294,10 @@ def _resource(
     samples: Callable[[PodHistory], tuple[tuple[float, float], ...]],
     *,
     limited: bool,
-    now: float,
+    since: float,
 ) -> TriggerReading:
     reading = _Reading(name, limit, "share")
-    measured = [(pod, taken) for pod in pods if (taken := samples(pod)) and now - taken[-1][0] <= TRAILING]
+    measured = [(pod, taken) for pod in pods if pod.read_at >= since and (taken := samples(pod))]
     if not measured:
         if pods and not limited:
             return reading.unknown(f"the containers have no {what} limit")

@@ -38,11 +38,13 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PodHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest shares of limits of one pod, oldest first, as (pace second, share 0–1)."""
+    """The latest shares of limits of one pod, oldest first, as (pace second, share 0–1). ``first_seen`` and ``read_at`` are the
+    rounds in which it was read first and last."""
 
     pod: str
     arm: ArmName
     first_seen: float
+    read_at: float
     cpu: tuple[tuple[float, float], ...] = ()
     memory: tuple[tuple[float, float], ...] = ()
     cpu_limited: bool = False
@@ -108,13 +110,13 @@ class Windows:
             self._read_at[arm] = at
             history = self._pods.get(pod)
             if history is None or history.arm is not arm:
-                history = PodHistory(pod=pod, arm=arm, first_seen=at)
+                history = PodHistory(pod=pod, arm=arm, first_seen=at, read_at=at)
             step = None
             if pod in self._last:
                 since, before = self._last[pod]
                 step = increase(before, reading)
                 round_.setdefault((arm, since, history.first_seen), []).append(step)
-            self._pods[pod] = _with_shares(history, reading, step)
+            self._pods[pod] = _with_shares(history, reading, step, at)
             self._last[pod] = (at, reading)
         for (arm, since, born), steps in round_.items():
             self._add(arm, since, at, born, steps)
@@ -166,7 +168,7 @@ class Windows:
         """A version over the trailing window, for screens and checkpoints."""
         counted = self.count(which, self.now - trailing_seconds, self.now)
         names = [pod for pod, arm in self._arm_of.items() if arm == which]
-        histories = self.pods(which)
+        lately = [history for history in self.pods(which) if history.read_at >= self.now - trailing_seconds]
         return Arm(
             pods=len(names),
             ready=sum(pod in self._ready for pod in names),
@@ -174,8 +176,8 @@ class Windows:
             errors=round(counted.errors, 3) if counted.errors is not None else None if counted.requests else 0.0,
             p50=counted.durations.quantile(0.5) if counted.durations else None,
             p99=counted.durations.quantile(0.99) if counted.durations else None,
-            cpu=_latest_most(history.cpu for history in histories),
-            memory=_latest_most(history.memory for history in histories),
+            cpu=_latest_most(history.cpu for history in lately),
+            memory=_latest_most(history.memory for history in lately),
             restarts=sum(self._restarts.get(pod, 0) for pod in names),
         )
 
@@ -203,7 +205,7 @@ class Windows:
         )
 
 
-def _with_shares(history: PodHistory, reading: PodReading, step: Increase | None) -> PodHistory:
+def _with_shares(history: PodHistory, reading: PodReading, step: Increase | None, at: float) -> PodHistory:
     cpu, memory = history.cpu, history.memory
     if step is not None and step.cpu is not None:
         cpu = (*cpu, (reading.at, step.cpu))[-KEPT_SHARES:]
@@ -213,6 +215,7 @@ def _with_shares(history: PodHistory, reading: PodReading, step: Increase | None
         pod=history.pod,
         arm=history.arm,
         first_seen=history.first_seen,
+        read_at=at,
         cpu=cpu,
         memory=memory,
         cpu_limited=bool(reading.cpu_limit),

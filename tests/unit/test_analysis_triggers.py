@@ -435,6 +435,7 @@ def test_a_resource_that_was_not_measured_lately_is_unknown(name):
     reading = look(windows, name)
     assert (reading.value, reading.fired) == (None, False)
     assert "in the last 60 s" in reading.detail
+    assert (windows.sample().canary.cpu, windows.sample().canary.memory) == (None, None)
     assert look(resources([0.5] * 8, memory=name is TriggerName.MEMORY), name, now=500.0).value is None
 
 
