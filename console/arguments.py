@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -24,12 +25,20 @@ class UsageError(QuarterdeckError):
         )
 
 
+class _Form(argparse.HelpFormatter):
+    """Every line is folded by itself: paragraphs, examples and exit codes keep their lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = [textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent) for line in text.splitlines()]
+        return "\n".join(part for line in lines for part in line or [""])
+
+
 class Parser(argparse.ArgumentParser):
     """No abbreviated options (a script must not change its meaning when an option is added), no exit on errors."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("allow_abbrev", False)
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", _Form)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         # The innermost parser that was reached says what would have been understood.
         self.set_defaults(grammar=self)
@@ -55,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         """What argparse says of a word that is none of the choices, said for people, with the nearest one."""
         if action.choices is None or value in action.choices:
             return
-        name = action.metavar if isinstance(action.metavar, str) else "/".join(action.option_strings)
+        name = action.metavar.lower() if isinstance(action.metavar, str) else "/".join(action.option_strings)
         known = ", ".join(map(str, action.choices))
         self.error(f"there is no {name} {str(value)[:_SHOWN]!r}{_suggestion(str(value), action.choices)} (known: {known})")
 

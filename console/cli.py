@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,6 +24,13 @@ from services.model.reasons import reason_of
 
 VERBS = ("demo", "sandbox", "deploy", "rollback", "status", "watch", "journal", "analyse", "config", "doctor", "drive")
 """Each is a module of ``console.commands`` with ``add(subparsers, parents)`` and ``run(args) -> int``."""
+_EPILOG = """exit codes:
+  0  done                                   4  rolled back, service restored
+  1  unexpected failure                     5  a person is needed
+  2  rejected input or configuration        6  another operator holds it
+  3  a gate is unmet                        7  interrupted; it can be resumed
+
+Try it with no cluster: quarterdeck demo. Each verb has its own --help."""
 _ANSWERING = ("deploy", "rollback")
 """What asks these for JSON waits for a document, even after an interruption."""
 
@@ -32,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         _check_packages()
-        with _terminated_as_interrupt():
+        with _terminated_as_interrupt(), _crashes_logged():
             return _run(words)
     except KeyboardInterrupt:
         output.note("quarterdeck: interrupted")
@@ -49,8 +57,7 @@ def parser() -> Parser:
         prog="quarterdeck",
         description="Deployment control console for Kubernetes. Without a verb it opens the console.",
         parents=[common(suppress=False)],
-        epilog="Exit codes: 0 done, 1 failure, 2 rejected, 3 a gate is unmet, 4 rolled back, 5 a person is needed, "
-        "6 another operator holds it, 7 interrupted.",
+        epilog=_EPILOG,
     )
     top.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     top.set_defaults(run=_console, verb="")
@@ -157,6 +164,24 @@ def _terminated_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _crashes_logged() -> Iterator[None]:
+    """What fails in a thread, or where nobody can catch it, is in the log only: Python would print its traceback here."""
+
+    def failed(what: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:
+        if isinstance(what.exc_value, Exception):
+            from console.logs import report_crash
+
+            report_crash(None, what.exc_value)
+
+    thread, nowhere = threading.excepthook, sys.unraisablehook
+    threading.excepthook = sys.unraisablehook = failed
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = thread, nowhere
 
 
 if __name__ == "__main__":

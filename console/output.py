@@ -4,7 +4,9 @@ With ``-o json`` that result is exactly one JSON document (``watch``: one a line
 """
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
@@ -16,6 +18,11 @@ from services.model.reasons import reason_of
 from services.model.release import DeployRequest
 from services.model.rollout import Reason
 from services.redaction import Redactor
+
+_GAP = 2
+"""Spaces between the columns of a table."""
+_FOLDED = 24
+"""The least room in which a column is folded beside the others."""
 
 _documents = 0
 _redactor: Redactor | None = None
@@ -71,14 +78,50 @@ def problem(error: QuarterdeckError) -> None:
     sys.stderr.flush()
 
 
+def folded(line: str) -> None:
+    """The same for a sentence: on a terminal it is folded between words. A command to copy is none, and stays whole."""
+    width = _columns(sys.stdout)
+    lines = textwrap.wrap(shown(line), width, subsequent_indent="    ") if width else [shown(line)]
+    sys.stdout.write("".join(f"{part}\n" for part in lines or [""]))
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns; the last one is not padded. Without rows nothing is printed."""
-    lines = [[shown(cell) for cell in row] for row in rows]
-    if not lines:
+    """Print aligned columns; the last one is not padded. Without rows nothing is printed.
+
+    On a terminal that is too narrow the last column is folded, and where that leaves too little the columns that don't fit
+    follow on lines of their own. A file or a program gets one line a row.
+    """
+    cells = [[shown(cell) for cell in row] for row in rows]
+    if not cells:
         return
-    widths = [max(len(row[column]) for row in [list(header), *lines]) for column in range(len(header))]
-    for row in [list(header), *lines]:
-        text("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    cells.insert(0, list(header))
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    width = _columns(sys.stdout) or sum(widths) + _GAP * len(widths)
+    beside, used = 0, 0
+    while beside < len(widths) and used + widths[beside] <= width:
+        used += widths[beside] + _GAP
+        beside += 1
+    if beside == len(widths) - 1 and width - used >= _FOLDED:
+        beside += 1
+    for row in cells:
+        for line in _row(row, widths, beside, width):
+            sys.stdout.write(f"{line}\n")
+
+
+def _row(row: Sequence[str], widths: Sequence[int], beside: int, width: int) -> list[str]:
+    """A row of which the first ``beside`` columns stand beside each other."""
+    first = (" " * _GAP).join(cell.ljust(wide) for cell, wide in zip(row[: beside - 1], widths, strict=False))
+    lead = f"{first}{' ' * _GAP}" if beside > 1 else ""
+    column = textwrap.wrap(row[beside - 1], max(width - len(lead), 1)) or [""]
+    lines = [f"{lead}{column[0]}".rstrip(), *(" " * len(lead) + part for part in column[1:])]
+    rest = (" " * _GAP).join(cell for cell in row[beside:] if cell)
+    indent = " " * (_GAP * 2)
+    return lines + textwrap.wrap(rest, width, initial_indent=indent, subsequent_indent=indent)
+
+
+def _columns(stream: TextIO) -> int | None:
+    """The width of the terminal; ``None`` for a file or a program, which get whole lines."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def shown(line: str) -> str:

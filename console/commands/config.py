@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("config", parents=parents, help="make or check a configuration")
+    parser = subparsers.add_parser(
+        "config",
+        parents=parents,
+        help="make or check a configuration",
+        description="Write a first configuration, name everything that is wrong with one, or print its schema. No cluster.",
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     making = actions.add_parser("init", parents=parents, help="write a commented starting configuration")
     making.add_argument("path", metavar="PATH", nargs="?", help="where to (else --config, else where it is looked for)")

@@ -15,7 +15,12 @@ DEFAULT_SPEED = 10.0
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("demo", parents=parents, help="sandbox and console together; needs no cluster")
+    parser = subparsers.add_parser(
+        "demo",
+        parents=parents,
+        help="sandbox and console together; needs no cluster",
+        description="Start a sandbox and open the console on it. The sandbox goes on when you leave.",
+    )
     parser.add_argument("--scenario", metavar="S", default="good", help="good (default), errors, slow, crash, stuck or leak")
     parser.add_argument(
         "--speed", metavar="N", type=float, default=DEFAULT_SPEED, help="simulated seconds a second (default %(default)g)"

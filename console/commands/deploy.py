@@ -19,11 +19,21 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("deploy", parents=parents, help="deploy a version, guarded, and follow it to its end")
-    parser.add_argument("service", metavar="SERVICE")
-    parser.add_argument("version", metavar="VERSION")
+    parser = subparsers.add_parser(
+        "deploy",
+        parents=parents,
+        help="deploy a version, guarded, and follow it to its end",
+        description="Deploy a version: validated, checked by every gate, then rolled out by a process of its own. "
+        "Interrupted, it goes on; the same command resumes it.",
+        epilog="example:\n  quarterdeck deploy payment-service v2.15.0 -e production \\\n"
+        "    --strategy canary --ticket CHG-4821 --confirm production",
+    )
+    parser.add_argument("service", metavar="SERVICE", help="the name of its Deployment")
+    parser.add_argument("version", metavar="VERSION", help="a semantic version: v1.2.3 or 1.2.3-rc.1")
     parser.add_argument("-e", "--environment", metavar="ENV", default="", help="dev, staging, canary, production, or an alias")
-    parser.add_argument("-n", "--namespace", metavar="NAMESPACE", default="", help="where the environment has several")
+    parser.add_argument(
+        "-n", "--namespace", metavar="NAMESPACE", default="", help="where the environment has several (else the one it runs in)"
+    )
     parser.add_argument("--strategy", metavar="S", default="", help="rolling or canary (else the tier's default)")
     parser.add_argument("--ticket", metavar="T", default=None, help="change ticket (else CHANGE_TICKET)")
     parser.add_argument("--confirm", metavar="NAME", default=None, help="the environment's name, needed for production")

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +63,17 @@ class _Setup:
     first: "list[Finding]"
     """What reading the configuration has found."""
 
+    def report(self, error: Exception) -> str:
+        """Put the traceback of a broken check into the log, which is only opened for that: a home is examined, not furnished."""
+        from console import logs
+
+        try:
+            where = logs.set_up(self.home, self.redactor)
+        except OSError as unwritable:
+            return f"No report could be written ({unwritable.strerror})."
+        logging.getLogger("quarterdeck").critical("a check of the doctor failed", exc_info=error)
+        return f"The full report is in {where}."
+
 
 def _read(args: argparse.Namespace) -> _Setup:
     """Without ``console.context``: that makes and mends what is examined here."""
@@ -70,6 +82,8 @@ def _read(args: argparse.Namespace) -> _Setup:
     from console.doctor import configuration
     from services.redaction import Redactor
 
+    # What is worth saying is said by the checks; a logger without any handler would write to standard error.
+    logging.getLogger().addHandler(logging.NullHandler())
     redactor = Redactor()
     output.redact_with(redactor)
     config = rooms.find(args.config, os.environ)
@@ -99,7 +113,7 @@ async def _examined(args: argparse.Namespace) -> "tuple[bool, list[Finding]]":
         *terminal.checks(os.environ),
     ]
     if setup.settings is None:
-        return False, setup.first + await examine(checks, args.timeout)
+        return False, setup.first + await examine(checks, args.timeout, setup.report)
     wanted: Mapping[str, Environment] = setup.settings.environments
     if args.environment:
         name, environment = setup.settings.resolve_environment(args.environment)
@@ -145,7 +159,7 @@ async def _with_systems(
                 *apis.checks(site),
                 *measurements.checks(site, settings, clock, args.timeout),
             ]
-        return await examine([*checks, *desk.checks()], args.timeout)
+        return await examine([*checks, *desk.checks()], args.timeout, setup.report)
     finally:
         for site in sites:
             await site.close()

@@ -6,8 +6,14 @@ from typing import Any
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("drive", parents=parents, help="drive or resume one rollout (a process of its own)")
-    parser.add_argument("rollout", metavar="ID")
+    parser = subparsers.add_parser(
+        "drive",
+        parents=parents,
+        help="drive or resume one rollout (a process of its own)",
+        description="Drive one rollout to its end. The other commands and the console start it for you; by hand it takes over "
+        "a rollout that nobody drives.",
+    )
+    parser.add_argument("rollout", metavar="ID", help="the rollout's id, as `status` and `watch` show it")
     parser.add_argument("--take-over", action="store_true", help="take the lease from whoever holds it")
     parser.add_argument("--rollback", action="store_true", help="roll it back, whatever its state")
     parser.add_argument("--resume", action="store_true", help="go on where it is paused")

@@ -7,17 +7,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.model.errors import ExitCode, NotFound, Rejected
+from services.model.errors import ExitCode, Rejected
 
 if TYPE_CHECKING:
     from services.audit import Verification
 
+_SHOWN = 160
+"""Characters of what an entry did that a list shows; `journal show` tells all of it."""
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("journal", parents=parents, help="read and verify the audit journal")
+    parser = subparsers.add_parser(
+        "journal",
+        parents=parents,
+        help="read and verify the audit journal",
+        description="What was done, by whom, with what result. Needs no cluster.",
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     listing = actions.add_parser("list", parents=parents, help="the entries, newest last")
     for name, what in (("service", "NAME"), ("environment", "NAME"), ("event", "NAME"), ("rollout", "ID")):
@@ -81,7 +88,7 @@ def _list(args: argparse.Namespace, directory: Path) -> int:
         output.document({"entries": entries})
         return ExitCode.DONE
     rows = [_row(entry) for entry in entries]
-    output.table(("SEQ", "TIME", "USER", "ENVIRONMENT", "SERVICE", "EVENT", "OUTCOME", "WHAT"), rows)
+    output.table(("SEQ", "TIME", "EVENT", "OUTCOME", "USER", "ENVIRONMENT", "SERVICE", "WHAT"), rows)
     if not rows:
         output.note("No entry matches." if directory.exists() else f"There is no journal in {directory}.")
     return ExitCode.DONE
@@ -93,19 +100,27 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         return "" if value is None else str(value)
 
     seconds = entry.get("duration_seconds")
-    what = [field("version"), field("phase"), field("command")]
+    data = entry.get("data")
+    reason = data.get("reason") if isinstance(data, dict) else None
+    what = [field("version"), field("command")]
+    if isinstance(reason, dict):
+        what.append(f"{reason.get('name')}: {reason.get('detail')}")
     if isinstance(seconds, int | float):
         what.append(f"{seconds:.1f} s")
     return (
         field("seq"),
         field("timestamp")[:19].replace("T", " ") + "Z",
+        field("event"),
+        field("outcome") or field("phase") or "-",
         field("user") or "-",
         field("environment") or "-",
         field("service") or "-",
-        field("event"),
-        field("outcome") or "-",
-        " ".join(part for part in what if part)[:160],
+        _cut(" ".join(part for part in what if part)),
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _show(args: argparse.Namespace, directory: Path) -> int:
@@ -114,9 +129,8 @@ def _show(args: argparse.Namespace, directory: Path) -> int:
 
     found = reading.find(directory, args.seq)
     if found is None:
-        raise NotFound(
-            f"There is no entry {args.seq}", f"Looked in {directory}.", "`quarterdeck journal list --limit 20` shows the newest."
-        )
+        accepted = "a number that `quarterdeck journal list` shows"
+        raise Rejected("seq", str(args.seq), f"is no entry of the journal in {directory}", accepted)
     if args.output == "json":
         output.document({"entry": found.entry, "hash": found.hash, "segment": found.segment})
         return ExitCode.DONE

@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("rollback", parents=parents, help="put a service back to what it was before")
-    parser.add_argument("service", metavar="SERVICE")
+    parser = subparsers.add_parser(
+        "rollback",
+        parents=parents,
+        help="put a service back to what it was before",
+        description="Roll back the live rollout of a service, else its last one, else to its revision before. Never gated. "
+        "Exit 0 where it is restored, 5 where it is not.",
+        epilog='example:\n  quarterdeck rollback payment-service -e production --reason "P99 doubled"',
+    )
+    parser.add_argument("service", metavar="SERVICE", help="the name of its Deployment")
     parser.add_argument("-e", "--environment", metavar="ENV", default="", help="dev, staging, canary, production, or an alias")
-    parser.add_argument("-n", "--namespace", metavar="NAMESPACE", default="", help="where the environment has several")
+    parser.add_argument(
+        "-n", "--namespace", metavar="NAMESPACE", default="", help="where the environment has several (else the one it runs in)"
+    )
     parser.add_argument("--to", metavar="REVISION", default="", help="a revision of the Deployment (else what was there before)")
     parser.add_argument("--reason", metavar="TEXT", default="", help="why, for the journal")
     parser.set_defaults(run=run)

@@ -11,7 +11,12 @@ FASTEST = 1000.0
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("sandbox", parents=parents, help="a simulated fleet on loopback, until SIGTERM")
+    parser = subparsers.add_parser(
+        "sandbox",
+        parents=parents,
+        help="a simulated fleet on loopback, until SIGTERM",
+        description="A simulated fleet behind real wire protocols on loopback, until SIGTERM or ctrl+c.",
+    )
     parser.add_argument("--scenario", metavar="S", default="good", help="good (default), errors, slow, crash, stuck or leak")
     parser.add_argument("--speed", metavar="N", type=float, default=1.0, help="simulated seconds a second (default %(default)g)")
     parser.add_argument("--cluster", metavar="KUBECONFIG", type=Path, help="use a real API server; its four namespaces are reset")

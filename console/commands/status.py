@@ -16,7 +16,12 @@ SYNC_SECONDS = 8.0
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("status", parents=parents, help="environments and services as they are now")
+    parser = subparsers.add_parser(
+        "status",
+        parents=parents,
+        help="environments and services as they are now",
+        description="Every environment with its services, now. Exit 1 where one can't be read.",
+    )
     parser.add_argument("-e", "--environment", metavar="ENV", default="", help="one environment only")
     parser.set_defaults(run=run)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from services.analysis.judge import (
+    LATENCY,
     Evidence,
     Metric,
     Verdict,
@@ -60,11 +61,7 @@ def _verdict(found: "Replay") -> str:
 
 def _metric(found: "Replay", recording: "Recording", metric: Metric, evidence: Evidence) -> Iterator[str]:
     canary, control = evidence.canary_rate, evidence.control_rate
-    slow = (
-        f" (slower than {recording.slow_threshold})"
-        if metric is not found.parameters.metrics[0] and recording.slow_threshold
-        else ""
-    )
+    slow = f" (slower than {recording.slow_threshold})" if metric.name == LATENCY.name and recording.slow_threshold else ""
     yield f"{metric.name}{slow}"
     if canary is None or control is None:
         yield "  no data"

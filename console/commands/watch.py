@@ -15,7 +15,12 @@ LOOK_SECONDS = 1.0
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("watch", parents=parents, help="follow one rollout to its end, or all of them")
+    parser = subparsers.add_parser(
+        "watch",
+        parents=parents,
+        help="follow one rollout to its end, or all of them",
+        description="One line each time something is new; with -o json one document a line.",
+    )
     parser.add_argument("rollout", metavar="ROLLOUT", nargs="?", default="", help="its id (else every live rollout)")
     parser.set_defaults(run=run)
 
@@ -76,7 +81,7 @@ def _tell(args: argparse.Namespace, watch: "RolloutWatch") -> None:
     step = rollout.plan.steps[rollout.step].name if rollout.step < len(rollout.plan.steps) else "done"
     steps = len(rollout.plan.steps)
     unwatched = f"  NOBODY WATCHES IT: {watch.reason}" if watch.orphaned else ""
-    output.text(
+    output.folded(
         f"{rollout.id}  {rollout.phase.value:14} {min(rollout.step + 1, steps)}/{steps} {step}"
         f"  weight {rollout.weight} %  next: {rollout.next}{unwatched}"
     )

@@ -47,7 +47,8 @@ class QuarterdeckError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return " ".join(part for part in (f"{self.title}.", self.detail, self.hint) if part).replace("..", ".")
+        title = self.title if self.title.endswith(("?", "!", ".")) else f"{self.title}."
+        return " ".join(part for part in (title, self.detail, self.hint) if part).replace("..", ".")
 
 
 class Rejected(QuarterdeckError):

@@ -1,6 +1,7 @@
 """The command line's promises, whatever the verb."""
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from console import arguments, cli, output
-from services.model.errors import GateUnmet, HeldByAnother, NeedsAttention, Rejected, Unavailable
+from services.model.errors import ExitCode, GateUnmet, HeldByAnother, NeedsAttention, Rejected, Unavailable
 from services.model.reasons import reason_of
 from services.model.release import DeployRequest
 
@@ -77,6 +78,62 @@ def test_a_command_line_that_cannot_be_understood(words: list[str], capsys: pyte
     assert out == ""
     assert err.startswith("quarterdeck: command line: ")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["depoly"], "there is no verb 'depoly'; did you mean deploy?"),
+        (["Status"], "did you mean status?"),
+        (["journal", "verfy"], "there is no action 'verfy'; did you mean verify?"),
+        (["-o", "jsn", "status"], "did you mean json?"),
+        (["deploy", "a", "v1.2.3", "--tiket", "CHG-1"], "there is no option '--tiket'; did you mean --ticket?"),
+        (["deploy", "a", "v1.2.3", "--confrm=production"], "did you mean --confirm?"),
+        (["--read_only", "status"], "did you mean --read-only?"),
+        (["status", "production"], "'production' is one word too many"),
+        (["status", "--config", ""], "--config: is empty"),
+        (["--home=", "status"], "--home: is empty"),
+        (["journal", "list", "--limit", "few"], "--limit: invalid int value"),
+        (["x" * 5000], f"there is no verb '{'x' * 80}' (known"),
+    ],
+)
+def test_a_slip_is_named_with_what_was_meant(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err) < 1500
+
+
+def test_the_usage_is_that_of_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["journal", "list", "--serv", "x"]) == 2
+    assert "usage: quarterdeck journal list" in capsys.readouterr().err
+
+
+def helped(words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([*words, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_explains_itself_and_every_word_it_takes(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = helped([verb], capsys, monkeypatch)
+    assert max(map(len, shown.splitlines())) <= 80
+    parser = cli.parser()._subparsers
+    assert parser is not None
+    found = next(action.choices for action in parser._group_actions if action.choices)[verb]  # type: ignore[index,call-overload]
+    assert found.description, "what it does"
+    assert all(action.help for action in found._actions if not isinstance(action, argparse._SubParsersAction))
+
+
+def test_the_first_help_names_every_verb_and_every_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = helped([], capsys, monkeypatch)
+    assert all(f"    {verb} " in shown for verb in cli.VERBS)
+    assert all(f"  {int(code)}  " in shown for code in ExitCode)
 
 
 def test_a_deploy_that_cannot_be_understood_still_answers_with_its_document(capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,6 +283,58 @@ def test_json_is_seen_in_a_command_line_that_cannot_be_parsed() -> None:
 def test_tables_are_aligned_and_plain(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("A", "LONGER"), [("x" * 5, "1"), ("y", "2\x1b")])
     assert capsys.readouterr().out.splitlines() == ["A      LONGER", "xxxxx  1", "y      2\\x1b"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
+def test_on_a_terminal_no_line_is_wider_than_it(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout", Terminal())
+    rows = [(str(seq), "2026-11-23 00:07:51Z", "deployment.completed", "ok", "word " * 30 + "x" * 90) for seq in range(3)]
+    output.table(("SEQ", "TIME", "EVENT", "OUTCOME", "WHAT"), rows)
+    output.folded("a sentence of many words " * 12)
+    printed = sys.stdout.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, printed.splitlines())) <= width
+    assert printed.count("word") == 90 + 12
+    assert "".join(printed.split()).count("x" * 90) == 3
+
+
+def test_a_file_gets_a_line_a_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    output.table(("A", "B"), [("1", "word " * 40), ("2", "other " * 40)])
+    output.folded("word " * 40)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+THREAD = """
+import sys, threading, console.commands.journal as journal
+from console import cli
+def run(args):
+    failing = threading.Thread(target=lambda: 1 / 0, name="password=hunter2")
+    failing.start()
+    failing.join()
+    return 0
+journal.run = run
+sys.exit(cli.main(["journal", "verify", "--home", sys.argv[1]]))
+"""
+
+
+def test_a_crash_beside_the_command_is_in_the_log_and_not_on_the_terminal(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", THREAD, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "QUARTERDECK_HOME": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "ZeroDivisionError" in (tmp_path / "log" / "quarterdeck.log").read_text()
 
 
 def test_documents_survive_hostile_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,8 +110,8 @@ async def test_show_one_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert code == 0
     assert "deployment." in out
     code, _, err = cli(capsys, "journal", "show", "99", "--home", str(tmp_path))
-    assert code == 1
-    assert "no entry 99" in err
+    assert code == 2
+    assert "99" in err
 
 
 async def test_verify_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
