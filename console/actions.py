@@ -369,6 +369,8 @@ def label_for(action: Action, situation: Situation) -> str:
     card = situation.card
     if card is None:
         return action.label
+    if action.id == "rollback" and card.rollout.phase is Phase.ROLLING_BACK and not card.orphaned:
+        return "ROLL BACK (under way)"
     if action.id == "rollback" and (card.live or card.window_left > 0):
         plan = card.rollout.plan
         takes = f"about {math.ceil(plan.rollback_seconds)} s " if plan.rollback_seconds else ""

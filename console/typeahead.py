@@ -43,6 +43,8 @@ class InOrder(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         self.touched = self.touched or isinstance(event, events.Key | events.MouseDown)
+        if isinstance(event, events.Key) and not self.screen_stack:
+            return  # it came while the console was being left: there is nobody to take it
         if not isinstance(event, events.Key) or event.is_forwarded:
             await super().on_event(event)
             return
@@ -55,7 +57,7 @@ class InOrder(App[int]):
             return
         self._feeding = True
         try:
-            while self._waiting and self._under_way is None:
+            while self._waiting and self._under_way is None and self.screen_stack:
                 if not (self.ready_for_keys() if ready is None else ready):
                     self._wait(None)
                     return

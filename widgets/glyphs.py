@@ -28,8 +28,6 @@ class Glyphs:
     cursor: str
     folded: str
     unfolded: str
-    ascending: str
-    descending: str
     pod_ready: str
     pod_waiting: str
     pod_failed: str
@@ -39,7 +37,6 @@ class Glyphs:
     ellipsis: str
     bar_full: str
     bar_empty: str
-    bar_end: str
     levels: tuple[str, ...]
     over: str
     gap: str
@@ -48,7 +45,6 @@ class Glyphs:
     corner: str
     tick: str
     line: str
-    rule: str
 
 
 UNICODE = Glyphs(
@@ -67,8 +63,6 @@ UNICODE = Glyphs(
     cursor="▸",
     folded="▸",
     unfolded="▾",
-    ascending="▴",
-    descending="▾",
     pod_ready="●",
     pod_waiting="○",
     pod_failed="✖",
@@ -78,7 +72,6 @@ UNICODE = Glyphs(
     ellipsis="…",
     bar_full="█",
     bar_empty="░",
-    bar_end="▏",
     levels=("▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"),
     over="▲",
     gap="·",
@@ -87,7 +80,6 @@ UNICODE = Glyphs(
     corner="└",
     tick="┤",
     line="─",
-    rule="│",
 )
 
 ASCII = Glyphs(
@@ -106,8 +98,6 @@ ASCII = Glyphs(
     cursor=">",
     folded="+",
     unfolded="-",
-    ascending="^",
-    descending="v",
     pod_ready="*",
     pod_waiting="o",
     pod_failed="x",
@@ -117,7 +107,6 @@ ASCII = Glyphs(
     ellipsis="~",
     bar_full="#",
     bar_empty=".",
-    bar_end="|",
     levels=("_", ".", ",", "-", "~", "=", "+", "#"),
     over="!",
     gap=" ",
@@ -126,7 +115,6 @@ ASCII = Glyphs(
     corner="+",
     tick="+",
     line="-",
-    rule="|",
 )
 
 _current = UNICODE

@@ -9,6 +9,8 @@ from widgets import text
 from widgets.ink import Line, Span, Tone
 from widgets.lined import Lined
 
+_STATUS = 11
+
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
@@ -27,7 +29,7 @@ def draw_entry(entry: LogEntry) -> Line:
     spans: list[Span] = [(f"{text.cut(entry.time, 20)} ", Tone.MUTED)]
     if entry.status or entry.ms is not None:
         took = figures.milliseconds(None if entry.ms is None else entry.ms / 1000) if entry.ms is not None else ""
-        spans += [(text.pad(entry.status, 8), entry.tone), (f"{took:>7}  ", Tone.MUTED)]
+        spans += [(text.pad(entry.status, _STATUS), entry.tone), (f"{took:>7}  ", Tone.MUTED)]
     return (*spans, (entry.text, Tone.TEXT))
 
 
@@ -40,35 +42,16 @@ class LogView(Lined):
         super().__init__(id=id, classes=classes)
         self._empty = empty
         self._entries: deque[LogEntry] = deque(maxlen=capacity)
-        self._drawn: deque[Line] = deque(maxlen=capacity)
         self._follows = True
         self._height = 0
         self._drawing = False
 
-    @property
-    def entries(self) -> tuple[LogEntry, ...]:
-        """What is kept, oldest first."""
-        return tuple(self._entries)
-
-    def append(self, *entries: LogEntry) -> None:
-        """Add entries at the end; the oldest are forgotten where there is no more room."""
-        if not entries:
-            return
-        self._entries.extend(entries)
-        self._drawn.extend(draw_entry(entry) for entry in entries)
-        self._redraw()
-
     def replace(self, entries: Iterable[LogEntry]) -> None:
-        """Show exactly these entries."""
+        """Show these entries, of too many the last."""
         new = deque(entries, maxlen=self._entries.maxlen)
-        if new == self._entries:
-            return
-        self._entries = new
-        self._drawn = deque((draw_entry(entry) for entry in new), maxlen=new.maxlen)
-        self._redraw()
-
-    def clear(self) -> None:
-        self.replace(())
+        if new != self._entries:
+            self._entries = new
+            self._redraw()
 
     def on_mount(self) -> None:
         self._redraw()
@@ -86,7 +69,7 @@ class LogView(Lined):
 
     def _redraw(self) -> None:
         self._drawing = True
-        self.put(tuple(self._drawn) or (((self._empty, Tone.MUTED),),))
+        self.put(tuple(draw_entry(entry) for entry in self._entries) or (((self._empty, Tone.MUTED),),))
         if self._follows:
             self.scroll_end(animate=False, force=True, immediate=True)
         self._drawing = False

@@ -112,7 +112,6 @@ def pod_rows(pods: Sequence[PodView], now: float) -> tuple[Row, ...]:
                     (figures.age(age), Tone.MUTED),
                     (pod.node, Tone.MUTED),
                 ),
-                sort=(pod.name, word, pod.version, pod.track, pod.restarts, age, pod.node),
             )
         )
     return tuple(rows)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from widgets import format as figures
 from widgets import glyphs, ink
-from widgets.drawn import Drawn
-from widgets.ink import Line, Lines, Span, Tone
+from widgets.ink import Line, Span, Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +42,3 @@ def draw_traffic(traffic: Traffic, width: int) -> Line:
             canary = max(1, min(room - 1, canary))
         bar = ((signs.bar_empty * (room - canary), Tone.STABLE), (signs.bar_full * canary, Tone.CANARY))
     return (left, *bar, right, *figures_line)
-
-
-class TrafficBar(Drawn["Traffic | None"]):
-    """Shows the traffic split of one service."""
-
-    DEFAULT_CSS = "TrafficBar { height: 1; }"
-
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(None, id=id, classes=classes)
-
-    def show(self, traffic: Traffic | None) -> None:
-        self.replace(traffic)
-
-    def draw(self, value: Traffic | None, width: int, height: int | None) -> Lines:
-        return ((("no route", Tone.MUTED),) if value is None else draw_traffic(value, width),)

@@ -13,7 +13,7 @@ from textual.widgets import Input
 from console.screens.base import bindings_of
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
-from console.screens.words import change_words, detail_of, is_trouble, outcome_of
+from console.screens.words import change_words, detail_of, outcome_of, outcome_tone
 from console.view import Picture, Selection
 from widgets import text
 from widgets.drawn import Drawn
@@ -30,14 +30,13 @@ def entry_row(entry: dict[str, Any]) -> Row:
             (str(entry["seq"]), Tone.MUTED),
             (str(entry.get("timestamp", ""))[5:19].replace("T", " "), Tone.MUTED),
             (str(entry.get("event", "")), Tone.STRONG),
-            (outcome_of(entry), Tone.BAD if is_trouble(entry) else Tone.TEXT),
+            (outcome_of(entry), outcome_tone(entry)),
             str(entry.get("environment", "")),
             str(entry.get("service", "")),
             str(entry.get("version", "")),
             (str(entry.get("user", "")), Tone.MUTED),
             (what, Tone.MUTED),
         ),
-        (entry["seq"],),
     )
 
 

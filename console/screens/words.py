@@ -40,7 +40,7 @@ HOUR = 3600.0
 WELL = frozenset({"ok", "done", "succeeded", "restored"})
 TROUBLE = frozenset(
     {
-        *("failed", "fail", "refused", "rejected", "rolled_back", "needs_attention", "unknown", "error"),
+        *("failed", "fail", "refused", "rejected", "needs_attention", "unknown", "error"),
         *("not_restored", "overdue", "regressed"),
     }
 )
@@ -198,8 +198,16 @@ def entry_line(entry: dict[str, Any], *, commands: bool = False) -> LogEntry:
         " ".join(word for word in words if word),
         outcome,
         took * 1000 if isinstance(took, int | float) else None,
-        Tone.BAD if is_trouble(entry) else Tone.GOOD if outcome in WELL else Tone.TEXT,
+        outcome_tone(entry),
     )
+
+
+def outcome_tone(entry: dict[str, Any]) -> Tone:
+    """Red is for what failed; that something was rolled back is worth a look, and was done as it should be."""
+    outcome = outcome_of(entry)
+    if is_trouble(entry):
+        return Tone.BAD
+    return Tone.WARN if outcome == "rolled_back" else Tone.GOOD if outcome in WELL else Tone.TEXT
 
 
 def detail_of(entry: dict[str, Any]) -> str:

@@ -15,10 +15,9 @@ from services.model.release import Release, Strategy, Target, Tier
 from services.model.rollout import Phase, Rollout, StepOutcome, StepState, TriggerName, TriggerReading
 from services.model.steps import Analyse, EnsureWorkload, MeasureBaseline, PatchImage, Plan, SetTraffic, SmokeTest
 from widgets import ink
-from widgets.charts import Chart, Series, SeriesChart, Sparkline, Trend, spark
+from widgets.charts import Chart, Series, SeriesChart, spark
 from widgets.confirm import TypedConfirmation
 from widgets.diff import PlanDiff
-from widgets.empty import Empty
 from widgets.evidence import ChecklistView
 from widgets.form import Field, Validity
 from widgets.grid import Column, Grid, Row
@@ -27,7 +26,6 @@ from widgets.logview import LogEntry, LogView
 from widgets.pods import POD_COLUMNS, PodStrip, pod_rows
 from widgets.statusbar import Part, StatusBar
 from widgets.stepper import Stepper
-from widgets.traffic import Traffic, TrafficBar
 from widgets.triggers import Triggers
 
 STABLE = ObjectRef("Deployment", "production", "payment-service")
@@ -175,7 +173,6 @@ CHART = Chart(
     span=300.0,
 )
 
-TREND = Trend(tuple(None if at in (7, 8) else 0.01 * (at % 6) for at in range(40)), limit=0.045)
 
 KEYS = (
     Key("R", "roll back now (≈ 2 s to stable)"),
@@ -233,7 +230,7 @@ class Gallery(App[None]):
 
 
 def rollout_scene() -> list[Widget]:
-    right = Vertical(TrafficBar(), Triggers(), PodStrip(), Sparkline(), classes="half")
+    right = Vertical(Triggers(), PodStrip(), classes="half")
     return [
         StatusBar(),
         Horizontal(Vertical(Stepper(), classes="half"), right, classes="tall"),
@@ -249,18 +246,18 @@ def fill_rollout(app: App[None]) -> None:
         [Part("● journal ok", "good"), Part("ship 1.2s", "muted", 2), Part("jane", priority=1), Part("14:32:07Z", "muted")],
     )
     app.query_one(Stepper).show(ROLLOUT, 1002.0)
-    app.query_one(TrafficBar).show(Traffic(25, 25))
     app.query_one(Triggers).show(READINGS, 2.0)
     app.query_one(PodStrip).show(PODS)
-    app.query_one(Sparkline).show(TREND)
     chart = app.query_one(SeriesChart)
     chart.styles.height = 9
     chart.show(CHART)
     log = app.query_one(LogView)
     log.styles.height = 3
-    log.append(
-        LogEntry("14:31:55", "kubectl patch virtualservice payment-service -n production -p '{…}'", "200", 6, "good"),
-        LogEntry("14:31:58", "GET /pods [/foo]\x1b[2J", "refused", 0.4, "bad"),
+    log.replace(
+        [
+            LogEntry("14:31:55", "kubectl patch virtualservice payment-service -n production -p '{…}'", "200", 6, "good"),
+            LogEntry("14:31:58", "GET /pods [/foo]\x1b[2J", "refused", 0.4, "bad"),
+        ]
     )
     app.query_one(KeyBar).show(KEYS)
 
@@ -285,14 +282,13 @@ def fill_deploy(app: App[None]) -> None:
 
 
 def lists_scene() -> list[Widget]:
-    return [Grid(SERVICE_COLUMNS, id="services"), Grid(POD_COLUMNS, id="pods"), Empty()]
+    return [Grid(SERVICE_COLUMNS, id="services"), Grid(POD_COLUMNS, id="pods")]
 
 
 def fill_lists(app: App[None]) -> None:
     app.query_one("#services", Grid).apply(SERVICES)
     app.query_one("#services", Grid).focus()
     app.query_one("#pods", Grid).apply(pod_rows(PODS, 1300.0))
-    app.query_one(Empty).show("No rollout runs", "The last one finished 4m ago.", "d deploys the selected service")
 
 
 def rolling_back(app: App[None]) -> None:
@@ -301,4 +297,3 @@ def rolling_back(app: App[None]) -> None:
     app.query_one(Stepper).show(
         msgspec.structs.replace(ROLLOUT, phase=Phase.ROLLING_BACK, steps=states, rollback_started=1000.0, next_at=None), 1003.2
     )
-    app.query_one(TrafficBar).show(Traffic(0, 25))

@@ -643,6 +643,17 @@ async def test_keys_before_the_first_screen_is_there_are_not_lost_and_harm_nothi
         assert app.session.asked == []
 
 
+@pytest.mark.parametrize("wait", range(4))
+async def test_keys_that_come_while_the_console_is_left_are_dropped(app, wait):
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        for key in ("ctrl+q", *"jkJq?RJq" * 4):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+            for _ in range(wait):
+                await asyncio.sleep(0)
+    assert app.return_code == 0
+
+
 async def test_figures_that_are_not_known_are_drawn_as_such(caplog):
     nothing = Arm(pods=0, ready=0, requests=0.0, errors=0.0, p50=None, p99=None)
     odd = Arm(pods=1, ready=1, requests=float("nan"), errors=float("inf"), p50=float("nan"), p99=float("inf"))

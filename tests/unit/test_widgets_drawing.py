@@ -310,16 +310,16 @@ async def test_the_log_is_bounded_and_follows_unless_one_reads():
     app = Logs()
     async with app.run_test(size=(60, 10)) as pilot:
         log = app.query_one(LogView)
-        log.append(*(LogEntry("t", f"call {number}", "200", 6.0) for number in range(120)))
+        log.replace(LogEntry("t", f"call {number}", "200", 6.0) for number in range(120))
         await pilot.pause()
-        assert len(log.entries) == 50
+        assert len(log.lines) == 50
         assert "call 119" in log.render_line(9).text
         log.focus()
         await pilot.press("g")
-        log.append(LogEntry("t", "one more"))
+        log.replace(LogEntry("t", f"call {number}", "200", 6.0) for number in range(121))
         await pilot.pause()
         assert log.scroll_offset.y == 0
-        log.clear()
+        log.replace(())
         assert log.render_line(0).text.strip() == "no calls yet"
 
 

@@ -7,7 +7,6 @@ from textual.app import App, ComposeResult
 from widgets import ink
 from widgets.grid import Column, Grid, Row
 from widgets.grid.columns import GAP, place
-from widgets.grid.model import arrange, by_key
 
 COLUMNS = (
     Column("name", "NAME", 12, flex=1),
@@ -65,7 +64,6 @@ async def test_a_selected_row_that_vanishes_leaves_nothing_selected_and_says_so(
         app.grid.apply(rows("a", "c"))
         await pilot.pause()
         assert app.grid.selected is None
-        assert app.grid.selected_row is None
         assert app.grid.gone == "key-b"
         assert app.said[-1] == ("highlighted", None, "key-b")
         assert not any(line.startswith("▸") for line in app.text())
@@ -166,23 +164,6 @@ async def test_a_filter_shows_what_matches_and_never_leaves_a_hidden_selection()
         assert app.grid.row_count == 3
 
 
-async def test_sorting_marks_its_column_and_keeps_the_selection():
-    app = Screen()
-    async with app.run_test(size=(60, 12)) as pilot:
-        app.grid.apply(
-            [Row(name, (name, "", ""), sort=(name, "", value)) for name, value in [("a", 0.5), ("b", None), ("c", 0.1)]]
-        )
-        app.grid.select("c")
-        app.grid.set_sort("errors", reverse=True)
-        await pilot.pause()
-        assert app.grid.shown == ("a", "c", "b")
-        assert app.grid.selected == "c"
-        assert "ERROR" in app.text()[0]
-        assert "▾" in app.text()[0] or "…" in app.text()[0]
-        app.grid.set_sort(None)
-        assert app.grid.shown == ("a", "b", "c")
-
-
 async def test_hostile_cells_are_shown_as_they_are():
     app = Screen()
     async with app.run_test(size=(60, 6)) as pilot:
@@ -228,15 +209,6 @@ def test_columns_never_ask_for_more_room_than_there_is(room, specs):
     dropped = {column.priority for index, column in enumerate(columns) if index not in {item.index for item in placed}}
     if dropped and 0 not in dropped:
         assert max((item.column.priority for item in placed), default=0) <= min(dropped)
-
-
-@given(
-    st.lists(st.tuples(st.text(max_size=4), st.one_of(st.none(), st.floats(), st.integers(), st.text(max_size=3)))), st.booleans()
-)
-def test_any_values_can_be_sorted_side_by_side(pairs, reverse):
-    unique = by_key([Row(f"{index}", (name,), sort=(value,)) for index, (name, value) in enumerate(pairs)])
-    keys = arrange(unique, sort=0, reverse=reverse)
-    assert sorted(keys) == sorted(unique)
 
 
 async def test_narrow_and_wide_lines_fill_the_width_exactly():

@@ -1,6 +1,6 @@
 """Charts drawn from cells."""
 
 from widgets.charts.series import Chart, Series, SeriesChart
-from widgets.charts.sparkline import Sparkline, Trend, spark
+from widgets.charts.sparkline import spark
 
-__all__ = ["Chart", "Series", "SeriesChart", "Sparkline", "Trend", "spark"]
+__all__ = ["Chart", "Series", "SeriesChart", "spark"]

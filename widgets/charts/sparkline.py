@@ -1,21 +1,10 @@
 """A trend in one line of cells: eight levels, holes where nothing was measured, another sign where the limit is passed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from widgets import format as figures
 from widgets import glyphs
-from widgets.drawn import Drawn
-from widgets.ink import Line, Lines, Span, Tone
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """Values at equal distances, the newest last; ``None`` where there was none. ``top`` fixes the scale's upper end."""
-
-    values: tuple[float | None, ...]
-    limit: float | None = None
-    top: float | None = None
+from widgets.ink import Line, Span, Tone
 
 
 def spark(values: Sequence[float | None], width: int, limit: float | None = None, top: float | None = None) -> Line:
@@ -39,18 +28,3 @@ def spark(values: Sequence[float | None], width: int, limit: float | None = None
         else:
             spans.append((sign, tone))
     return tuple(spans)
-
-
-class Sparkline(Drawn[Trend]):
-    """Shows one trend on one line."""
-
-    DEFAULT_CSS = "Sparkline { height: 1; }"
-
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(Trend(()), id=id, classes=classes)
-
-    def show(self, trend: Trend) -> None:
-        self.replace(trend)
-
-    def draw(self, value: Trend, width: int, height: int | None) -> Lines:
-        return (spark(value.values, width, value.limit, value.top),)

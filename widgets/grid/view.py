@@ -91,8 +91,6 @@ class Grid(ScrollView, can_focus=True):
         self._shown: tuple[str, ...] = ()
         self._index: dict[str, int] = {}
         self._filter = ""
-        self._sort: int | None = None
-        self._reverse = False
         self._wanted: str | None = None  # the key the selection belongs to, shown or not
         self._fresh = True  # until anything was selected, the first row offers itself
         self._place = 0  # where the cursor stands, for the next move when its row is gone
@@ -109,10 +107,6 @@ class Grid(ScrollView, can_focus=True):
     def gone(self) -> str | None:
         """The key that was selected and is no longer shown."""
         return self._wanted if self._wanted is not None and self._wanted not in self._index else None
-
-    @property
-    def selected_row(self) -> Row | None:
-        return None if self.selected is None else self._rows[self.selected]
 
     @property
     def row_count(self) -> int:
@@ -152,13 +146,6 @@ class Grid(ScrollView, can_focus=True):
             self.post_message(self.RowHighlighted(self, self.selected, self.gone))
         self.refresh()
 
-    def set_sort(self, column: str | None, reverse: bool = False) -> None:
-        """Sort by a column's id; ``None`` keeps the order the rows are given in."""
-        ids = [known.id for known in self._columns]
-        self._sort, self._reverse = (None if column is None else ids.index(column)), reverse
-        self._rearrange(self._rows)
-        self.refresh()
-
     def set_empty(self, text: str) -> None:
         """What to say while there is no row."""
         if text != self._empty:
@@ -176,7 +163,7 @@ class Grid(ScrollView, can_focus=True):
             self.refresh()
 
     def _rearrange(self, rows: dict[str, Row], announce: bool = True) -> None:
-        shown = arrange(rows, search=self._filter, sort=self._sort, reverse=self._reverse)
+        shown = arrange(rows, self._filter)
         change = diff(self._rows, self._shown, rows, shown)
         before = self.selected
         self._rows = rows
@@ -278,13 +265,9 @@ class Grid(ScrollView, can_focus=True):
         return ink.strip(self, self._line(row, width, glyphs.current().cursor + " "), width, over)
 
     def _header(self, width: int) -> Line:
-        signs = glyphs.current()
         spans: list[Span] = [(" " * _MARGIN, Tone.MUTED)]
         for placed in self._layout_columns(width):
-            title = placed.column.title
-            if placed.index == self._sort:
-                title += signs.descending if self._reverse else signs.ascending
-            spans += [*ink.fill(((title, Tone.MUTED),), placed.width, placed.column.align), (" " * GAP, Tone.MUTED)]
+            spans += [*ink.fill(((placed.column.title, Tone.MUTED),), placed.width, placed.column.align), (" " * GAP, Tone.MUTED)]
         return tuple(spans[:-1])
 
     def _line(self, row: Row, width: int, mark: str) -> Line:
