@@ -1,7 +1,6 @@
 """Runs checks side by side, each within its own time, so that none can hide or hold up another."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
@@ -17,21 +16,23 @@ SECONDS = 5.0
 SHARE = 0.8
 """Of a check's time, what one request of it may take: the rest is for saying what came of it."""
 
-_log = logging.getLogger(__name__)
-
 
 class NotReached(Exception):
     """What a check depends on did not answer, which another check says: there is nothing to add."""
 
 
-async def examine(checks: Sequence[Check], seconds: float = SECONDS) -> list[Finding]:
+Report = Callable[[Exception], str]
+"""Keeps the traceback of a check that is broken itself, and says where, for people."""
+
+
+async def examine(checks: Sequence[Check], seconds: float, report: Report) -> list[Finding]:
     """The findings of every check, in the order of the checks. Ends within ``seconds`` (wall) and never raises for a check."""
     asyncio.get_running_loop().set_default_executor(_Abandonable())
-    answers = await asyncio.gather(*(_answer(check, seconds) for check in checks))
+    answers = await asyncio.gather(*(_answer(check, seconds, report) for check in checks))
     return [finding for answer in answers for finding in answer]
 
 
-async def _answer(check: Check, seconds: float) -> Sequence[Finding]:
+async def _answer(check: Check, seconds: float, report: Report) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(seconds):
             return await check.run()
@@ -44,9 +45,8 @@ async def _answer(check: Check, seconds: float) -> Sequence[Finding]:
         return [check.topic.unknown(found, "an answer", error.hint or "Try again.")]
     except Exception as error:
         # One check that is broken itself must not take the others' findings along.
-        _log.exception("the check %s failed", check.topic)
         found = f"the check itself failed ({type(error).__name__}: {error})"
-        return [check.topic.unknown(found, "an answer", "Report this; the other checks stand.")]
+        return [check.topic.unknown(found, "an answer", f"{report(error)} The other checks stand.")]
 
 
 class _Abandonable(ThreadPoolExecutor):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from support.configuration import configured
+from support.doctor import unexpected
 from support.fake_api import FakeApi, Handler, kubeconfig, manifest, status
 
 from console.doctor import apis, clusters, permissions
@@ -65,7 +66,7 @@ async def examined(file: Path, make: Callable[[Site], Sequence[Check]], seconds:
     known = Clusters(file, CLOCK)
     site = Site("test", [SHOP], known, CLOCK, seconds)
     try:
-        return {finding.name: finding for finding in await examine(make(site), seconds)}
+        return {finding.name: finding for finding in await examine(make(site), seconds, unexpected)}
     finally:
         await site.close()
         await known.close()

@@ -1,13 +1,20 @@
 """The examination itself: no check hides, holds up or ends another."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from console.doctor import report
+import pytest
+from support.doctor import unexpected
+
+from console.cli import main
+from console.doctor import report, terminal
 from console.doctor.examination import NotReached, examine
 from console.doctor.finding import Check, Finding, Group, Outcome, Topic
+from console.logs import tear_down
 from services.model.errors import Unavailable
 
 
@@ -31,7 +38,9 @@ async def test_one_that_fails_hides_no_other() -> None:
             check("away", Unavailable("gone", "It was there.", "Look.")),
             check("dependent", NotReached("see above")),
             check("well"),
-        ]
+        ],
+        5.0,
+        lambda error: f"{error} is in the log.",
     )
     assert [(finding.name, finding.outcome) for finding in found] == [
         ("broken", Outcome.UNKNOWN),
@@ -40,6 +49,7 @@ async def test_one_that_fails_hides_no_other() -> None:
         ("well", Outcome.OK),
     ]
     assert "ZeroDivisionError: division by zero" in found[0].found
+    assert found[0].action.startswith("division by zero is in the log.")
     assert (found[1].found, found[1].action) == ("gone. It was there.", "Look.")
 
 
@@ -56,7 +66,7 @@ def test_neither_a_task_nor_a_thread_that_hangs_holds_it_up() -> None:
 
     began = time.monotonic()
     checks = [Check(topic("sleeps"), sleeps), Check(topic("blocks"), blocks), check("well")]
-    found = asyncio.run(examine(checks, 0.05))
+    found = asyncio.run(examine(checks, 0.05, unexpected))
     assert time.monotonic() - began < 5, "not even the end of the loop waits for the thread"
     assert [finding.outcome for finding in found] == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.OK]
     assert "no answer within 0.05 s" in found[1].found
@@ -79,3 +89,24 @@ def test_the_report_is_grouped_and_fits_80_columns() -> None:
     assert titles[-1] == "2 problems, 1 warning, 3 ok"
     assert "  ok       2 of 4 are allowed" in lines
     assert "  problem  watch/create leases: not allowed" in lines, "what breaks the same is told once"
+
+
+def test_a_broken_check_is_in_the_log_and_not_on_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(*_: object) -> Finding:
+        raise LookupError("nobody thought of this")
+
+    monkeypatch.setattr(terminal, "_between", breaks)
+    home = tmp_path / "home"
+    try:
+        code = main(["doctor", "-o", "json", "--config", str(tmp_path / "absent.yaml"), "--home", str(home)])
+    finally:
+        tear_down()
+    said = capsys.readouterr()
+    assert (code, said.err) == (2, "")
+    checks = {check["name"]: check for check in json.loads(said.out)["checks"]}
+    assert checks["between"]["outcome"] == "unknown"
+    assert str(home / "log" / "quarterdeck.log") in checks["between"]["action"]
+    assert "Traceback" in (home / "log" / "quarterdeck.log").read_text()
+    assert checks["type"]["outcome"] != "unknown"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.configuration import configured, redactor
+from support.doctor import unexpected
 
 from console.doctor import home, journal, operator, terminal
 from console.doctor.examination import examine
@@ -18,7 +19,7 @@ from services.clock import SystemClock
 
 
 def examined(checks: Sequence[Check]) -> dict[str, Finding]:
-    return {finding.name: finding for finding in asyncio.run(examine(checks))}
+    return {finding.name: finding for finding in asyncio.run(examine(checks, 5.0, unexpected))}
 
 
 def of_home(path: Path) -> dict[str, Finding]:
