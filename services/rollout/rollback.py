@@ -228,8 +228,8 @@ async def _planned(run: Run, *, patience: float | None = None) -> Restore:
 
 
 async def _without_autoscaled(run: Run, restore: Restore, live: Mapping[ObjectRef, dict[str, Json] | None]) -> Restore:
-    """The same, with the replicas left out that an autoscaler sets (but the canary's, which exists only for the rollout): it would
-    set them again, and until then a peak's pods would be missing. Where it is not known they are taken as nobody's."""
+    """The same, without the replicas that an autoscaler sets (but the canary's, which exists only for the rollout): it would set
+    them again, and until then a peak's pods would be missing. Where it is not known they are taken as nobody's."""
     kept = list(restore.kept)
     phases: list[RestorePhase] = []
     for phase in restore.phases:

@@ -1,11 +1,15 @@
 """Whether an autoscaler sets a workload's replicas: then they are its own business, in a plan and in a rollback."""
 
+import asyncio
 import logging
 
 from services.cluster.connection import Connection
 from services.cluster.objects import Autoscaler, ScaleTarget
 from services.model.errors import QuarterdeckError
 from services.model.objects import ObjectRef
+
+LOOK_SECONDS = 5.0
+"""Wall seconds for an answer: a rollback may be waiting for it."""
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +19,9 @@ async def is_autoscaled(connection: Connection, ref: ObjectRef) -> bool | None:
     is often missing)."""
     wanted = ScaleTarget(kind=ref.kind, name=ref.name)
     try:
-        found: list[Autoscaler] = await connection.list("HorizontalPodAutoscaler", ref.namespace)
-    except QuarterdeckError as error:
-        log.warning("which autoscalers there are in %s is not known: %s", ref.namespace, error)
+        async with asyncio.timeout(LOOK_SECONDS):
+            found: list[Autoscaler] = await connection.list("HorizontalPodAutoscaler", ref.namespace)
+    except (QuarterdeckError, TimeoutError) as error:
+        log.warning("which autoscalers there are in %s is not known: %r", ref.namespace, error)
         return None
     return any(each.spec.scale_target_ref == wanted for each in found)

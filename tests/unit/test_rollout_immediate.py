@@ -1,0 +1,107 @@
+"""The key that rolls back at once: a driver follows, whatever becomes of the first patch and of the home directory."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from support.clock import ManualClock
+from support.memory_cluster import memory_connection
+from support.rollouts import deployment, rollout, virtual_service
+
+from services.actuator import Actuator
+from services.audit import Journal
+from services.cluster.inventory import Inventory
+from services.model.objects import ObjectRef
+from services.model.rollout import UndoRecord
+from services.redaction import Redactor
+from services.rollout import immediate
+from services.rollout.immediate import Immediate, rollback_now
+
+BASE = rollout(epoch=3)
+ROUTE = BASE.plan.route
+assert ROUTE is not None
+UNDO = (
+    UndoRecord(object=ROUTE, path="/spec/http/0/route/0/weight", old=100, new=75, step=1),
+    UndoRecord(object=ROUTE, path="/spec/http/0/route/1/weight", old=0, new=25, step=1),
+)
+
+
+class Pressed:
+    """R, over a cluster in memory; ``started`` are the drivers that were started."""
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        connection, self.cluster = memory_connection()
+        self.started: list[dict[str, Any]] = []
+        self.rollout = msgspec.structs.replace(BASE, undo=UNDO)
+        assert ROUTE is not None
+        self.cluster.put(BASE.plan.stable, deployment(BASE.plan.stable))
+        self.cluster.put(ROUTE, virtual_service(ROUTE, canary=25, epoch=3))
+        clock = ManualClock()
+        self.inventory = Inventory(connection, ("production",), clock)
+        monkeypatch.setattr(self.inventory, "raw", self._raw)
+        monkeypatch.setattr(immediate, "start_driver", lambda station, id, **how: self.started.append(how))
+
+        journal = Journal.open(place / "journal", redactor=Redactor(), clock=clock)
+        self.station: Any = SimpleNamespace(home=place, user="jane", read_only=False, journal=journal, clock=clock)
+
+    def _raw(self, ref: ObjectRef) -> dict[str, Any] | None:
+        return self.cluster.at(ref) if self.cluster.has(ref) else None
+
+    async def press(self) -> Immediate:
+        return await rollback_now(self.station, self.inventory, self.rollout)
+
+    def share(self) -> int:
+        assert ROUTE is not None
+        weight: int = self.cluster.at(ROUTE)["spec"]["http"][0]["route"][1]["weight"]
+        return weight
+
+
+async def test_one_patch_and_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+    answer = await on.press()
+    assert (answer.object, answer.problem, on.share(), len(on.started)) == (ROUTE, None, 0, 1)
+
+
+async def test_a_home_that_takes_no_file_stops_no_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("services.rollout.home.lock_rollback", full)
+    await on.press()
+    assert (on.share(), [how["holding"] for how in on.started]) == (0, [None])
+
+
+async def test_a_console_that_is_closed_under_the_patch_still_starts_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+    sent = asyncio.Event()
+
+    async def hangs(*_: object, **__: object) -> None:
+        sent.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Actuator, "force", hangs)
+    pressing = asyncio.create_task(on.press())
+    await sent.wait()
+    pressing.cancel()
+    await asyncio.gather(pressing, return_exceptions=True)
+    assert len(on.started) == 1, "the driver that was running is fenced off, and nobody would go on"
+
+
+async def test_a_defect_of_the_fast_way_leaves_the_slow_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+
+    async def broken(*_: object, **__: object) -> None:
+        raise ValueError("writes overlap")
+
+    monkeypatch.setattr(Actuator, "force", broken)
+    answer = await on.press()
+    assert len(on.started) == 1
+    assert answer.problem is not None
+    assert "writes overlap" in str(answer.problem)
