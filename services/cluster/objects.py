@@ -38,7 +38,6 @@ RESOURCES: Mapping[str, Resource] = {
     "Pod": Resource("", "v1", "pods"),
     "Service": Resource("", "v1", "services"),
     "ConfigMap": Resource("", "v1", "configmaps"),
-    "Event": Resource("", "v1", "events"),
     "Lease": Resource("coordination.k8s.io", "v1", "leases"),
     # Served by every release there is, unlike v2, and the same in all that is read here.
     "HorizontalPodAutoscaler": Resource("autoscaling", "v1", "horizontalpodautoscalers"),
@@ -85,17 +84,12 @@ class Meta(_Struct, frozen=True):
         return next((owner.uid for owner in self.owner_references if owner.controller), "")
 
 
-class Selector(_Struct, frozen=True):
-    match_labels: dict[str, str] = {}
-
-
 class Condition(_Struct, frozen=True):
     type: str
     status: str = ""
     reason: str = ""
     message: str = ""
     last_update_time: datetime | None = None
-    last_transition_time: datetime | None = None
 
 
 class Resources(_Struct, frozen=True):
@@ -103,16 +97,10 @@ class Resources(_Struct, frozen=True):
     requests: dict[str, Any] = {}
 
 
-class ContainerPort(_Struct, frozen=True):
-    container_port: int = 0
-    name: str = ""
-
-
 class Container(_Struct, frozen=True):
     name: str
     image: str = ""
     resources: Resources = Resources()
-    ports: tuple[ContainerPort, ...] = ()
 
 
 class TemplateMeta(_Struct, frozen=True):
@@ -122,7 +110,6 @@ class TemplateMeta(_Struct, frozen=True):
 
 class PodSpec(_Struct, frozen=True):
     containers: tuple[Container, ...] = ()
-    init_containers: tuple[Container, ...] = ()
     node_name: str = ""
 
 
@@ -133,7 +120,6 @@ class PodTemplate(_Struct, frozen=True):
 
 class DeploymentSpec(_Struct, frozen=True):
     replicas: int = 1
-    selector: Selector = Selector()
     template: PodTemplate = PodTemplate()
     paused: bool = False
 
@@ -196,7 +182,6 @@ class ContainerStatus(_Struct, frozen=True):
 class PodStatus(_Struct, frozen=True):
     phase: str = ""
     reason: str = ""
-    pod_ip: str = msgspec.field(default="", name="podIP")
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
@@ -217,15 +202,8 @@ class Pod(_Struct, frozen=True):
         return sum(status.restart_count for status in self.status.container_statuses)
 
 
-class ServicePort(_Struct, frozen=True):
-    port: int = 0
-    name: str = ""
-    target_port: int | str = 0
-
-
 class ServiceSpec(_Struct, frozen=True):
     selector: dict[str, str] = {}
-    ports: tuple[ServicePort, ...] = ()
 
 
 class Service(_Struct, frozen=True):
@@ -241,7 +219,6 @@ class ConfigMap(_Struct, frozen=True):
 class LeaseSpec(_Struct, frozen=True):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
-    acquire_time: datetime | None = None
     renew_time: datetime | None = None
 
 
@@ -308,31 +285,12 @@ class DestinationRule(_Struct, frozen=True):
     spec: DestinationRuleSpec = DestinationRuleSpec()
 
 
-class InvolvedObject(_Struct, frozen=True):
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-
-
-class EventItem(_Struct, frozen=True):
-    """What the cluster says about an object: kind ``Event``."""
-
-    metadata: Meta
-    involved_object: InvolvedObject = InvolvedObject()
-    type: str = ""
-    reason: str = ""
-    message: str = ""
-    count: int | None = None
-    last_timestamp: datetime | None = None
-
-
 TYPES: Mapping[str, type[Any]] = {
     "Deployment": Deployment,
     "ReplicaSet": ReplicaSet,
     "Pod": Pod,
     "Service": Service,
     "ConfigMap": ConfigMap,
-    "Event": EventItem,
     "Lease": Lease,
     "HorizontalPodAutoscaler": Autoscaler,
     "VirtualService": VirtualService,

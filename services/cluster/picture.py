@@ -161,10 +161,6 @@ class Picture:
         return self._deployments.objects
 
     @property
-    def replicasets(self) -> Mapping[Key, ReplicaSet]:
-        return self._replicasets.objects
-
-    @property
     def pods(self) -> Mapping[Key, Pod]:
         return self._pods.objects
 

@@ -52,7 +52,6 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     updated: int = 0
     available: int = 0
     existing: int = 0
-    ready_pods: int = 0
 
 
 def pods_of_deployment(picture: Picture, ref: ObjectRef) -> tuple[Pod, ...]:
@@ -120,7 +119,6 @@ def deployment_ready(picture: Picture, ref: ObjectRef) -> Readiness:
         updated=status.updated_replicas,
         available=status.available_replicas,
         existing=status.replicas,
-        ready_pods=status.ready_replicas,
     )
 
 
