@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: install install-dev demo test lint e2e bench screenshots lock clean
+.PHONY: install install-dev demo test lint e2e bench judge screenshots lock clean
 
 install: $(VENV)/.runtime
 install-dev: $(VENV)/.dev
@@ -38,6 +38,11 @@ e2e: install-dev
 
 bench: install
 	@$(RUN)/python tests/bench/run.py
+
+# the judge against figures computed elsewhere, then beside a rival on simulated canaries
+judge: install
+	@$(RUN)/python tests/bench/judge_vectors.py
+	@$(RUN)/python tests/bench/judge.py
 
 screenshots: install
 	$(RUN)/python screenshots/make.py

@@ -20,6 +20,7 @@ from services.analysis.judge import (
     State,
     Verdict,
     begin,
+    calibrate,
     combine,
     observe,
     plan,
@@ -228,6 +229,28 @@ def test_a_constant_regression_is_not_taken_for_noise() -> None:
         seen.append(d)
         past = updated(past, Interval(1000, 9000, 20, 90), d)
     assert seen[-1] < 1.2
+
+
+def test_a_history_that_would_have_been_aborted_widens_the_noise_until_it_is_not() -> None:
+    """Half of the running version's pods fail three times as often: no regression, since nothing was deployed."""
+    calm = [{"errors": Interval(1000, 9000, 10, 90)}] * 90
+    uneven = [{"errors": Interval(1000, 9000, 10 if number < 40 else 30, 90)} for number in range(90)]
+    found = calibrate(ONE, [calm])
+    assert (found.splits, found.aborted, found.widened) == (1, 0, 0)
+    assert found.parameters.metrics[0].history == 1.0
+    found = calibrate(ONE, [uneven, calm])
+    assert (found.splits, found.aborted) == (2, 1)
+    assert found.widened > 0
+    assert found.parameters.metrics[0].history > 1.5
+    again = begin(found.parameters)
+    for row in uneven:
+        again = observe(found.parameters, again, row)
+    assert again.verdict is not Verdict.REGRESSED
+
+
+def test_a_history_that_tells_nothing_is_none() -> None:
+    found = calibrate(ONE, [[{"errors": Interval(1000, 9000, 0, 0)}] * 90])
+    assert found.parameters.metrics[0].history is None
 
 
 def test_evidence_is_a_bounded_thing() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import cli
-from services.analysis.judge import Parameters, Verdict
+from services.analysis.judge import SENSITIVITY, Parameters, Verdict
 from services.analysis.recording import COLUMNS, parse
 from services.analysis.replay import replay
 from services.model.errors import Rejected
@@ -94,6 +94,8 @@ def test_settings_change_the_answer(analyse) -> None:
     assert analyse(half_more, "--errors-d", "0.01")[1]["verdict"] == "undecided"
     assert analyse(half_more, "--errors-r", "1.6")[1]["verdict"] == "undecided"
     assert analyse(half_more, "--alpha", "1e-300")[1]["verdict"] == "undecided"
+    for name in SENSITIVITY:
+        assert analyse(half_more, "--sensitivity", name)[0] == 0
     burst = recorded([[10_000, 5000, 100, 90_000, 900, 900]] * 10)
     assert analyse(burst)[1]["at_s"] == 30.0
     assert analyse(burst, "--burst-scrapes", "4")[1]["at_s"] == 40.0

@@ -58,14 +58,13 @@ def log_e(R: float, null: Null, interval: Interval) -> float:
     is (Lindon & Malek, arXiv 2011.03567), so what moves both arms cancels. For independent binomials E[e] ≤ 1 under the null for
     every control rate: n r (A − 1) = m (1 − B) makes the exponent of the bound vanish. 0 where an arm had no requests.
     """
-    return log_es((R,), null, interval)[0]
+    return log_es((R,), null, interval)[0] if interval.compared else 0.0
 
 
 def log_es(grid: Sequence[float], null: Null, interval: Interval) -> list[float]:
-    """:func:`log_e` for every ratio of the grid: ln A = ln R + ln B, and A − 1 = m (R − 1) / (R r n + m)."""
+    """:func:`log_e` for every ratio of the grid, of an interval that both arms were served in: ln A = ln R + ln B, and
+    A − 1 = m (R − 1) / (R r n + m)."""
     n, m, s = interval.n, interval.m, interval.s
-    if not interval.compared:
-        return [0.0] * len(grid)
     bad, rn, drift, log = s + interval.f, null.r * n, n * null.d * m, math.log
     total = rn + m
     if not drift:
@@ -94,11 +93,11 @@ def advance(
         return mixture
     gains = log_es(grid, null, interval)
     born = onsets.born(mixture.used)
-    fresh = math.log(born / len(grid)) if born > 0.0 else -math.inf
-    if mixture.used:
-        wealth = [log_add(old, fresh) + w * gain for old, gain in zip(mixture.log_wealth, gains, strict=True)]
-    else:
-        wealth = [fresh + w * gain for gain in gains]
+    old = mixture.log_wealth
+    if born > 0.0:
+        fresh = math.log(born / len(grid))
+        old = tuple([log_add(one, fresh) for one in old]) if old else (fresh,) * len(grid)
+    wealth = [one + w * gain for one, gain in zip(old, gains, strict=True)]
     used = mixture.used + 1
     waiting = onsets.waiting(used)
     betting = log_sum(wealth)
