@@ -49,7 +49,8 @@ async def _reach(topic: Topic, site: Site) -> list[Finding]:
     except CredentialsRefused:
         return [topic.ok(f"{(await site.connection()).server} answers")]
     except Rejected as error:
-        return [topic.problem(f"{error.field}: {error.rule}", error.accepted, "quarterdeck config check")]
+        found = f"{error.field} {error.value}: {error.rule}"
+        return [topic.problem(found, error.accepted, "Correct the configuration or the kubeconfig: quarterdeck config check")]
     except QuarterdeckError as error:
         needed = "without it nothing of these environments is seen, deployed or rolled back"
         return [topic.problem(" ".join(part for part in (f"{error.title}.", error.detail) if part), needed, error.hint)]

@@ -37,23 +37,30 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def _shortened(members: Sequence[Finding]) -> Iterator[Finding]:
-    """Of permissions: those that are there are counted; those that are missing are told together where they break the same."""
-    if not members or members[0].group is not Group.PERMISSIONS:
-        yield from members
-        return
-    allowed = [finding for finding in members if finding.outcome is Outcome.OK]
+    """What is not there, or is missing with the same effect, is told together; permissions that are there are only counted."""
+    allowed = [finding for finding in members if finding.group is Group.PERMISSIONS and finding.outcome is Outcome.OK]
     if allowed:
         yield msgspec.structs.replace(allowed[0], name="", found=f"{len(allowed)} of {len(members)} are allowed")
     alike: dict[tuple[str, ...], list[Finding]] = {}
     for finding in members:
-        if finding.outcome is not Outcome.OK:
-            alike.setdefault((finding.outcome, finding.found, finding.needed, finding.action), []).append(finding)
-    for together in alike.values():
-        verbs: dict[str, list[str]] = {}
-        for finding in together:
-            verb, _, kind = finding.name.partition(" ")
-            verbs.setdefault(kind, []).append(verb)
-        yield msgspec.structs.replace(together[0], name=", ".join(f"{'/'.join(of)} {kind}" for kind, of in verbs.items()))
+        if finding in allowed:
+            continue
+        together = finding.outcome is Outcome.SKIPPED or finding.group is Group.PERMISSIONS
+        key = (finding.outcome, finding.found, finding.needed, finding.action)
+        alike.setdefault(key if together else (*key, finding.name), []).append(finding)
+    for found in alike.values():
+        yield msgspec.structs.replace(found[0], name=_names([finding.name for finding in found], found[0].group))
+
+
+def _names(names: Sequence[str], group: Group) -> str:
+    """Several names as one: verbs on the same kind are put together."""
+    if group is not Group.PERMISSIONS:
+        return ", ".join(dict.fromkeys(names))
+    verbs: dict[str, list[str]] = {}
+    for name in names:
+        verb, _, kind = name.rpartition(" ")
+        verbs.setdefault(kind, []).append(verb)
+    return ", ".join(f"{'/'.join(of)} {kind}".strip() for kind, of in verbs.items())
 
 
 def _told(finding: Finding) -> Iterator[str]:

@@ -65,7 +65,7 @@ class Site:
         try:
             return await self.connection()
         except Rejected:
-            raise NotReached(f"context {self.context} is not in the kubeconfig (see reachable)") from None
+            raise NotReached(self._unusable()) from None
 
     async def contact(self) -> Contact:
         """Raises the errors of ``services/model/errors``. The same answer for everybody who asks."""
@@ -78,6 +78,8 @@ class Site:
         """The connection of a context that answers; raises :class:`NotReached` where it does not."""
         try:
             await self.contact()
+        except Rejected:
+            raise NotReached(self._unusable()) from None
         except CredentialsRefused:
             raise NotReached(f"context {self.context} does not accept our credentials (see clusters)") from None
         except QuarterdeckError:
@@ -88,6 +90,9 @@ class Site:
         if self._contact is not None:
             self._contact.cancel()
             await asyncio.gather(self._contact, return_exceptions=True)
+
+    def _unusable(self) -> str:
+        return f"context {self.context} can't be used (see clusters)"
 
     async def _make_contact(self) -> Contact:
         connection = await self.connection()

@@ -42,9 +42,9 @@ def _screen() -> os.terminal_size | None:
 def _size(topic: Topic, size: os.terminal_size | None) -> Finding:
     if size is None:
         return topic.skipped("no terminal here: the console needs one, commands don't")
-    found = f"{size.columns} × {size.lines}"
+    found = f"{size.columns} x {size.lines}"
     if size.columns < COLUMNS or size.lines < ROWS:
-        return topic.warning(found, f"{COLUMNS} × {ROWS}, for everything to be seen", "Make the window larger.")
+        return topic.warning(found, f"{COLUMNS} x {ROWS}, for everything to be seen", "Make the window larger.")
     return topic.ok(found)
 
 
