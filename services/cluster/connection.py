@@ -29,9 +29,9 @@ from services.cluster.credentials import (
     kubeconfig_paths,
 )
 from services.cluster.lines import Events, events_of
-from services.cluster.objects import RESOURCES, TYPES, Page, path_of
+from services.cluster.objects import OLDER, RESOURCES, TYPES, Page, path_of
 from services.cluster.transport import DEFAULT_SECONDS, Answer, Request, Transport
-from services.model.errors import ObserverMode, Rejected
+from services.model.errors import NotFound, ObserverMode, Rejected
 from services.model.objects import Json, ObjectRef
 
 T = TypeVar("T")
@@ -44,6 +44,16 @@ QUIET_SECONDS = 90.0
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/"
 _CONNECTS = ("/exec", "/attach", "/portforward")
+
+
+class _GroupVersion(msgspec.Struct, frozen=True):
+    version: str = ""
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """What discovery says of one API group."""
+
+    versions: tuple[_GroupVersion, ...] = ()
 
 
 class Connection:
@@ -68,8 +78,13 @@ class Connection:
 
     async def get(self, ref: ObjectRef, *, timeout: float = DEFAULT_SECONDS) -> dict[str, Json]:
         """The object as it is now."""
-        answer = await self.request(Request("GET", path_of(ref.kind, ref.namespace, ref.name), f"GET {ref}"), timeout=timeout)
-        return _document(answer, self.server)
+        while True:
+            request = Request("GET", self._path(ref.kind, ref.namespace, ref.name), f"GET {ref}")
+            try:
+                return _document(await self.request(request, timeout=timeout), self.server)
+            except NotFound:
+                if not await self._serves_another_version(ref.kind):
+                    raise
 
     async def pages(
         self, kind: str, namespace: str, *, labels: str = "", fields: str = "", retry: bool = True, limit: int = PAGE_SIZE
@@ -82,8 +97,14 @@ class Connection:
             params["fieldSelector"] = fields
         what = f"list {RESOURCES[kind].plural} in {namespace}"
         while True:
-            request = Request("GET", path_of(kind, namespace), what, params=dict(params), retry=retry, compressed=True)
-            page = _decoded(await self.request(request, timeout=LIST_SECONDS), Page, self.server)
+            path = self._path(kind, namespace)
+            request = Request("GET", path, what, params=dict(params), retry=retry, compressed=True)
+            try:
+                page = _decoded(await self.request(request, timeout=LIST_SECONDS), Page, self.server)
+            except NotFound:
+                if "continue" in params or not await self._serves_another_version(kind):
+                    raise
+                continue
             yield page
             if not page.metadata.continue_:
                 return
@@ -120,7 +141,7 @@ class Connection:
         }
         if labels:
             params["labelSelector"] = labels
-        request = Request("GET", path_of(kind, namespace), f"watch {RESOURCES[kind].plural} in {namespace}", params=params)
+        request = Request("GET", self._path(kind, namespace), f"watch {RESOURCES[kind].plural} in {namespace}", params=params)
         self._check(request)
         async with aclosing(self._transport.stream(request, quiet_seconds)) as chunks:
             async for events in events_of(chunks, self.server):
@@ -171,7 +192,7 @@ class Connection:
         self, method: str, ref: ObjectRef, body: Json, content_type: str = "application/json", *, timeout: float = DEFAULT_SECONDS
     ) -> dict[str, Json]:
         """What a write would make of the object, checked by the server and thrown away. POST creates ``ref``."""
-        path = path_of(ref.kind, ref.namespace, "" if method == "POST" else ref.name)
+        path = self._path(ref.kind, ref.namespace, "" if method == "POST" else ref.name)
         request = Request(
             method,
             path,
@@ -190,6 +211,24 @@ class Connection:
 
     async def close(self) -> None:
         await self._transport.close()
+
+    def _path(self, kind: str, namespace: str, name: str = "") -> str:
+        return path_of(kind, namespace, name, version=self._transport.versions.get(kind, ""))
+
+    async def _serves_another_version(self, kind: str) -> bool:
+        """Whether the server turned out to serve an older version of the kind only, which is asked for from here on."""
+        if kind not in OLDER or kind in self._transport.versions:
+            return False
+        resource = RESOURCES[kind]
+        try:
+            answer = await self.request(Request("GET", f"/apis/{resource.group}", f"GET /apis/{resource.group}"))
+        except NotFound:
+            return False
+        served = {found.version for found in _decoded(answer, _Group, self.server).versions}
+        chosen = next((version for version in (resource.version, *OLDER[kind]) if version in served), "")
+        if chosen:
+            self._transport.versions[kind] = chosen
+        return chosen not in ("", resource.version)
 
     def _check(self, request: Request) -> None:
         allowed = (

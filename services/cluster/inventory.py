@@ -15,7 +15,7 @@ from services.cluster.watch import SELECTORS, Reading, Reflector
 from services.model.errors import Forbidden, NotFound, QuarterdeckError
 
 ALL = KINDS
-OPTIONAL = ("HorizontalPodAutoscaler",)
+OPTIONAL = ("HorizontalPodAutoscaler", "HTTPRoute", "Ingress")
 """Kinds without which the picture is whole and current all the same: where they can't be read, what they would say is unknown."""
 HEARTBEAT_SECONDS = 5.0
 """After so long without a sign of life the server is asked for one."""
@@ -53,8 +53,10 @@ class Inventory(Picture):
         *,
         on_change: Callable[[], None] | None = None,
         kinds: Sequence[str] = ALL,
+        optional: Sequence[str] = OPTIONAL,
     ) -> None:
         super().__init__()
+        self._optional = tuple(optional)
         self.connection = connection
         self.namespaces = tuple(dict.fromkeys(namespaces))
         self.version = 0
@@ -125,7 +127,9 @@ class Inventory(Picture):
         while it lives); a kind whose watch is broken, or not yet accepted again, is as old as its own last sign.
         """
         readable = [
-            one for one in self._reflectors if one.reading not in (Reading.FORBIDDEN, Reading.ABSENT) and one.kind not in OPTIONAL
+            one
+            for one in self._reflectors
+            if one.reading not in (Reading.FORBIDDEN, Reading.ABSENT) and one.kind not in self._optional
         ]
         if self._life is None or self._started is None or (readable and all(one.proved is None for one in readable)):
             return None
@@ -140,7 +144,9 @@ class Inventory(Picture):
         broken = [one for one in self._reflectors if one.problem and one.reading in (Reading.BROKEN, Reading.WAITING)]
         if broken and len(broken) == len([one for one in self._reflectors if one.reading is not Reading.ABSENT]):
             return broken[0].problem
-        partly = broken or [one for one in self._reflectors if one.reading is Reading.FORBIDDEN and one.kind not in OPTIONAL]
+        partly = broken or [
+            one for one in self._reflectors if one.reading is Reading.FORBIDDEN and one.kind not in self._optional
+        ]
         more = f" (and {len(partly) - 1} more)" if len(partly) > 1 else ""
         return f"can't read {partly[0].name}{more}: {partly[0].problem}" if partly else ""
 
@@ -156,7 +162,8 @@ class Inventory(Picture):
     def can_read(self, kind: str, namespace: str) -> bool:
         """Whether this kind is watched there and has been listed; one that ``age`` leaves out only while its watch works."""
         return any(
-            one.proved is not None and (one.reading is Reading.LIVE or (one.reading is Reading.BROKEN and kind not in OPTIONAL))
+            one.proved is not None
+            and (one.reading is Reading.LIVE or (one.reading is Reading.BROKEN and kind not in self._optional))
             for one in self._reflectors
             if (one.kind, one.namespace) == (kind, namespace)
         )

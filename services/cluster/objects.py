@@ -43,14 +43,24 @@ RESOURCES: Mapping[str, Resource] = {
     "HorizontalPodAutoscaler": Resource("autoscaling", "v1", "horizontalpodautoscalers"),
     "VirtualService": Resource("networking.istio.io", "v1beta1", "virtualservices"),
     "DestinationRule": Resource("networking.istio.io", "v1beta1", "destinationrules"),
+    "HTTPRoute": Resource("gateway.networking.k8s.io", "v1", "httproutes"),
+    "Ingress": Resource("networking.k8s.io", "v1", "ingresses"),
+    "IngressClass": Resource("networking.k8s.io", "v1", "ingressclasses"),
 }
 
+OLDER: Mapping[str, tuple[str, ...]] = {"HTTPRoute": ("v1beta1",)}
+"""Versions of a kind that are the same in all that is used here, for servers that don't serve the one in ``RESOURCES``."""
+WITHOUT_NAMESPACE = ("IngressClass",)
 
-def path_of(kind: str, namespace: str, name: str = "") -> str:
-    """URL path of one object, or of the namespace's collection where ``name`` is empty. Raises KeyError for an unknown kind."""
+
+def path_of(kind: str, namespace: str, name: str = "", *, version: str = "") -> str:
+    """URL path of one object, or of the namespace's collection where ``name`` is empty; in ``version`` where it is given.
+
+    Raises KeyError for an unknown kind."""
     resource = RESOURCES[kind]
     root = f"/apis/{resource.group}" if resource.group else "/api"
-    path = f"{root}/{resource.version}/namespaces/{quote(namespace, safe='')}/{resource.plural}"
+    space = "" if kind in WITHOUT_NAMESPACE else f"/namespaces/{quote(namespace, safe='')}"
+    path = f"{root}/{version or resource.version}{space}/{resource.plural}"
     return f"{path}/{quote(name, safe='')}" if name else path
 
 
@@ -285,6 +295,12 @@ class DestinationRule(_Struct, frozen=True):
     spec: DestinationRuleSpec = DestinationRuleSpec()
 
 
+class Whole(_Struct, frozen=True):
+    """An object of which nothing but the metadata is decoded, since whoever needs it needs it as it came."""
+
+    metadata: Meta
+
+
 TYPES: Mapping[str, type[Any]] = {
     "Deployment": Deployment,
     "ReplicaSet": ReplicaSet,
@@ -295,6 +311,8 @@ TYPES: Mapping[str, type[Any]] = {
     "HorizontalPodAutoscaler": Autoscaler,
     "VirtualService": VirtualService,
     "DestinationRule": DestinationRule,
+    "HTTPRoute": Whole,
+    "Ingress": Whole,
 }
 """The struct each kind is decoded into."""
 

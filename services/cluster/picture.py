@@ -37,12 +37,14 @@ KINDS = (
     "Service",
     "VirtualService",
     "DestinationRule",
+    "HTTPRoute",
+    "Ingress",
     "ConfigMap",
     "Lease",
     "HorizontalPodAutoscaler",
 )
 """Every kind a picture has a table of."""
-_KEPT_WHOLE = ("Deployment", "VirtualService", "DestinationRule")
+_KEPT_WHOLE = ("Deployment", "Service", "VirtualService", "DestinationRule", "HTTPRoute", "Ingress")
 """Kinds that plans and patches start from: kept as they came, too."""
 _DATED = ("Lease", "ConfigMap")
 """Kinds of which it is kept when they were last seen to change."""
@@ -151,6 +153,8 @@ class Picture:
             "Service": self._services,
             "VirtualService": self._virtual_services,
             "DestinationRule": self._destination_rules,
+            "HTTPRoute": Table("HTTPRoute"),
+            "Ingress": Table("Ingress"),
             "ConfigMap": self._config_maps,
             "Lease": self._leases,
             "HorizontalPodAutoscaler": self._autoscalers,
@@ -201,7 +205,7 @@ class Picture:
         return self._pods.owned_by(uid)
 
     def raw(self, ref: ObjectRef) -> dict[str, Json] | None:
-        """A fresh copy of the whole object as last seen; Deployments, VirtualServices and DestinationRules only."""
+        """A fresh copy of the whole object as last seen; Deployments, Services and routes only."""
         encoded = self._tables[ref.kind].raw.get((ref.namespace, ref.name))
         if encoded is None:
             return None

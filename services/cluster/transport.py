@@ -83,6 +83,8 @@ class Transport:
         self._loaded_at = 0.0
         self._refused_at = -_RELOAD_SECONDS
         self._failure: Unavailable | None = None
+        self.versions: dict[str, str] = {}
+        """The served version of kinds that not every server serves alike, by kind, once it is known."""
 
     @property
     def server(self) -> str:

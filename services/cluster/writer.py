@@ -43,7 +43,9 @@ class Writer:
         await self._send("DELETE", ref, options, "application/json", timeout)
 
     async def _send(self, method: str, ref: ObjectRef, body: Json, content_type: str, timeout: float) -> dict[str, Json]:
-        path = path_of(ref.kind, ref.namespace, "" if method == "POST" else ref.name)
+        path = path_of(
+            ref.kind, ref.namespace, "" if method == "POST" else ref.name, version=self._transport.versions.get(ref.kind, "")
+        )
         what = f"{method} {ref} in {ref.namespace}"
         request = Request(method, path, what, body=msgspec.json.encode(body), content_type=content_type)
         answer = await self._transport.request(request, timeout)
