@@ -76,6 +76,8 @@ class MemoryTransport:
         """Each runs once, just before a write arrives: what somebody else does meanwhile."""
         self.unreadable = 0
         """How many reads are to be lost."""
+        self.versions: dict[str, str] = {}
+        """API versions by kind, where the server has an older one only."""
         self._version = 100
 
     async def request(self, request: Request, seconds: float = 10.0) -> Answer:
