@@ -153,22 +153,21 @@ def test_an_api_that_is_down_cuts_what_is_open(home: Path) -> None:
     assert document is not None
     if KUBECTL is None:
         pytest.skip("kubectl is not installed")
-    following = subprocess.Popen(
+    with subprocess.Popen(
         [*command(home), "get", "pods", "-n", "production", "--watch"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        assert following.stdout is not None
-        assert following.stdout.readline()  # the watch is open
-        control(document, home, "faults", {"api": "down"})
-        following.communicate(timeout=10)
-        failed = subprocess.run(
-            [*command(home), "get", "pods", "--request-timeout=1s"], capture_output=True, text=True, timeout=30, check=False
-        )
-        assert failed.returncode != 0
-    finally:
-        control(document, home, "faults", {"api": ""})
-        following.kill()
-        following.wait()
+    ) as following:
+        try:
+            assert following.stdout is not None
+            assert following.stdout.readline()  # the watch is open
+            control(document, home, "faults", {"api": "down"})
+            following.communicate(timeout=10)
+            failed = subprocess.run(
+                [*command(home), "get", "pods", "--request-timeout=1s"], capture_output=True, text=True, timeout=30, check=False
+            )
+            assert failed.returncode != 0
+        finally:
+            control(document, home, "faults", {"api": ""})
+            following.kill()
     assert "payment-service" in kubectl(home, "get", "deploy", "-n", "production")
 
 
