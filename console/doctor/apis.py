@@ -6,7 +6,7 @@ import msgspec
 
 from console.doctor.finding import Check, Finding, Group, Topic
 from console.doctor.site import Site, served
-from services.cluster.objects import RESOURCES
+from services.cluster.objects import OLDER, RESOURCES
 from services.cluster.transport import Request
 
 REQUIRED = ("Deployment", "ReplicaSet", "Pod", "Service", "ConfigMap", "Lease")
@@ -60,10 +60,11 @@ async def _splitting(topic: Topic, site: Site, group: str, plurals: tuple[str, .
     if group not in groups:
         return [topic.skipped("not installed")]
     versions = [entry.get("version", "") for entry in groups[group].versions]
-    used = {resource.version for resource in RESOURCES.values() if resource.group == group and resource.plural in plurals}
-    for version in sorted(used):
-        missing = [plural for plural in plurals if plural not in await served(connection, group, version)]
-        if missing:
-            found = f"{group} serves {', '.join(versions)}, but no {', '.join(missing)} of {version}"
-            return [topic.warning(found, f"{version}: without it no request is split by {topic.name}", f"Update {topic.name}.")]
-    return [topic.ok(f"{group} {', '.join(sorted(used) or versions)}")]
+    kinds = {kind: at for kind, at in RESOURCES.items() if at.group == group and at.plural in plurals}
+    for kind, resource in kinds.items():
+        usable = (resource.version, *OLDER.get(kind, ()))
+        if not [version for version in usable if resource.plural in await served(connection, group, version)]:
+            found = f"{group} serves {', '.join(versions)}, but no {resource.plural} of {' or '.join(usable)}"
+            needed = f"{' or '.join(usable)}: without it no request is split by {topic.name}"
+            return [topic.warning(found, needed, f"Update {topic.name}.")]
+    return [topic.ok(f"{group} {', '.join(versions)}")]

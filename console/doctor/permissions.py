@@ -12,7 +12,7 @@ from console.doctor.finding import Check, Finding, Group, Topic
 from console.doctor.site import Place, Site, first_page, served
 from services.cluster.connection import Connection
 from services.cluster.inventory import ALL
-from services.cluster.objects import RESOURCES
+from services.cluster.objects import OLDER, RESOURCES, WITHOUT_NAMESPACE
 from services.model.errors import Forbidden
 from services.settings import Settings
 
@@ -55,7 +55,8 @@ TABLE: tuple[Permission, ...] = (
     *_rows("Deployment", "create", "no canary: its Deployment can't be made"),
     *_rows("ReplicaSet", "list watch", "revisions and their pods are not told apart; no rollback to a revision"),
     *_rows("Pod", "get list watch", "the health of no version is seen; nothing is promoted"),
-    *_rows("Service", "list watch", "a service's ports are not known", essential=False),
+    *_rows("Service", "get list watch", "what routes to a service is not known"),
+    *_rows("Service", "create patch", "no canary by HTTPRoute or Ingress: it needs a Service", essential=False),
     *_rows("ConfigMap", "get list watch", "rollouts and records are not seen, of others neither"),
     *_rows("ConfigMap", "create update patch", "no rollout: its checkpoint can't be kept"),
     *_rows("ConfigMap", "delete", "old checkpoints and records pile up", essential=False),
@@ -106,9 +107,10 @@ async def _permissions(site: Site, place: Place, wanted: Sequence[Permission]) -
 
     async def allowed(permission: Permission) -> bool:
         resource = RESOURCES[permission.kind]
+        namespace = "" if permission.kind in WITHOUT_NAMESPACE else place.namespace
         async with slots:
             return await connection.review(
-                permission.verb, resource.group, resource.plural, place.namespace, subresource=permission.subresource
+                permission.verb, resource.group, resource.plural, namespace, subresource=permission.subresource
             )
 
     answers = await asyncio.gather(*(allowed(permission) for permission in wanted))
@@ -137,7 +139,8 @@ async def _unused(connection: Connection, namespace: str, kinds: set[str]) -> se
     for kind in kinds:
         resource = RESOURCES[kind]
         try:
-            if resource.plural not in await served(connection, resource.group, resource.version):
+            versions = (resource.version, *OLDER.get(kind, ()))
+            if not [one for one in versions if resource.plural in await served(connection, resource.group, one)]:
                 unused.add(kind)
                 continue
             if not (await first_page(connection, kind, namespace, 1)).items:

@@ -72,6 +72,12 @@ class Strict:
             self._ready.set()
             await self._stop.wait()
             await runner.cleanup()
+            # Watches go on until somebody ends them.
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.25)  # TLS connections are let go of some turns of the loop after the session
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         wanted = asked(request)
