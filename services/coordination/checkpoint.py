@@ -23,6 +23,8 @@ KEPT = 10
 TIMEOUT = 10.0
 ATTEMPTS = 6
 SHORT = 160
+WANTED_ANNOTATION = "quarterdeck/rollback"
+"""On a checkpoint: somebody asked for this rollout to be rolled back, and why. Whoever drives it next does that."""
 EPOCH_PATH = pointer("metadata", "annotations", EPOCH_ANNOTATION)
 DATA_KEY = "rollout"
 
@@ -108,25 +110,31 @@ class Checkpoints:
             f"Look who writes configmap/{ref.name} in {ref.namespace}.",
         )
 
-    async def take(self, rollout: Rollout) -> Rollout:
+    async def take(self, rollout: Rollout, rollback: str = "") -> Rollout:
         """See :meth:`services.coordination.Coordination.take`."""
+        marks = {EPOCH_ANNOTATION: str(rollout.epoch), **({WANTED_ANNOTATION: rollback} if rollback else {})}
         ref = checkpoint_ref(rollout.release.target.namespace, rollout.id)
         epoch = str(rollout.epoch)
         for _ in range(ATTEMPTS):
             found = await self._found(ref)
             try:
                 if found is None:
-                    await self._writer.create(ref, self._body(ref, rollout, encode(rollout).decode()))
+                    body = self._body(ref, rollout, encode(rollout).decode())
+                    body["metadata"]["annotations"] = marks
+                    await self._writer.create(ref, body)
                     await self._tidy_after_start(ref.namespace, rollout.release.service)
                     taken = rollout
                 else:
                     self._not_newer(found, rollout)
                     version = value_at(found, "/metadata/resourceVersion")
                     test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-                    mark: dict[str, Json] = {"op": "add", "path": EPOCH_PATH, "value": epoch}
+                    write: list[dict[str, Json]] = [
+                        {"op": "add", "path": pointer("metadata", "annotations", name), "value": text}
+                        for name, text in marks.items()
+                    ]
                     if not annotation(found, EPOCH_ANNOTATION):
-                        mark = {"op": "add", "path": "/metadata/annotations", "value": {EPOCH_ANNOTATION: epoch}}
-                    await self._writer.patch(ref, [test, mark], timeout=TIMEOUT)
+                        write = [{"op": "add", "path": "/metadata/annotations", "value": marks}]
+                    await self._writer.patch(ref, [test, *write], timeout=TIMEOUT)
                     taken = decode(msgspec.convert(found, ConfigMap))
             except (Conflict, NotFound):
                 continue
@@ -142,6 +150,10 @@ class Checkpoints:
         """See :meth:`services.coordination.Coordination.load`."""
         found = await self._found(checkpoint_ref(namespace, rollout_id))
         return decode(msgspec.convert(found, ConfigMap)) if found is not None else None
+
+    async def rollback_wanted(self, namespace: str, rollout_id: str) -> str:
+        """See :meth:`services.coordination.Coordination.rollback_wanted`."""
+        return annotation(await self._found(checkpoint_ref(namespace, rollout_id)) or {}, WANTED_ANNOTATION)
 
     async def tidy(self, namespace: str, service: str) -> int:
         """See :meth:`services.coordination.Coordination.tidy`."""

@@ -52,15 +52,22 @@ class Coordination:
         self._must_change(f"write the checkpoint of rollout {rollout.id}")
         await self._checkpoints.save(rollout)
 
-    async def take(self, rollout: Rollout) -> Rollout:
+    async def take(self, rollout: Rollout, rollback: str = "") -> Rollout:
         """Put ``rollout.epoch`` on the checkpoint and return what is stored in it, in one fenced step: from then on whoever
         drove before can't write it, and so (an undo record is stored before its request leaves) changes nothing any more. What
         it had sent until then is in the answer. Where there is none, ``rollout`` itself is stored.
 
+        ``rollback`` is the reason for which it is to be rolled back: it stays on the checkpoint, so that the wish is not lost
+        with the process that had it (see :meth:`rollback_wanted`).
+
         Raises :class:`~services.model.errors.HeldByAnother` where the stored one has a newer epoch.
         """
         self._must_change(f"take over the checkpoint of rollout {rollout.id}")
-        return await self._checkpoints.take(rollout)
+        return await self._checkpoints.take(rollout, rollback)
+
+    async def rollback_wanted(self, namespace: str, id: str) -> str:
+        """Why somebody who fenced the rollout's driver off wants it rolled back; empty where nobody does."""
+        return await self._checkpoints.rollback_wanted(namespace, id)
 
     async def load(self, namespace: str, id: str) -> Rollout | None:
         """A rollout from its checkpoint; ``None`` where there is none."""

@@ -63,7 +63,7 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
     process: subprocess.Popen[bytes] | None = None
     try:
         (accepted, touched, problem), _ = await asyncio.gather(
-            _first(station, inventory, rollout), _fence(station, inventory, rollout)
+            _first(station, inventory, rollout), _fence(station, inventory, rollout, reason or f"asked for by {station.user}")
         )
     finally:
         # Whatever became of the patch, also where the console is closed under it: the driver that was running may be fenced
@@ -112,13 +112,14 @@ async def rollback_service_now(
     return await rollback_now(station, inventory, rollout, reason=reason)
 
 
-async def _fence(station: Station, inventory: Inventory, rollout: Rollout) -> None:
+async def _fence(station: Station, inventory: Inventory, rollout: Rollout, reason: str) -> None:
     """Take the checkpoint from the driver that is running, beside the first patch: it stores the undo of a change before it
-    sends it, so from here on it changes nothing any more. The driver that follows fences it again, whatever comes of this."""
+    sends it, so from here on it changes nothing any more. The driver that follows fences it again, whatever comes of this; and
+    where this process dies before it has started one, the checkpoint says what was wanted to whoever drives next."""
     coordination = Coordination(inventory.connection, station.clock, read_only=station.read_only)
     try:
         async with asyncio.timeout(FENCE_SECONDS):
-            await coordination.take(msgspec.structs.replace(rollout, epoch=rollout.epoch + 1))
+            await coordination.take(msgspec.structs.replace(rollout, epoch=rollout.epoch + 1), reason)
     except (QuarterdeckError, TimeoutError) as error:
         log.warning("the checkpoint of %s was not taken beside the first patch: %s", rollout.id, error)
 
