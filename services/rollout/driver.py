@@ -180,7 +180,7 @@ async def _drive(
         background.append(asyncio.create_task(routes.run(), name="routes"))
         known = msgspec.structs.replace(rollout, epoch=hold.epoch)
         rollout = await taken(station, coordination, known, patience, anyway=rollback)
-        if not rollback:
+        if not rollback and not rollout.phase.final:
             wanted = await patiently(station, patience, lambda: coordination.rollback_wanted(target.namespace, rollout_id))
             rollback, reason = bool(wanted), reason or wanted
         rollout = state.rebased(rollout, pace=station.clock.pace(), now=station.clock.now(), speed=station.clock.speed)
