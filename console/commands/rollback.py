@@ -5,14 +5,18 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from services.model.errors import ExitCode, ObserverMode, QuarterdeckError, Rejected
 from services.model.release import DeployRequest
 
 if TYPE_CHECKING:
     from console.context import Context
     from services.cluster.inventory import Inventory
+    from services.model.objects import Json
     from services.model.release import Target
     from services.model.rollout import Rollout
+    from services.rollout.follow import Followed
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
@@ -72,9 +76,9 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     from console import output
     from console.commands.following import followed
     from services.model.reasons import reason_of
-    from services.model.rollout import Phase, Reason
+    from services.model.rollout import Reason
     from services.rollout.follow import over
-    from services.rollout.report import deploy_document, rollback_document
+    from services.rollout.report import deploy_document
 
     output.note(f"Rolling back {rollout.id}: {args.service} in {rollout.release.target.environment}")
     code = ExitCode.INTERRUPTED
@@ -90,18 +94,51 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
         if args.output == "json":
             output.document(deploy_document(rollout, "interrupted", reason))
         return code
-    restored = result.rollout.phase is Phase.ROLLED_BACK and not result.abandoned
+    final, restored = await _told_end(context, result)
     if args.output == "json":
-        output.document(rollback_document(result))
+        output.document(rollback_document(final, result, restored=restored))
     else:
         state = "restored" if restored else "not restored"
         place = f"{args.service} in {rollout.release.target.environment}"
-        output.text(f"{state}: {place}, {result.rollout.plan.previous_version}")
-        for command in result.rollout.left:
+        output.text(f"{state}: {place}, {final.plan.previous_version}")
+        for command in final.left:
             output.text(f"  by hand: {command}")
         if result.error is not None:
             output.problem(result.error)
     return ExitCode.DONE if restored else ExitCode.NEEDS_ATTENTION
+
+
+def rollback_document(final: "Rollout", result: "Followed", *, restored: bool) -> "dict[str, Json]":
+    """The document of ``rollback``: ``deploy``'s, whose outcome says whether the service is restored."""
+    from services.rollout.report import deploy_document, verdict
+
+    _, _, reason = verdict(result)
+    document = deploy_document(final, "rolled_back" if restored else "needs_attention", reason)
+    if document["rollback"] is None:
+        document["rollback"] = {"trigger": "rollback", "seconds": None, "restored": restored, "left": list(final.left)}
+    return document
+
+
+async def _told_end(context: "Context", result: "Followed") -> "tuple[Rollout, bool]":
+    """The rollout at its end, and whether the service is restored; with what is left to do where its driver could not begin.
+
+    A driver that restored everything and could not write its checkpoint any more has said so in the home directory.
+    """
+    from console.commands.following import journalled_end
+    from services.model.rollout import Phase
+    from services.rollout import by_hand
+    from services.rollout.home import read_ended
+
+    rollout = result.rollout
+    if not result.abandoned:
+        return rollout, rollout.phase is Phase.ROLLED_BACK
+    rollout = journalled_end(context, rollout)
+    ended = read_ended(context.home, rollout.id)
+    if ended is not None and ended.code == ExitCode.ROLLED_BACK:
+        return rollout, True
+    if not rollout.left:
+        rollout = msgspec.structs.replace(rollout, left=await by_hand.commands(context.clusters, rollout))
+    return rollout, False
 
 
 async def _target(context: "Context", args: argparse.Namespace) -> "Target":

@@ -1,4 +1,4 @@
-"""The result of a deploy or a rollback as one document (the command line's contract)."""
+"""The result of a rollout as one document (the command line's contract)."""
 
 from typing import Any
 
@@ -65,12 +65,6 @@ def deploy_document(rollout: Rollout, outcome: str, reason: Reason | None) -> di
         "duration_seconds": round((rollout.finished if rollout.finished is not None else rollout.now) - rollout.started, 3),
         "journal": {"first": rollout.journal_first, "last": rollout.journal_last},
     }
-
-
-def rollback_document(followed: Followed) -> dict[str, Json]:
-    """The document of ``rollback``: ``deploy``'s, whose outcome says whether the service is restored."""
-    outcome, _, reason = verdict(followed)
-    return deploy_document(followed.rollout, outcome, reason)
 
 
 def refused_document(

@@ -1,4 +1,4 @@
-"""What a refused deploy or rollback leaves: its exit code, one document of the shape of every result, and one entry in the journal."""
+"""What a refused deploy or rollback leaves: an exit code, one document of the shape of every result, one entry in the journal."""
 
 import fcntl
 import json
@@ -138,6 +138,36 @@ def test_a_driver_that_is_forbidden_leaves_an_end_in_the_journal(sandbox: World)
     last = sandbox.entries(home)[-1]
     assert (last["outcome"], last["seq"]) == ("forbidden", document["journal"]["last"])
     assert sandbox.rollouts("production", SERVICE) == []
+
+
+def test_what_a_rollback_could_not_restore_is_told_as_commands(sandbox: World) -> None:
+    """After the start somebody took the permissions away: no driver can begin, so a person gets the commands, in their order."""
+    home = sandbox.new_home("powerless")
+    sandbox.start(home, "deploy", SERVICE, NEW, "-e", "canary", "--ticket", "CHG-4821")
+    going = eventually("25 %", lambda: [seen for seen in sandbox.rollouts("canary", SERVICE) if seen["weight"] == 25], 60.0)
+    rollout = str(going[-1]["id"])
+    os.kill(sandbox.driver(rollout, home), signal.SIGKILL)
+    document = yaml.safe_load(Path(sandbox.ready["kubeconfig"]).read_text())
+    users = {context["name"]: context["context"]["user"] for context in document["contexts"]}
+    for context in document["contexts"]:
+        context["context"]["user"] = users["production-viewer"]
+    kubeconfig = sandbox.place / "kubeconfig-viewer"
+    kubeconfig.write_text(yaml.safe_dump(document))
+    kubeconfig.chmod(0o600)
+    config = sandbox.variant("powerless", kubeconfig=str(kubeconfig))
+    said = sandbox.run(home, "-o", "json", "rollback", SERVICE, "-e", "canary", config=config)
+    assert said.code == 5, said
+    assert set(said.document) == DOCUMENT
+    assert said.document["outcome"] == "needs_attention"
+    assert said.document["rollback"]["restored"] is False
+    left = said.document["rollback"]["left"]
+    assert left
+    assert all("--context canary" in command and command.startswith("kubectl ") for command in left)
+    assert "virtualservice" in left[0], "requests first"
+    told = sandbox.run(home, "rollback", SERVICE, "-e", "canary", config=config)
+    assert told.code == 5, told
+    assert all(f"by hand: {command}" in told.out for command in left)
+    assert sandbox.run(home, "rollback", SERVICE, "-e", "canary").code == 0
 
 
 def test_held_by_another_is_journalled(sandbox: World, home: Path) -> None:
