@@ -4,14 +4,13 @@ A guard answers why an action can't be done now, or ``None`` where it can; it is
 Lower-case letters never change a cluster, but for ``p``: a pause is safe.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.view import Picture, RolloutCard, Selection
+from console.view import Picture, RolloutCard, Selection, phase_word
 from services.model.fleet import EnvironmentView
 from services.model.rollout import Phase
-from widgets.format import age
+from widgets.format import age, expected
 
 STALE_AFTER = 15.0
 """Wall seconds after which a cluster's picture is too old to act on."""
@@ -105,10 +104,6 @@ class Action:
     def text_key(self) -> str | None:
         """The key that does it while a text field has the focus, if any."""
         return next((key_name(key) for key in self.keys if not typed(key)), None)
-
-
-def phase_word(phase: Phase) -> str:
-    return phase.value.replace("_", " ")
 
 
 def _always(_: Situation) -> str | None:
@@ -373,7 +368,7 @@ def label_for(action: Action, situation: Situation) -> str:
         return "ROLL BACK (under way)"
     if action.id == "rollback" and (card.live or card.window_left > 0):
         plan = card.rollout.plan
-        takes = f"about {math.ceil(plan.rollback_seconds)} s " if plan.rollback_seconds else ""
+        takes = f"about {expected(plan.rollback_seconds)} " if plan.rollback_seconds else ""
         return f"ROLL BACK now ({takes}to {plan.previous_version})"
     if action.id == "take_over" and card.own:
         return "resume"

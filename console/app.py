@@ -156,7 +156,7 @@ class ConsoleApp(Intents):
         return cast("Kept", self.get_screen(name))
 
     def switch_theme(self) -> None:
-        self.theme = theme.other(self.theme, self.console.color_system)
+        self.theme = theme.other(self.theme, os.environ, self.console.color_system)
 
     def leave(self) -> None:
         """Quit. Rollouts go on in their drivers; say which, and who watches them."""

@@ -105,6 +105,9 @@ def chosen(environment: Mapping[str, str], color_system: str | None) -> str:
     return SIXTEEN.name if color_system == "standard" else DARK.name
 
 
-def other(name: str, color_system: str | None) -> str:
-    """The theme that the switch goes to."""
-    return LIGHT.name if name != LIGHT.name else chosen({}, color_system)
+def other(name: str, environment: Mapping[str, str], color_system: str | None) -> str:
+    """The theme that the switch goes to: the light one, and from there back to the one to start with, or the dark one."""
+    if name != LIGHT.name:
+        return LIGHT.name
+    first = chosen(environment, color_system)
+    return first if first != LIGHT.name else chosen({}, color_system)

@@ -8,6 +8,11 @@ from services.model.fleet import EnvironmentView, FleetView, ServiceView
 from services.model.rollout import Phase, Rollout
 
 
+def phase_word(phase: Phase) -> str:
+    """A rollout's phase as it is called everywhere on the screen."""
+    return "needs a person" if phase is Phase.NEEDS_ATTENTION else phase.value.replace("_", " ")
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutCard:
     """A rollout beside what its Lease says. ``watched`` is ``None`` where no cluster has answered yet."""

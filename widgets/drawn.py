@@ -7,7 +7,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from widgets import glyphs, ink
-from widgets.ink import Lines
+from widgets.ink import Lines, Tone
 
 Value = TypeVar("Value")
 
@@ -69,4 +69,8 @@ class Drawn(Widget, Generic[Value]):
         width = self.content_size.width
         height = None if self.styles.is_auto_height else self.content_size.height
         lines = self._lines(width, height)
-        return ink.strip(self, lines[y] if y < len(lines) else (), width)
+        line = lines[y] if y < len(lines) else ()
+        if y == self.content_size.height - 1 and len(lines) > y + 1:
+            # what is cut off below says so
+            line = ink.fit((*line, (f" {glyphs.current().ellipsis}", Tone.MUTED)), width)
+        return ink.strip(self, line, width)

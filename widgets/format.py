@@ -40,6 +40,13 @@ def seconds(value: float | None) -> str:
     return f"{hours}h {minutes:02d}m"
 
 
+def expected(value: float | None) -> str:
+    """How long something is expected to take: ``2 s``, ``6m 11s``. In whole seconds, rounded up: a fraction would pretend to
+    know."""
+    number = known(value)
+    return f"{max(0, math.ceil(number))} s" if number is not None and number < 60 else seconds(value)
+
+
 def countdown(value: float | None) -> str:
     """Time left: ``01:48``, from an hour on ``1:02:03``. Rounded up, so that ``00:00`` means it is over."""
     number = known(value)

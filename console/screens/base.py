@@ -117,11 +117,15 @@ class ConsoleScreen(Screen[None]):
         first = len(self.app.screen_stack) <= 1 and not self.clearable()
         return Situation(self.console.picture, self.selection(), self.where, first, self.folded(), self.only())
 
+    def keys_of_field(self) -> tuple[tuple[str, str], ...]:
+        """Keys and what they do in the text field that has the focus."""
+        return self.field_keys
+
     def draw_keys(self) -> None:
         """The keys that work now: in a text field only those that it does not take as text."""
         situation = self.situation()
         in_text = isinstance(self.focused, Input)
-        keys = [Key(key, label, priority=3) for key, label in self.field_keys] if in_text else []
+        keys = [Key(key, label, priority=3) for key, label in self.keys_of_field()] if in_text else []
         for action in actions_on(self.where):
             shown = action.text_key if in_text else action.shown_key
             reason = action.guard(situation)

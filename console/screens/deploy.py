@@ -19,6 +19,7 @@ from console.screens.sentence import sentence_of
 from console.view import Picture, Selection
 from services.actuator.shown import shown_plan
 from services.model.errors import QuarterdeckError
+from services.model.fleet import EnvironmentView
 from services.model.gates import GateName, GateResult
 from services.model.release import DeployRequest, Strategy
 from widgets import glyphs
@@ -137,7 +138,7 @@ class DeployScreen(ConsoleScreen):
             return Validity(None, "still connecting")
         view = self.console.picture.environment(self._environment())
         if name == "environment":
-            return Validity(True, f"{view.name}, tier {view.tier}" if view else "ok")
+            return Validity(True, _named(view) if view else "ok")
         if view is None:
             return Validity(None, "name the environment first")
         if view.age_seconds is None:
@@ -285,6 +286,10 @@ class DeployScreen(ConsoleScreen):
 
     # ---- moving about
 
+    def keys_of_field(self) -> tuple[tuple[str, str], ...]:
+        confirms = self.query_one(TypedConfirmation).has_focus_within
+        return (("enter", "deploy, once the name is typed"),) if confirms else super().keys_of_field()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "next_field":
             return self._focused_field() is not None
@@ -310,3 +315,7 @@ class DeployScreen(ConsoleScreen):
         self.set_class(plan.has_focus, "-plan")
         if not isinstance(self.focused, Input):
             self._eager = False
+
+
+def _named(view: EnvironmentView) -> str:
+    return view.name if view.name == view.tier else f"{view.name}, tier {view.tier}"

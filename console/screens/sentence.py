@@ -1,9 +1,8 @@
 """A plan in a sentence, for the person who is about to confirm it."""
 
 from console.draft import Draft
-from console.screens.words import expected
 from widgets import glyphs
-from widgets.format import seconds
+from widgets.format import expected, seconds
 from widgets.ink import Line, Tone
 
 

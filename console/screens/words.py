@@ -1,12 +1,11 @@
 """Rows and lines that several screens share: services, rollouts and journal entries as an operator reads them."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from console.view import RolloutCard
+from console.view import RolloutCard, phase_word
 from services.model.fleet import EnvironmentView, Health, ServiceView
 from services.model.rollout import Phase, Rollout, TriggerName, TriggerReading
 from widgets import glyphs, ink
@@ -63,15 +62,16 @@ def phase_words(card: RolloutCard) -> Span:
     signs = glyphs.current()
     if card.orphaned:
         return f"{signs.bad} NOBODY WATCHES", Tone.ALARM
-    return {
-        Phase.RUNNING: (f"{signs.running} running", Tone.ACCENT),
-        Phase.PAUSED: (f"{signs.paused} paused", Tone.WARN),
-        Phase.ROLLING_BACK: (f"{signs.aborted} rolling back", Tone.WARN),
-        Phase.SUCCEEDED: (f"{signs.ok} succeeded", Tone.GOOD),
-        Phase.ROLLED_BACK: (f"{signs.aborted} rolled back", Tone.WARN),
-        Phase.NEEDS_ATTENTION: (f"{signs.bad} needs a person", Tone.ALARM),
-        Phase.REFUSED: (f"{signs.skipped} refused", Tone.MUTED),
+    sign, tone = {
+        Phase.RUNNING: (signs.running, Tone.ACCENT),
+        Phase.PAUSED: (signs.paused, Tone.WARN),
+        Phase.ROLLING_BACK: (signs.aborted, Tone.WARN),
+        Phase.SUCCEEDED: (signs.ok, Tone.GOOD),
+        Phase.ROLLED_BACK: (signs.aborted, Tone.WARN),
+        Phase.NEEDS_ATTENTION: (signs.bad, Tone.ALARM),
+        Phase.REFUSED: (signs.skipped, Tone.MUTED),
     }[card.rollout.phase]
+    return f"{sign} {phase_word(card.rollout.phase)}", tone
 
 
 def change_words(card: RolloutCard) -> str:
@@ -247,11 +247,6 @@ def since_words(card: RolloutCard, pace: float) -> str:
     if card.live:
         return f"for {seconds(max(0.0, pace - rollout.started))}"
     return f"took {seconds(rollout.finished - rollout.started)}" if rollout.finished is not None else ""
-
-
-def expected(duration: float) -> str:
-    """An expectation in whole seconds: a fraction would pretend to know."""
-    return f"{math.ceil(duration)} s" if duration < 60 else seconds(duration)
 
 
 def urgent_first(cards: Sequence[RolloutCard]) -> list[RolloutCard]:

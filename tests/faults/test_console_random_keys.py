@@ -42,6 +42,7 @@ def at_home(screen: Screen) -> None:
     for _ in range(8):
         screen.press("Escape")
     screen.wait(r"production +. ", "ROLLOUTS", "LAST HOUR")
+    screen.press("Home")  # the last escape must not make one chord with the key that follows
 
 
 def test_random_keys_neither_break_the_console_nor_change_a_cluster(sandbox: World, tmp_path: Path) -> None:

@@ -172,8 +172,10 @@ def test_themes():
     assert theme.chosen({}, "standard") == "quarterdeck-16"
     assert theme.chosen({"QUARTERDECK_THEME": "light"}, "standard") == "quarterdeck-light"
     assert theme.chosen({"QUARTERDECK_THEME": "neon"}, None) == "quarterdeck"
-    assert theme.other("quarterdeck", "256") == "quarterdeck-light"
-    assert theme.other("quarterdeck-light", "256") == "quarterdeck"
+    assert theme.other("quarterdeck", {}, "256") == "quarterdeck-light"
+    assert theme.other("quarterdeck-light", {}, "256") == "quarterdeck"
+    assert theme.other("quarterdeck-light", {"QUARTERDECK_THEME": "16"}, "256") == "quarterdeck-16"
+    assert theme.other("quarterdeck-light", {"QUARTERDECK_THEME": "light"}, "256") == "quarterdeck"
 
 
 def test_a_terminal_that_hung_up_is_noticed():

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.app import App, ComposeResult
 
 from widgets import format as figures
 from widgets import glyphs, ink, text
+from widgets.note import Note
 
 HOSTILE = st.text(
     st.one_of(
@@ -177,3 +179,20 @@ def test_no_value_breaks_a_figure(value):
         figures.milliseconds,
     ):
         assert function(value)
+
+
+class Cramped(App[None]):
+    CSS = "Note { max-height: 2; }"
+
+    def compose(self) -> ComposeResult:
+        yield Note("one", "two", "three")
+
+
+async def test_lines_that_have_no_room_are_told_by_an_ellipsis() -> None:
+    app = Cramped()
+    async with app.run_test(size=(20, 5)) as pilot:
+        note = app.query_one(Note)
+        assert [note.render_line(y).text.strip() for y in range(2)] == ["one", "two …"]
+        note.show("one", "two")
+        await pilot.pause()
+        assert note.render_line(1).text.strip() == "two"
