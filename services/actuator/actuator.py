@@ -341,7 +341,9 @@ class Actuator:
                     raise
                 problem = error
                 sent = sent or outcome == "unknown"
-                await self._clock.sleep(error.retry_after if isinstance(error, Throttled) else 0.05 * 2**attempt)
+                # A busy server may ask for an hour: what waits for this claim must not.
+                pause = min(error.retry_after, TIMEOUT) if isinstance(error, Throttled) else 0.05 * 2**attempt
+                await self._clock.sleep(pause)
             else:
                 hold.claimed.add(ref)
                 return live, created

@@ -16,16 +16,18 @@ import msgspec
 from services.actuator import Actuator
 from services.actuator.undo import Stage, fold, plan_restore
 from services.cluster.inventory import Inventory
+from services.cluster.watched import rollouts
 from services.coordination import Coordination
 from services.model.errors import ObserverMode, QuarterdeckError, Rejected
 from services.model.objects import ObjectRef
 from services.model.release import Target
-from services.model.rollout import Rollout
+from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
 
+LIVE = (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
 FENCE_SECONDS = 3.0
 """Wall seconds for which the driver that follows waits for the fence: it fences by itself."""
 
@@ -46,10 +48,14 @@ class Immediate:
 
 
 async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout, *, reason: str = "") -> Immediate:
-    """Roll ``rollout`` back, live or finished. Raises :class:`ObserverMode`; what goes wrong with the first patch is in the
-    answer, since the driver goes on with it."""
+    """Roll ``rollout`` back, live or finished. Raises :class:`ObserverMode`, and :class:`Rejected` for a finished one while
+    another of the service is under way; what goes wrong with the first patch is in the answer, since the driver goes on with it.
+    """
     if station.read_only:
         raise ObserverMode("Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out.")
+    if rollout.phase.final and (other := _under_way(station, inventory, rollout)) is not None:
+        # Its driver would lose the service, and its share of the requests would stay where it is, with nobody watching.
+        raise Rejected("rollout", rollout.id, f"is over, and {other.id} is under way", f"a rollback of {other.id} first")
     started = station.clock.monotonic()
     try:
         lock = homes.lock_rollback(station.home, rollout.id)
@@ -75,6 +81,16 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
                 os.close(holding)
     seconds = accepted - started if accepted is not None else None
     return Immediate(rollout, object=touched, seconds=seconds, problem=problem, process=process)
+
+
+def _under_way(station: Station, inventory: Inventory, rollout: Rollout) -> Rollout | None:
+    """Another rollout of the same service that somebody drives, or that is paused."""
+    place = (rollout.release.service, rollout.release.target.namespace)
+    for watch in rollouts(inventory, station.clock):
+        other = watch.rollout
+        if (other.release.service, other.release.target.namespace) == place and other.id != rollout.id and other.phase in LIVE:
+            return other
+    return None
 
 
 async def rollback_service_now(

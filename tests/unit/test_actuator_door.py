@@ -372,7 +372,7 @@ async def test_force_on_an_object_that_never_had_an_epoch(stage: Stage) -> None:
     assert (applied.epoch, value_at(applied.object, TO_CANARY)) == (1, 0)
 
 
-READS = {"Actuator": {"highest_epoch"}, "Coordination": {"load"}}
+READS = {"Actuator": {"highest_epoch"}, "Coordination": {"load", "rollback_wanted"}}
 
 
 def doors() -> list[tuple[type, str]]:

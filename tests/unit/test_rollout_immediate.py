@@ -14,8 +14,10 @@ from support.rollouts import deployment, rollout, virtual_service
 from services.actuator import Actuator
 from services.audit import Journal
 from services.cluster.inventory import Inventory
+from services.cluster.watched import RolloutWatch
+from services.model.errors import Rejected
 from services.model.objects import ObjectRef
-from services.model.rollout import UndoRecord
+from services.model.rollout import Phase, UndoRecord
 from services.redaction import Redactor
 from services.rollout import immediate
 from services.rollout.immediate import Immediate, rollback_now
@@ -105,3 +107,20 @@ async def test_a_defect_of_the_fast_way_leaves_the_slow_one(tmp_path: Path, monk
     assert len(on.started) == 1
     assert answer.problem is not None
     assert "writes overlap" in str(answer.problem)
+
+
+async def test_a_finished_rollout_is_not_taken_back_under_one_that_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+    on.rollout = msgspec.structs.replace(on.rollout, phase=Phase.SUCCEEDED)
+    for phase, refused in ((Phase.PAUSED, True), (Phase.SUCCEEDED, False)):
+        other = msgspec.structs.replace(rollout("r2"), phase=phase)
+        monkeypatch.setattr(immediate, "rollouts", lambda *_, other=other: (RolloutWatch(rollout=other),))
+        if refused:
+            with pytest.raises(Rejected, match="r2 is under way"):
+                await on.press()
+            assert (on.share(), on.started) == (25, [])
+        else:
+            await on.press()
+            assert on.share() == 0
