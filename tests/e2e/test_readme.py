@@ -65,6 +65,23 @@ def test_every_command_ends_as_it_says(sandbox: World) -> None:
             assert said.code == code, f"{' '.join(words)}: {said.out} {said.err}"
             if "json" in words:
                 assert json.loads(said.out)["outcome"] == {0: "succeeded", 3: "gate_unmet"}[code]
+    refused = sandbox.run(home, "journal", "list", "--event", "rollout.refused", "-o", "json").document["entries"]
+    outcomes = ["rejected"] * len(commands("run: 2")) + ["gate_unmet"] * len(commands("run: 3"))
+    assert [entry["outcome"] for entry in refused] == outcomes, "what is refused is in the journal too"
+    assert all(entry["data"] for entry in refused)
+
+
+def test_every_option_and_verb_it_names_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    from console import cli
+
+    verbs = set(re.findall(r"`?quarterdeck ([a-z]+)", README)) - {"in"}
+    assert verbs <= set(cli.VERBS)
+    assert set(re.findall(r"make (demo|test)\b", README)) == {"demo", "test"}, "two commands are all a stranger needs"
+    taken = set()
+    for words in ([], *([verb] for verb in cli.VERBS), ["config", "init"], ["journal", "list"]):
+        assert cli.main([*words, "--help"]) == 0
+        taken |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= taken
 
 
 def test_the_make_targets_are_there() -> None:
