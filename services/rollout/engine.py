@@ -5,6 +5,7 @@ person's intent, or by the step itself.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ from services.rollout.steps_analysis import analyse, measure_baseline, pause
 from services.rollout.steps_smoke import smoke_test
 from services.rollout.steps_traffic import set_traffic
 from services.rollout.steps_workload import ensure_workload, patch_image, runs_new_images, scale, wait_ready
+
+log = logging.getLogger(__name__)
 
 Doer = Callable[[Run, Any], Awaitable[None]]
 
@@ -108,16 +111,28 @@ async def _steps(run: Run) -> None:
             raise
         except HeldByAnother:
             raise
-        except QuarterdeckError as needed:
+        except Exception as error:
+            needed = error if isinstance(error, QuarterdeckError) else _unexpected(step, error)
             await run.pause(f"attention: {needed}")
             await run.unpaused()
             if run.promoted.is_set() and isinstance(step, MAY_BE_ACCEPTED):
                 run.promoted.clear()
-                run.change(state.step_finished(run.rollout, f"accepted by a person ({needed})"))
+                await _finished(run, f"accepted by a person ({needed})")
             continue
-        if run.rollout.step + 1 == len(run.rollout.plan.steps):
-            await _confirmed(run)
-        run.change(state.step_finished(run.rollout))
+        await _finished(run)
+
+
+async def _finished(run: Run, note: str = "") -> None:
+    """On to the next step; after the last one, only where what has succeeded really runs."""
+    if run.rollout.step + 1 == len(run.rollout.plan.steps):
+        await _confirmed(run)
+    run.change(state.step_finished(run.rollout, note))
+
+
+def _unexpected(step: AnyStep, error: Exception) -> PersonNeeded:
+    """A defect of ours in a step must not end the watch over a version that has users already: it is kept as it is."""
+    log.error("the step %r failed unexpectedly", step.name, exc_info=error)
+    return PersonNeeded(f"{step.name} failed unexpectedly", f"{error!r}.", "Roll back; or look into driver.log and resume.")
 
 
 async def _timed(run: Run, step: AnyStep) -> None:

@@ -75,6 +75,13 @@ async def roll_back(run: Run) -> Rollout:
     try:
         await _restore_all(run, found)
         await _verify(run, found)
+    except HeldByAnother:
+        raise
+    except Exception as error:
+        # Whatever it is, a person has to hear that the service may not be restored, and what to look at.
+        log.exception("the rollback of %s failed", run.rollout.id)
+        found.problems.append(f"it failed unexpectedly: {error!r}")
+        found.left += [kubectl_get(ref, context=_context(run)) for ref in run.rollout.plan.objects]
     finally:
         overdue.cancel()
         for problem in await asyncio.gather(overdue, return_exceptions=True):

@@ -19,6 +19,7 @@ from services.analysis import (
     reasons,
 )
 from services.analysis.windows import TRAILING
+from services.model.errors import HeldByAnother
 from services.model.objects import Json
 from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
 from services.model.steps import Analyse, WaitReady
@@ -58,7 +59,7 @@ class Watch:
         try:
             while True:
                 began = self._run.clock.pace()
-                await self._round()
+                await self._looked()
                 await self._run.clock.pace_sleep(max(0.1 * interval, interval - (self._run.clock.pace() - began)))
         finally:
             await self._source.close()
@@ -69,6 +70,18 @@ class Watch:
         until = self._windows.now
         covered = self._windows.covered(ArmName.STABLE, until - seconds, until)
         return msgspec.structs.replace(measure(self._windows, seconds), seconds=round(covered, 1))
+
+    async def _looked(self) -> None:
+        """One round. One that fails by a defect of ours has seen nothing, as where metrics can't be read: an analysis ends
+        undecided, and the next round looks again. The driver's end would leave the new version's users to nobody."""
+        try:
+            await self._round()
+        except (Breach, HeldByAnother):
+            raise
+        except Exception as error:
+            log.exception("a round of the watch over %s failed", self._run.rollout.id)
+            self._run.unreadable = f"internal error: {error!r}"
+            self._run.measured_at = None
 
     async def _round(self) -> None:
         run = self._run

@@ -24,11 +24,12 @@ from services.model.steps import Scale, SetTraffic
 from services.redaction import Redactor
 from services.rollout import rollback as rollbacks
 from services.rollout import state
-from services.rollout.engine import drive
+from services.rollout.engine import DOERS, drive
 from services.rollout.holding import Patience, patiently, renew, taken
 from services.rollout.rollback import roll_back
 from services.rollout.run import Breach, PersonNeeded, Run
 from services.rollout.steps_workload import scale
+from services.rollout.watch import Watch
 
 BASE = rollout()
 STABLE, CANARY, ROUTE = BASE.plan.stable, BASE.plan.canary, BASE.plan.route
@@ -383,6 +384,70 @@ async def test_an_abort_that_was_promised_while_the_last_step_ended_is_kept(
         assert final.phase is Phase.ROLLED_BACK
         assert final.reason is not None
         assert final.reason.name == "abort"
+
+
+# Defects of ours ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_defect_in_the_rollback_is_told_to_a_person_with_what_to_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as on:
+
+        def overlap(*_: object, **__: object) -> None:
+            raise ValueError("writes overlap")
+
+        monkeypatch.setattr(rollbacks, "plan_restore", overlap)
+        final = await on.ended(roll_back(on.run), 30.0)
+        assert final.phase is Phase.NEEDS_ATTENTION
+        assert {ROUTE.name in command for command in final.left} >= {True}
+        assert all(command.startswith("kubectl get") for command in final.left)
+
+
+async def test_a_defect_in_a_step_pauses_and_the_watch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(tmp_path, phase=Phase.RUNNING) as on:
+        bad = asyncio.Event()
+
+        async def watching() -> None:
+            await bad.wait()
+            raise Breach(REASON)
+
+        async def defect(run: Run, step: Any) -> None:
+            raise KeyError("subset")
+
+        monkeypatch.setitem(DOERS, Scale, defect)  # type: ignore[misc]
+        driving = asyncio.create_task(drive(on.run, watching))
+        for _ in range(2000):
+            if on.run.rollout.phase is Phase.PAUSED:
+                break
+            await asyncio.sleep(0.001)
+        assert "failed unexpectedly" in on.run.rollout.pause_reason
+        bad.set()
+        assert (await on.ended(driving, 60.0)).phase is Phase.ROLLED_BACK
+
+
+async def test_a_defect_in_the_watch_is_no_data_and_the_next_round_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path, phase=Phase.RUNNING) as on:
+        watch, rounds = Watch(on.run), []
+
+        async def round_of() -> None:
+            rounds.append(on.clock.monotonic())
+            on.run.measured_at = on.clock.pace()
+            if len(rounds) == 3:
+                raise Breach(REASON)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(watch, "_round", round_of)
+        watching = asyncio.create_task(watch.watch())
+        await on.clock.advance(1.0)
+        assert "ZeroDivisionError" in on.run.unreadable
+        assert not on.run.sees_metrics
+        await on.clock.advance(60.0)
+        with pytest.raises(Breach):
+            await watching
+        assert len(rounds) == 3
 
 
 # Holding ------------------------------------------------------------------------------------------------------------------
