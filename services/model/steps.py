@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from services.model.objects import Change, ObjectRef
+from services.model.objects import Change, Json, ObjectRef
 
 
 class Undo(StrEnum):
@@ -14,6 +14,7 @@ class Undo(StrEnum):
     NONE = "none"
     RESTORE_VALUES = "restore the values it replaced"
     SCALE_TO_ZERO = "scale to zero"
+    DELETE = "delete what it created"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=lambda name: name):
@@ -62,6 +63,23 @@ class EnsureWorkload(Step, frozen=True, kw_only=True):
         return Undo.SCALE_TO_ZERO
 
 
+class EnsureObject(Step, frozen=True, kw_only=True):
+    """Make ``object`` with this ``body``: it was absent, exists for the rollout alone, and takes no requests by itself."""
+
+    object: ObjectRef
+    body: dict[str, Json]
+
+    @property
+    def undo(self) -> Undo:
+        return Undo.DELETE
+
+
+class CleanUp(Step, frozen=True, kw_only=True):
+    """Give ``objects`` back what the rollout changed on them, and remove those of them that it made."""
+
+    objects: tuple[ObjectRef, ...]
+
+
 class Scale(Step, frozen=True, kw_only=True):
     """Set the replicas of a workload. ``at_least`` never scales down what an autoscaler has raised."""
 
@@ -82,7 +100,8 @@ class WaitReady(Step, frozen=True, kw_only=True):
 
 
 class SetTraffic(Step, frozen=True, kw_only=True):
-    """Give the canary ``weight`` percent of the requests and stable the rest, through the route of ``router``."""
+    """Give the canary ``weight`` percent of the requests and stable the rest, through the ``route`` of ``router``: the object
+    that holds the weights, or, where pods are counted, the canary's workload."""
 
     router: str
     route: ObjectRef
@@ -122,7 +141,19 @@ class SmokeTest(Step, frozen=True, kw_only=True):
     checks: tuple[SmokeCheck, ...]
 
 
-AnyStep = MeasureBaseline | PatchImage | EnsureWorkload | Scale | WaitReady | SetTraffic | Analyse | Pause | SmokeTest
+AnyStep = (
+    MeasureBaseline
+    | PatchImage
+    | EnsureObject
+    | EnsureWorkload
+    | Scale
+    | WaitReady
+    | SetTraffic
+    | Analyse
+    | Pause
+    | SmokeTest
+    | CleanUp
+)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +165,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     stable: ObjectRef
     canary: ObjectRef | None
     route: ObjectRef | None
+    """What says how the requests are split: a route, or the canary's workload where the number of pods does."""
     previous_version: str
     new_images: dict[str, str]
     digest: str

@@ -27,6 +27,7 @@ async def commands(clusters: Clusters, rollout: Rollout) -> tuple[str, ...]:
         context=rollout.release.target.context,
         stable=rollout.plan.stable,
         canary=rollout.plan.canary,
+        route=rollout.plan.route,
         step=rollout.step,
     )
     return tuple(mutation.command for phase in restore.phases for mutation in phase.mutations)

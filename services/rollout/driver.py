@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from services.actuator import Actuator
+from services.actuator.undo import ROUTES
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
 from services.model.errors import ExitCode, HeldByAnother, NeedsAttention, QuarterdeckError, Rejected, Unavailable
@@ -42,8 +43,7 @@ CHECKLIST_SECONDS = 900.0
 BOOKKEEPING_SECONDS = 5.0
 """Wall seconds that a rollback waits for its checkpoint and its claims; they go on beside it."""
 WATCHED = ("Deployment", "ReplicaSet", "Pod")
-ROUTES = ("VirtualService", "DestinationRule")
-"""Watched apart: a route that can't be read must not make the pods look unknown."""
+
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,9 @@ async def _drive(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(release, coordination, hold)
         inventory = Inventory(connection, (target.namespace,), station.clock, kinds=WATCHED)
-        routes = Inventory(connection, (target.namespace,), station.clock, kinds=ROUTES)
+        # Watched apart: a route that can't be read must not make the pods look unknown.
+        kinds = (rollout.plan.route.kind,) if rollout.plan.route is not None and rollout.plan.route.kind in ROUTES else ()
+        routes = Inventory(connection, (target.namespace,), station.clock, kinds=kinds, optional=())
         background = await stack.enter_async_context(_background())
         background.append(asyncio.create_task(inventory.run(), name="inventory"))
         background.append(asyncio.create_task(routes.run(), name="routes"))

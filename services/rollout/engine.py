@@ -14,6 +14,8 @@ from services.model.rollout import Phase, Rollout
 from services.model.steps import (
     Analyse,
     AnyStep,
+    CleanUp,
+    EnsureObject,
     EnsureWorkload,
     MeasureBaseline,
     PatchImage,
@@ -27,6 +29,7 @@ from services.rollout import state
 from services.rollout.rollback import roll_back
 from services.rollout.run import Breach, PersonNeeded, Run
 from services.rollout.steps_analysis import analyse, measure_baseline, pause
+from services.rollout.steps_setup import clean_up, ensure_object
 from services.rollout.steps_smoke import smoke_test
 from services.rollout.steps_traffic import set_traffic
 from services.rollout.steps_workload import ensure_workload, patch_image, runs_new_images, scale, wait_ready
@@ -45,13 +48,15 @@ DOERS: Mapping[type[AnyStep], Doer] = {
     Analyse: analyse,
     Pause: pause,
     SmokeTest: smoke_test,
+    EnsureObject: ensure_object,
+    CleanUp: clean_up,
 }
 
 MAY_BE_ACCEPTED = (MeasureBaseline, Analyse, SmokeTest, Pause)
 """Steps that change nothing: a person may declare them passed. A change can only be made, or rolled back."""
 
 
-UNCOUNTED = (PatchImage, EnsureWorkload, Scale, SetTraffic, SmokeTest)
+UNCOUNTED = (PatchImage, EnsureObject, EnsureWorkload, Scale, SetTraffic, SmokeTest, CleanUp)
 """Steps whose time decides nothing, so they don't count it themselves."""
 
 

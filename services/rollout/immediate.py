@@ -161,7 +161,9 @@ async def _sent_first(
     folded = fold(rollout.undo)
     live = {item.object: inventory.raw(item.object) for item in folded}
     context = rollout.release.target.context
-    restore = plan_restore(folded, live, context=context, stable=plan.stable, canary=plan.canary, step=rollout.step)
+    restore = plan_restore(
+        folded, live, context=context, stable=plan.stable, canary=plan.canary, route=plan.route, step=rollout.step
+    )
     # The canary goes only once no request is on its way to it, which the driver sees to: never in the first patch.
     if not restore.phases or restore.phases[0].stage is Stage.OBJECTS or not restore.phases[0].mutations:
         return None, None, None

@@ -20,7 +20,7 @@ from services.rollout import state
 from services.rollout.service import read_state
 from services.strategies import ServiceState
 from services.strategies.draft import differences
-from services.traffic import istio
+from services.traffic.choose import BY_KIND, is_routed, shares
 
 HASH_LABEL = "pod-template-hash"
 REPLICAS = "/spec/replicas"
@@ -55,13 +55,13 @@ async def to_revision(
     version, previous = _version(now, service), _version(wanted, service)
     beside = _canary_taken_back(found, target, service, _revision(chosen))
     canary = next((record.object for record in beside if record.object.kind == "Deployment"), None)
-    route = next((record.object for record in beside if record.object.kind == "VirtualService"), None)
+    route = next((record.object for record in beside if record.object.kind in BY_KIND and record.object != canary), canary)
     notes = [f"To revision {_revision(chosen)} ({previous})."]
     if route is not None:
         notes.append(f"All requests go to stable again ({route})" + (f", and {canary} goes to zero pods." if canary else "."))
     plan = Plan(
         steps=(),
-        objects=tuple(each for each in (ref, canary, route) if each is not None),
+        objects=tuple(dict.fromkeys(each for each in (ref, canary, route) if each is not None)),
         stable=ref,
         canary=canary,
         route=route,
@@ -140,13 +140,11 @@ def _canary_taken_back(found: ServiceState, target: Target, service: str, revisi
     name = f"{service}-canary"
     canary = ObjectRef("Deployment", target.namespace, name)
     pods = int(value_at(found.canary, REPLICAS) or 0)
-    try:
-        split = istio.locate(found.route or {}, service)
-        share = istio.weight_of(found.route or {}, split)
-    except istio.NotRoutable as problem:
-        if not pods:
-            return ()
-        why = f"{problem.title}; {problem.detail}".rstrip(".") if found.route else f"there is no virtualservice/{service}"
+    around = found.around(service, target.namespace)
+    held = shares(around, found.ready)
+    problem = next((each.problem for each in held if each.problem is not None), None)
+    if pods and (problem is not None or (around.own is None and not is_routed(around))):
+        why = f"{problem.title}; {problem.detail}".rstrip(".") if problem else f"there is no service/{service} and no route to it"
         raise Rejected(
             "service",
             service,
@@ -154,16 +152,21 @@ def _canary_taken_back(found: ServiceState, target: Target, service: str, revisi
             f"by hand: take the requests from {name} where they are routed, {kubectl_scale(canary, 0, context=target.context)}, "
             f"then {kubectl_undo(ObjectRef('Deployment', target.namespace, service), revision, context=target.context)}",
         ) from problem
-    if not share or found.route is None:
-        return ()
-    route = ObjectRef("VirtualService", target.namespace, service)
+    known = [each for each in held if each.problem is None]
     records = [
         UndoRecord(
-            object=route, path=path, old=weight, new=value_at(found.route, path), step=-1, guards=identities(found.route, path)
+            object=each.ref,
+            path=path,
+            old=value,
+            new=value_at(each.body, path),
+            step=-1,
+            guards=identities(each.body, path),
         )
-        for path, weight in istio.writes(found.route, split, 0)
+        for each in known
+        if not each.router.by_pods
+        for path, value in each.router.writes(each.body, service, 0, found.ready)
     ]
-    if pods:
+    if known and pods:
         records.append(UndoRecord(object=canary, path=REPLICAS, old=0, new=pods, step=-1))
     return tuple(records)
 

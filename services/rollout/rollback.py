@@ -20,12 +20,12 @@ from services.cluster.workloads import current_pods, deployment_ready
 from services.model.errors import Forbidden, HeldByAnother, NotFound, QuarterdeckError, Throttled, Unavailable
 from services.model.objects import Json, ObjectRef, value_at
 from services.model.rollout import Guard, Reason, Rollout
-from services.model.steps import SetTraffic
 from services.rollout import state
-from services.rollout.routes import ROUTERS, serves_canary
+from services.rollout.routes import ready_pods, router_of, serves_canary
 from services.rollout.run import Run
 from services.rollout.scaling import is_autoscaled
 from services.rollout.steps_workload import images
+from services.traffic.router import Pods
 
 BUDGET = 300.0
 """Pace seconds a rollback may take (R5.6)."""
@@ -112,7 +112,7 @@ async def _when_overdue(run: Run) -> None:
     plan, folded = run.rollout.plan, fold(run.rollout.undo)
     last_seen = {item.object: run.last_seen(item.object) for item in folded}
     restore = plan_restore(
-        folded, last_seen, context=_context(run), stable=plan.stable, canary=plan.canary, step=run.rollout.step
+        folded, last_seen, context=_context(run), stable=plan.stable, canary=plan.canary, route=plan.route, step=run.rollout.step
     )
     left = [mutation.command for phase in restore.phases for mutation in phase.mutations]
     run.change(msgspec.structs.replace(run.rollout, left=tuple(left)))
@@ -230,7 +230,9 @@ async def _planned(run: Run, *, patience: float | None = None) -> Restore:
     documents = await asyncio.gather(*(_read(run, ref, patience=patience) for ref in refs))
     live = dict(zip(refs, documents, strict=True))
     plan = run.rollout.plan
-    restore = plan_restore(folded, live, context=_context(run), stable=plan.stable, canary=plan.canary, step=run.rollout.step)
+    restore = plan_restore(
+        folded, live, context=_context(run), stable=plan.stable, canary=plan.canary, route=plan.route, step=run.rollout.step
+    )
     return _rerouted(run, await _without_autoscaled(run, restore, live), live)
 
 
@@ -265,10 +267,12 @@ def _rerouted(run: Run, restore: Restore, live: Mapping[ObjectRef, dict[str, Jso
     astray = any(kept.object == route for kept in restore.kept)
     if route is None or document is None or not astray or not serves_canary(run.rollout, document):
         return restore
-    router = ROUTERS["istio"]
+    router, service = router_of(run.rollout), run.rollout.release.service
+    assert router is not None
     try:
-        split = router.locate(document, run.rollout.release.service)
-        writes = tuple(Write(path, weight) for path, weight in router.writes(document, split, 0))
+        pods = ready_pods(run.rollout, run.inventory)
+        writes = tuple(Write(path, value) for path, value in router.writes(document, service, 0, pods))
+        expects = tuple(Guard(path, value) for path, value in router.guards(document, service))
     except QuarterdeckError as error:
         log.warning("%s of %s can't be restored: %s", route, run.rollout.id, error)
         return restore
@@ -278,7 +282,7 @@ def _rerouted(run: Run, restore: Restore, live: Mapping[ObjectRef, dict[str, Jso
         command=kubectl_for(route, writes, context=_context(run)),
         step=run.rollout.step,
         step_name="rollback",
-        expects=tuple(Guard(path, value) for path, value in router.guards(document, split)),
+        expects=expects,
     )
     phases = tuple(phase for phase in restore.phases if phase.stage is not Stage.TRAFFIC)
     before = [phase for phase in phases if phase.stage is Stage.CAPACITY and state.promoting(run.rollout)]
@@ -343,12 +347,14 @@ async def _verify_by_plan(run: Run, found: Restoration) -> None:
         found.left.append(kubectl_undo(plan.stable, context=_context(run)))
     if plan.route is None:
         return
-    step = next((step for step in plan.steps if isinstance(step, SetTraffic)), None)
+    router = router_of(run.rollout)
     document = await _read(run, plan.route)
-    if step is None or document is None:
+    if router is None or not plan.steps or document is None:
         return
     try:
-        share = int(ROUTERS[step.router].weight_of(document, ROUTERS[step.router].locate(document, run.rollout.release.service)))
+        # Pods that are on their way out are no share any more: what is asked for decides here.
+        pods = Pods(ready_pods(run.rollout, run.inventory).stable, int(value_at(document, REPLICAS) or 0))
+        share = router.weight_of(document, run.rollout.release.service, pods)
     except QuarterdeckError as error:
         found.problems.append(f"{plan.route}: its split can't be read ({error.title})")
         found.left.append(kubectl_get(plan.route, context=_context(run)))

@@ -304,6 +304,10 @@ class Run:
         age = self.routes.age()
         return age is not None and age < STALE_SECONDS
 
+    def sees(self, route: ObjectRef) -> bool:
+        """Whether the inventory that has the route is fresh."""
+        return self.sees_routes if route.kind in ROUTES else self.sees_cluster
+
     def last_seen(self, ref: ObjectRef) -> dict[str, Json] | None:
         """The object as an inventory saw it last, however long ago."""
         return (self.routes if ref.kind in ROUTES else self.inventory).raw(ref)

@@ -7,11 +7,12 @@ from services.model.rollout import Guard
 from services.model.steps import SetTraffic, WaitReady
 from services.rollout import state
 from services.rollout.arms import runs_new_version
-from services.rollout.routes import ROUTERS
+from services.rollout.routes import ready_pods, weight_in
 from services.rollout.run import PersonNeeded, Run
-from services.rollout.steps_workload import REPLICAS, asked_for, carrying, read
+from services.rollout.steps_workload import REPLICAS, asked_for, carrying, read, stable_replicas
 from services.strategies import commands
-from services.traffic import istio
+from services.traffic.choose import ROUTERS
+from services.traffic.router import Pods
 
 
 async def set_traffic(run: Run, step: SetTraffic) -> None:
@@ -19,29 +20,35 @@ async def set_traffic(run: Run, step: SetTraffic) -> None:
     router = ROUTERS[step.router]
     service = run.rollout.release.service
     live = await read(run, step.route)
-    split = router.locate(live, service)
-    await _carried(run, step, router.weight_of(live, split))
+    pods = ready_pods(run.rollout, run.inventory)
+    await _carried(run, step, router.weight_of(live, service, pods), by_pods=router.by_pods)
+    wanted = Pods(await stable_replicas(run), pods.canary)
     mutation = Mutation(
         object=step.route,
-        writes=tuple(Write(path, value) for path, value in router.writes(live, split, step.weight)),
+        writes=tuple(Write(path, value) for path, value in router.writes(live, service, step.weight, wanted)),
         command=step.command,
         step=run.rollout.step,
         step_name=step.name,
-        expects=tuple(Guard(path, value) for path, value in router.guards(live, split)),
+        expects=tuple(Guard(path, value) for path, value in router.guards(live, service)),
     )
     # Said before the request leaves: the first five minutes count from here even where its answer is lost.
     run.change(state.exposed(run.rollout, weight=step.weight, pace=run.clock.pace()))
     applied = await run.apply(mutation)
-    run.change(state.routed(run.rollout, router.weight_of(applied.object, split)))
+    pods = ready_pods(run.rollout, run.inventory)
+    run.change(state.routed(run.rollout, router.weight_of(applied.object, service, pods)))
 
 
-async def _carried(run: Run, step: SetTraffic, weight: int) -> None:
+async def _carried(run: Run, step: SetTraffic, weight: int, *, by_pods: bool) -> None:
     """Return once the side that is to get more requests has the ready pods for them. Pods that were ready when the plan waited
-    for them may be gone, or be too few by now. Raises :class:`PersonNeeded` where they don't come."""
+    for them may be gone, or be too few by now. Raises :class:`PersonNeeded` where they don't come.
+
+    ``by_pods``: the share is a number of pods, so that it can't rise before they are there."""
     plan = run.rollout.plan
     if step.weight == weight or plan.canary is None:
         return
     rises = step.weight > weight
+    if rises and by_pods:
+        return
     receiver = plan.canary if rises else plan.stable
     needed = await carrying(run, step.weight) if rises else asked_for(run.rollout, receiver)
     if rises:
@@ -85,12 +92,6 @@ async def _grow(run: Run, step: SetTraffic, canary: ObjectRef, needed: int) -> N
 def actual_weight(run: Run) -> int | None:
     """The canary's share as the inventory's route says now; ``None`` where there is no route or it can't be read."""
     route = run.rollout.plan.route
-    step = next((step for step in run.rollout.plan.steps if isinstance(step, SetTraffic)), None)
-    document = run.last_seen(route) if route and step and run.sees_routes else None
-    if document is None or step is None:
+    if route is None or not run.sees(route):
         return None
-    router = ROUTERS[step.router]
-    try:
-        return int(router.weight_of(document, router.locate(document, run.rollout.release.service)))
-    except istio.NotRoutable:
-        return None
+    return weight_in(run.rollout, run.last_seen(route), run.inventory)

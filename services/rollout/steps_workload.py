@@ -14,7 +14,7 @@ from services.rollout import state
 from services.rollout.arms import has_new_template, workload_facts
 from services.rollout.routes import serves_canary
 from services.rollout.run import Breach, PersonNeeded, Run
-from services.strategies.canary import capacity
+from services.strategies.traffic import capacity
 
 REPLICAS = "/spec/replicas"
 
@@ -33,7 +33,8 @@ async def ensure_workload(run: Run, step: EnsureWorkload) -> None:
     changes = [change for change in step.changes if change.path != REPLICAS]
     expects = await as_planned(run, step.workload, changes)
     writes = [Write(change.path, change.new) for change in changes]
-    replicas = max(step.replicas, await carrying(run, next_weight(run.rollout)))
+    # Laid out without pods where each pod is a share: those are made share by share.
+    replicas = max(step.replicas, await carrying(run, next_weight(run.rollout))) if step.replicas else 0
     await run.apply(mutation(run, step, step.workload, (*writes, Write(REPLICAS, replicas)), expects))
 
 
@@ -190,5 +191,10 @@ async def read(run: Run, ref: ObjectRef) -> dict[str, Json]:
 
 async def carrying(run: Run, weight: int) -> int:
     """Pods that carry ``weight`` percent of what stable carries now: an autoscaler may have moved it since the plan was made."""
+    return capacity(weight, await stable_replicas(run))
+
+
+async def stable_replicas(run: Run) -> int:
+    """The pods that stable is asked to have now."""
     replicas = value_at(await read(run, run.rollout.plan.stable), REPLICAS)
-    return capacity(weight, 1 if replicas is None else int(replicas))
+    return 1 if replicas is None else int(replicas)

@@ -176,6 +176,17 @@ class CanaryPlan(Section):
         return steps
 
 
+_ROUTER = r"^((istio|gateway|nginx)(/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?|replicas)$"
+
+
+class ServiceOptions(Section):
+    """What is particular to one service."""
+
+    router: Annotated[str, StringConstraints(pattern=_ROUTER)] = Field(
+        default="", description="istio, gateway, nginx or replicas; with /NAME for one of several routes"
+    )
+
+
 class RollingPlan(Section):
     """Times are pace seconds. The new version is watched for ``analyse_seconds`` once all of its pods are ready."""
 

@@ -21,6 +21,7 @@ from services.settings.schema import (
     Probes,
     RollingPlan,
     SandboxClock,
+    ServiceOptions,
     Smoke,
     SmokeCheckField,
     Tickets,
@@ -55,6 +56,7 @@ class Settings(Section):
     smoke_tests: dict[Name, Annotated[tuple[SmokeCheckField, ...], Field(max_length=100)]] = Field(
         default={}, description="checks by service: [{name, path, status}]"
     )
+    services: dict[Name, ServiceOptions] = Field(default={}, description="options by service: {router: ...}")
     default_strategy: DefaultStrategies = DefaultStrategies()
     canary: CanaryPlan = CanaryPlan()
     rolling: RollingPlan = RollingPlan()
@@ -165,6 +167,11 @@ class Settings(Section):
     def checks(self, service: str) -> tuple[SmokeCheck, ...]:
         """The smoke tests of a service; empty where none are defined."""
         return self.smoke_tests.get(service, ())
+
+    def router(self, service: str) -> str:
+        """The router that is configured for a service; empty where it follows from what routes to it."""
+        options = self.services.get(service)
+        return options.router if options is not None else ""
 
     def line(self, key: str) -> int:
         """The line of a key in the file; 0 where it is not written there."""

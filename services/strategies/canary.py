@@ -2,8 +2,6 @@
 step; then stable takes the new version over, gets all requests back, and the canary goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from services.model.errors import Rejected
 from services.model.objects import Change, ObjectRef, value_at
@@ -15,94 +13,90 @@ from services.model.steps import (
     MeasureBaseline,
     Plan,
     Scale,
-    SetTraffic,
     WaitReady,
 )
 from services.settings import Settings
-from services.strategies import commands, common, estimate
+from services.strategies import commands, common, estimate, traffic
 from services.strategies.clone import clone
 from services.strategies.common import REPLICAS, Subject, plural
 from services.strategies.digest import digest
 from services.strategies.draft import Draft
-from services.strategies.selector import selects
 from services.strategies.state import Document, ServiceState
-from services.traffic import istio
+from services.strategies.traffic import Share
+from services.traffic.choose import Chosen
 
-ROUTER = "istio"
 TEMPLATE = "/spec/template"
 SELECTOR = "/spec/selector"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The route that carries the split, and the labels by which its subsets know their pods."""
-
-    ref: ObjectRef
-    body: Document
-    split: istio.Split
-    labels: dict[str, str]
-    """What the canary's pods carry besides stable's labels."""
-
-
-def capacity(weight: int, stable_replicas: int) -> int:
-    """Pods that carry ``weight`` percent of what ``stable_replicas`` pods carry: rounded up, at least 1."""
-    return max(1, -(-weight * stable_replicas // 100))
 
 
 def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
     """Compile the canary's course. Raises :class:`Rejected` where the service can't carry one."""
     about = common.subject(release, state)
-    route = _route(release, state)
+    chosen = traffic.router_of(release, state, settings)
+    route = chosen.route
     ref = ObjectRef("Deployment", release.target.namespace, f"{about.stable.name}-canary")
     body = clone(state.stable, ref.name, images=about.new_images, labels=route.labels, replicas=0)
     _check_existing(release, ref, state.canary, body)
     course = settings.canary
-    draft = Draft({about.stable: state.stable, ref: state.canary, route.ref: route.body})
+    shares = traffic.shares(settings, chosen, about.replicas)
+    made = {traffic.ref_of(created): None for created in route.created}
+    draft = Draft({route.ref: route.body, **made, about.stable: state.stable, ref: state.canary})
     pod = estimate.pod_seconds(state.stable)
     rolls = common.stable_rolls(state, about)
+    by_pods = chosen.router.by_pods
 
     def ready(workload: ObjectRef, name: str, seconds: float, timeout: float = course.ready_timeout) -> WaitReady:
         command = commands.wait_ready(release.target, workload, timeout)
         return WaitReady(name=name, expected_seconds=seconds, command=command, workload=workload, timeout=timeout)
+
+    def split(weight: int, name: str) -> AnyStep:
+        return traffic.set_traffic(release, chosen, draft, weight, name, about.replicas)
 
     steps: list[AnyStep] = [
         MeasureBaseline(
             name=f"measure baseline {course.baseline_seconds:.0f} s",
             seconds=course.baseline_seconds,
             expected_seconds=course.baseline_seconds,
-        )
+        ),
+        *traffic.made(release, chosen, draft),
     ]
     # The soak asks for no number of requests: every share has been analysed, this watches the triggers at full load.
     soak = (_analyse(f"watch {course.soak_seconds:.0f} s", course.soak_seconds, 0),) if course.soak_seconds else ()
     have = 0
-    for each in course.steps:
-        weight = each.weight
-        need = capacity(weight, about.replicas)
-        if not have:
-            steps += [_ensure(release, about, ref, state, body, route, draft, need), ready(ref, "canary ready", pod)]
-        elif need > have:
-            steps += [_scale(release, ref, draft, need, at_least=True), ready(ref, f"canary ready, {need} replicas", pod)]
-        have = max(have, need)
-        steps += [
-            _traffic(release, route, draft, weight, f"{weight} %"),
-            _analyse(f"analyse {each.seconds:.0f} s", each.seconds, course.min_requests),
-        ]
+    if by_pods:
+        # A pod is a share: the canary is laid out without any, and each share makes its own.
+        steps.append(_ensure(release, about, ref, state, body, route.labels, draft, 0))
+    for share in shares:
+        named = f"canary ready, {plural(share.pods, 'replica')}"
+        if by_pods:
+            steps += [split(share.weight, share.name), ready(ref, named, pod)]
+        else:
+            if not have:
+                ensured = _ensure(release, about, ref, state, body, route.labels, draft, share.pods)
+                steps += [ensured, ready(ref, "canary ready", pod)]
+            elif share.pods > have:
+                steps += [_scale(release, ref, draft, share.pods, at_least=True), ready(ref, named, pod)]
+            have = max(have, share.pods)
+            steps.append(split(share.weight, share.name))
+        steps.append(_analyse(f"analyse {share.seconds:.0f} s", share.seconds, course.min_requests))
     steps += [
         common.patch_image(release, about, draft, f"promote stable to {release.version}"),
         ready(about.stable, f"stable ready on {release.version}", rolls, course.promote_timeout),
-        _traffic(release, route, draft, 0, "traffic back to stable"),
+        split(0, "traffic back to stable"),
         *soak,
-        _scale(release, ref, draft, 0, at_least=False),
+        *(() if by_pods else (_scale(release, ref, draft, 0, at_least=False),)),
+        *traffic.clean_up(release, chosen, draft),
         *common.smoke_tests(release, settings),
     ]
     basis = {
         "workload": common.lasting(state.stable),
-        "route": value_at(route.body, "/spec"),
-        "subsets": value_at(state.destination, "/spec"),
+        "router": chosen.router.name,
+        "route": None if by_pods else value_at(route.body, "/spec"),
+        "around": route.basis,
     }
     return Plan(
         steps=tuple(steps),
-        objects=(about.stable, ref, route.ref),
+        objects=tuple(dict.fromkeys((about.stable, ref, route.ref, *made))),
         stable=about.stable,
         canary=ref,
         route=route.ref,
@@ -110,41 +104,8 @@ def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
         new_images=about.new_images,
         digest=digest(release, steps, basis),
         rollback_seconds=estimate.ROUTE_PROPAGATION,
-        notes=_notes(release, state, settings, about, route, rolls),
+        notes=_notes(release, state, about, chosen, shares, rolls),
     )
-
-
-def _route(release: Release, state: ServiceState) -> Route:
-    """Raises :class:`Rejected`, naming ``--strategy rolling`` as the way without a route."""
-
-    def refused(why: str, how: str) -> Rejected:
-        return Rejected("strategy", release.strategy.value, why, f"--strategy rolling, or, for a canary: {how}")
-
-    if state.route is None:
-        raise refused(
-            f"{release.service} has no VirtualService in namespace {release.target.namespace}, so requests can't be split",
-            f"a VirtualService that routes to {release.service}'s subsets stable (weight 100) and canary (weight 0)",
-        )
-    try:
-        split = istio.locate(state.route, release.service)
-        stable_labels, canary_labels = istio.subset_labels(state.destination, split)
-    except istio.NotRoutable as problem:
-        raise refused(f"{problem.title}; {problem.detail}".rstrip("."), problem.hint.rstrip(".")) from problem
-    pods = {str(key): str(value) for key, value in (value_at(state.stable, "/spec/template/metadata/labels") or {}).items()}
-    selector = value_at(state.stable, SELECTOR) or {}
-    labels = {key: value for key, value in canary_labels.items() if pods.get(key) != value}
-    canary_pods = {**pods, **labels}
-    told_apart = bool(labels) and not selects(selector, canary_pods)
-    if not told_apart or not stable_labels.items() <= pods.items() or stable_labels.items() <= canary_pods.items():
-        raise refused(
-            f"the pods of deployment/{value_at(state.stable, '/metadata/name')} carry {_text(pods)} and are selected by "
-            f"{_selected(selector)}, the subset stable selects {_text(stable_labels)}, the subset canary {_text(canary_labels)}: "
-            f"pods of both versions could not be told apart",
-            "labels such as track=stable in the Deployment's selector and template (a selector is immutable: create it anew), "
-            "and subsets that select track=stable and track=canary",
-        )
-    ref = ObjectRef("VirtualService", release.target.namespace, str(value_at(state.route, "/metadata/name")))
-    return Route(ref, state.route, split, labels)
 
 
 def _check_existing(release: Release, ref: ObjectRef, existing: Document | None, wanted: Document) -> None:
@@ -170,7 +131,7 @@ def _ensure(
     ref: ObjectRef,
     state: ServiceState,
     body: Document,
-    route: Route,
+    labels: Mapping[str, str],
     draft: Draft,
     replicas: int,
 ) -> EnsureWorkload:
@@ -179,7 +140,7 @@ def _ensure(
     if existing is None:
         for image in about.images:
             changes += draft.set(ref, image.path, image.new)
-        for key, value in route.labels.items():
+        for key, value in labels.items():
             changes += draft.set(ref, f"/spec/template/metadata/labels/{key.replace('/', '~1')}", value)
     else:
         changes += draft.match(ref, TEMPLATE, value_at(body, TEMPLATE))
@@ -199,7 +160,7 @@ def _ensure(
         workload=ref,
         source=about.stable,
         images=about.new_images,
-        labels=route.labels,
+        labels=dict(labels),
         replicas=replicas,
     )
 
@@ -216,40 +177,22 @@ def _scale(release: Release, ref: ObjectRef, draft: Draft, replicas: int, *, at_
     )
 
 
-def _traffic(release: Release, route: Route, draft: Draft, weight: int, name: str) -> SetTraffic:
-    changes = [
-        change for path, value in istio.writes(route.body, route.split, weight) for change in draft.set(route.ref, path, value)
-    ]
-    return SetTraffic(
-        name=name,
-        expected_seconds=estimate.ROUTE_PROPAGATION,
-        changes=tuple(changes),
-        command=commands.patch(release.target, changes, istio.guards(route.body, route.split)) if changes else "",
-        router=ROUTER,
-        route=route.ref,
-        weight=weight,
-    )
-
-
 def _analyse(name: str, seconds: float, min_requests: int) -> Analyse:
     return Analyse(name=name, expected_seconds=seconds, seconds=seconds, min_requests=min_requests)
 
 
 def _notes(
-    release: Release, state: ServiceState, settings: Settings, about: Subject, route: Route, rolls: float
+    release: Release, state: ServiceState, about: Subject, chosen: Chosen, shares: tuple[Share, ...], rolls: float
 ) -> tuple[str, ...]:
-    shares = [f"{step.weight} %" for step in settings.canary.steps]
+    first, *rest = [f"{share.weight} %" for share in shares]
     notes = [
-        f"{shares[0]} of the requests go to {release.version} first"
-        + (f", then {', '.join(shares[1:])}" if shares[1:] else "")
+        f"{first} of the requests go to {release.version} first"
+        + (f", then {', '.join(rest)}" if rest else "")
         + f"; each share is analysed before the next, then all users get {release.version}.",
         *about.notes,
         f"Once stable is being promoted, a rollback has to roll its pods back: about {rolls:.0f} s.",
+        *traffic.notes(chosen, shares, about.replicas),
     ]
-    if route.split.pinned:
-        notes.append(
-            f"{route.ref}: {', '.join(route.split.pinned)} sends its requests to the canary whatever the weight; left as it is."
-        )
     if claims := _claims(state.stable):
         notes.append(
             f"The canary mounts what stable mounts ({', '.join(claims)}): both versions write to it, and a volume that only one "
@@ -264,15 +207,3 @@ def _notes(
 def _claims(workload: Document) -> tuple[str, ...]:
     volumes = value_at(workload, "/spec/template/spec/volumes") or ()
     return tuple(str(name) for volume in volumes if (name := value_at(volume, "/persistentVolumeClaim/claimName")))
-
-
-def _text(labels: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in labels.items()) or "no labels"
-
-
-def _selected(selector: Mapping[str, Any]) -> str:
-    expressions = [
-        f"{each.get('key')} {each.get('operator')} {', '.join(each.get('values') or ())}".rstrip()
-        for each in selector.get("matchExpressions") or ()
-    ]
-    return ", ".join([_text(selector.get("matchLabels") or {}), *expressions])

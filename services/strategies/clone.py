@@ -5,21 +5,7 @@ from collections.abc import Mapping
 
 from services.model.objects import value_at
 from services.strategies.state import Document
-
-OWNED_BY_OTHERS = (
-    "app.kubernetes.io/instance",
-    "app.kubernetes.io/managed-by",
-    "helm.sh/",
-    "kustomize.toolkit.fluxcd.io/",
-    "helm.toolkit.fluxcd.io/",
-    "argocd.argoproj.io/",
-    "applyset.kubernetes.io/",
-    "kapp.k14s.io/",
-    "objectset.rio.cattle.io/",
-    "addonmanager.kubernetes.io/",
-)
-"""Labels by which Helm, Argo CD, Flux, ``kubectl apply --prune``, kapp, Fleet and the add-on manager know their objects. A clone
-that carried them would be pruned by its owner."""
+from services.traffic.backends import OWNED_BY_OTHERS
 
 
 def clone(source: Document, name: str, *, images: Mapping[str, str], labels: Mapping[str, str], replicas: int) -> Document:

@@ -12,7 +12,7 @@ from services.model.objects import Change, Json, ObjectRef, pointer, value_at
 from services.model.release import Target
 from services.strategies.draft import differences
 from services.strategies.state import Document
-from services.traffic.istio import Guard
+from services.traffic.router import Guard
 
 
 def set_image(target: Target, workload: ObjectRef, images: Mapping[str, str]) -> str:
@@ -34,6 +34,12 @@ def resume(target: Target, workload: ObjectRef) -> str:
 
 def delete(target: Target, workload: ObjectRef) -> str:
     return kubectl_line(target.context, workload.namespace, "delete", str(workload))
+
+
+def create(target: Target, body: Document) -> str:
+    """``body`` told to kubectl as a here-document would be: as it stands, on one line."""
+    document = msgspec.json.encode(body).decode()
+    return f"echo {shlex.quote(document)} | {kubectl_line(target.context, body['metadata']['namespace'], 'create', '-f', '-')}"
 
 
 def clone(target: Target, source: Document, body: Document, *, exists: bool) -> str:

@@ -11,7 +11,7 @@ from services.strategies import commands, estimate
 from services.strategies.draft import Draft
 from services.strategies.images import ImageChange, image_changes, left_alone, parse
 from services.strategies.state import Document, ServiceState
-from services.traffic import istio
+from services.traffic.choose import shares
 
 REPLICAS = "/spec/replicas"
 
@@ -118,24 +118,26 @@ def stable_rolls(state: ServiceState, about: Subject) -> float:
 
 def _refuse_leftover_split(release: Release, state: ServiceState) -> None:
     """A split left over from an earlier rollout means that stable is not what all users get."""
-    if state.route is None:
-        return
-    try:
-        split = istio.locate(state.route, release.service)
-    except istio.NotRoutable:
-        return  # nothing of ours is split there; a strategy that needs the split locates it itself and says why not
-    weight = istio.weight_of(state.route, split)
-    if weight:
-        route = ObjectRef("VirtualService", release.target.namespace, str(value_at(state.route, "/metadata/name")))
-        changes = [
-            change
-            for path, value in istio.writes(state.route, split, 0)
-            for change in Draft({route: state.route}).set(route, path, value)
-        ]
+    around = state.around(release.service, release.target.namespace)
+    for held in shares(around, state.ready):
+        router, ref, weight = held.router, held.ref, held.weight
+        if held.problem is not None:
+            continue  # a strategy that needs the split looks at it itself and says why not
+        if router.by_pods:
+            way = commands.scale(release.target, ref, 0)
+        else:
+            draft = Draft({ref: held.body})
+            changes = [
+                change
+                for path, value in router.writes(held.body, release.service, 0, state.ready)
+                for change in draft.set(ref, path, value)
+            ]
+            way = commands.patch(release.target, changes, router.guards(held.body, release.service))
         raise Rejected(
             "service",
             release.service,
-            f"{route} still sends {weight} % of its requests to the canary",
-            "a route with stable at 100 %; once stable is known to be good: "
-            + commands.patch(release.target, changes, istio.guards(state.route, split)),
+            f"{ref} still sends {weight} % of its requests to the canary"
+            if not router.by_pods
+            else f"{ref} still runs beside stable and gets {weight} % of the requests",
+            f"a route with stable at 100 %; once stable is known to be good: {way}",
         )

@@ -17,6 +17,10 @@ class Draft:
     def at(self, ref: ObjectRef, path: str) -> Json:
         return value_at(self._objects[ref], path)
 
+    def make(self, ref: ObjectRef, body: Mapping[str, Any]) -> None:
+        """The object is there from here on."""
+        self._objects[ref] = copy.deepcopy(dict(body))
+
     def set(self, ref: ObjectRef, path: str, value: Json, *, volatile: bool = False) -> tuple[Change, ...]:
         """Put ``value`` at ``path``; no change where it is there already."""
         old = self.at(ref, path)

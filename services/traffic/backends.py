@@ -11,8 +11,13 @@ OWNED_BY_OTHERS = (
     "kustomize.toolkit.fluxcd.io/",
     "helm.toolkit.fluxcd.io/",
     "argocd.argoproj.io/",
+    "applyset.kubernetes.io/",
+    "kapp.k14s.io/",
+    "objectset.rio.cattle.io/",
+    "addonmanager.kubernetes.io/",
 )
-"""Labels by which Helm, Argo CD and Flux know their objects. A copy that carried them would be pruned by its owner."""
+"""Labels by which Helm, Argo CD, Flux, ``kubectl apply --prune``, kapp, Fleet and the add-on manager know their objects. A clone
+that carried them would be pruned by its owner."""
 
 _COPIED = ("port", "targetPort", "protocol", "appProtocol", "name")
 

@@ -12,18 +12,25 @@ unless the configuration says which one to use (``services.SERVICE.router``: a r
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from services.model.objects import ObjectRef
 from services.traffic.gateway import Gateway
 from services.traffic.istio import Istio
 from services.traffic.nginx import Nginx
 from services.traffic.replicas import Replicas
-from services.traffic.router import NotRoutable, Pods, Route, Router, Surroundings
+from services.traffic.router import Document, NotRoutable, Pods, Route, Router, Surroundings, name_of
 
 REPLICAS = Replicas()
 ROUTERS: dict[str, Router] = {router.name: router for router in (Istio(), Gateway(), Nginx(), REPLICAS)}
 """Every router by its name, in the order in which they are looked for."""
+
+BY_KIND: dict[str, Router] = {
+    "VirtualService": ROUTERS["istio"],
+    "HTTPRoute": ROUTERS["gateway"],
+    "Ingress": ROUTERS["nginx"],
+    "Deployment": REPLICAS,
+}
+"""The router that reads the share from an object of a kind."""
 
 _KINDS = {"istio": "VirtualService", "gateway": "HTTPRoute", "nginx": "nginx Ingress"}
 
@@ -69,27 +76,39 @@ def choose(around: Surroundings, configured: str = "") -> Chosen:
     return Chosen(REPLICAS, REPLICAS.route(around, None), why)
 
 
-def shares(around: Surroundings, ready: Pods) -> tuple[tuple[Router, ObjectRef, dict[str, Any], int], ...]:
-    """What sends the canary requests now: each router with its object and the share in percent; those without one left out.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one object says of the canary's share: ``weight`` in percent, or why it can't be told."""
 
-    ``ready``: the ready pods of both workloads. Routes that can't carry a split have none, so they are left out too.
-    """
-    found = []
-    routed = False
+    router: Router
+    ref: ObjectRef
+    body: Document
+    weight: int
+    problem: NotRoutable | None = None
+
+
+def is_routed(around: Surroundings) -> bool:
+    """Whether any route sends requests to the service."""
+    return any(router.found(around) for router in ROUTERS.values())
+
+
+def shares(around: Surroundings, ready: Pods) -> tuple[Held, ...]:
+    """What sends the canary requests now, and what may do so without its share being told; ``ready``: the ready pods of both
+    workloads. The number of pods counts only where nothing routes to the service."""
+    found: list[Held] = []
+    routed = is_routed(around)
     for router in ROUTERS.values():
-        for chosen in router.found(around):
-            routed = True
+        for body in router.carriers(around) if not (router.by_pods and routed) else ():
+            kind = next(kind for kind, each in BY_KIND.items() if each is router)
+            ref = ObjectRef(kind, around.namespace, name_of(body))
             try:
-                route = router.route(around, chosen)
-                weight = router.weight_of(route.body, around.service, ready)
-            except NotRoutable:
-                continue
-            if weight:
-                found.append((router, route.ref, route.body, weight))
-    if not routed and around.canary is not None and (weight := REPLICAS.weight_of(around.canary, around.service, ready)):
-        ref = ObjectRef("Deployment", around.namespace, around.canary_name)
-        found.append((REPLICAS, ref, around.canary, weight))
-    return tuple({ref: (router, ref, body, weight) for router, ref, body, weight in found}.values())
+                weight = router.weight_of(body, around.service, ready)
+            except NotRoutable as problem:
+                found.append(Held(router, ref, body, 0, problem))
+            else:
+                if weight:
+                    found.append(Held(router, ref, body, weight))
+    return tuple(found)
 
 
 def _configured(around: Surroundings, configured: str) -> Chosen:

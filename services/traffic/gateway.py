@@ -18,6 +18,7 @@ from services.traffic.backends import canary_service
 from services.traffic.labels import between_services, selector_of
 from services.traffic.router import (
     CANARY_SUFFIX,
+    Document,
     Guard,
     NotRoutable,
     Pods,
@@ -90,8 +91,11 @@ class Gateway:
     by_pods = False
 
     def found(self, around: Surroundings) -> tuple[ObjectRef, ...]:
+        return tuple(ObjectRef(KIND, around.namespace, name_of(route)) for route in self.carriers(around))
+
+    def carriers(self, around: Surroundings) -> tuple[Document, ...]:
         return tuple(
-            ObjectRef(KIND, around.namespace, name_of(route))
+            route
             for route in around.http_routes
             if any(_is(ref, around.service, route) for rule in _rules(route) for ref in _refs(rule))
         )

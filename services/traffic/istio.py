@@ -227,6 +227,9 @@ class Istio:
             if _is_for(document, around.service, around.namespace)
         )
 
+    def carriers(self, around: Surroundings) -> tuple[Document, ...]:
+        return tuple(document for document in around.virtual_services if _is_for(document, around.service, around.namespace))
+
     def passed_over(self, around: Surroundings) -> tuple[str, ...]:
         return ()
 

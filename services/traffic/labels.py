@@ -5,6 +5,7 @@ from typing import Any
 
 from services.model.objects import Json, value_at
 from services.traffic.router import CANARY, STABLE, NotRoutable, Surroundings, name_of
+from services.traffic.selector import selects
 
 TRACK = "track"
 """The label that tells versions apart where nothing else is given: ``track: stable`` and ``track: canary``."""
@@ -31,17 +32,14 @@ def told_apart(
     ``stable`` and ``canary`` say in words who selects. Raises :class:`NotRoutable` where pods of both versions would be mixed.
     """
     pods = pod_labels(workload)
-    selected = texts(value_at(dict(workload), "/spec/selector/matchLabels"))
+    selector = value_at(dict(workload), "/spec/selector") or {}
     labels = {key: value for key, value in canary_selects.items() if pods.get(key) != value}
-    apart = [key for key, value in labels.items() if selected.get(key) not in (None, value)]
-    if (
-        not apart
-        or not stable_selects
-        or not stable_selects.items() <= pods.items()
-        or stable_selects.items() <= {**pods, **labels}.items()
-    ):
+    canary_pods = {**pods, **labels}
+    apart = bool(labels) and not selects(selector, canary_pods)
+    of_stable = bool(stable_selects) and stable_selects.items() <= pods.items()
+    if not apart or not of_stable or stable_selects.items() <= canary_pods.items():
         raise NotRoutable(
-            f"the pods of deployment/{name_of(workload)} carry {text(pods)} and are selected by {text(selected)}, "
+            f"the pods of deployment/{name_of(workload)} carry {text(pods)} and are selected by {_selected(selector)}, "
             f"{stable} selects {text(stable_selects)}, {canary} {text(canary_selects)}: "
             f"pods of both versions could not be told apart",
             "",
@@ -68,6 +66,14 @@ def between_services(around: Surroundings) -> dict[str, str]:
         stable=f"service/{around.service}",
         canary=f"service/{around.canary_name}",
     )
+
+
+def _selected(selector: Mapping[str, Any]) -> str:
+    expressions = [
+        f"{each.get('key')} {each.get('operator')} {', '.join(each.get('values') or ())}".rstrip()
+        for each in selector.get("matchExpressions") or ()
+    ]
+    return ", ".join([text(selector.get("matchLabels") or {}), *expressions])
 
 
 def text(labels: Mapping[str, str]) -> str:

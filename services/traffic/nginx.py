@@ -54,6 +54,13 @@ class Nginx:
         mains = [ingress for ingress in _mains(around) if not _why_not(around, ingress)]
         return tuple(ObjectRef(KIND, around.namespace, name_of(ingress)) for ingress in mains)
 
+    def carriers(self, around: Surroundings) -> tuple[Document, ...]:
+        return tuple(
+            ingress
+            for ingress in around.ingresses
+            if _annotations(ingress).get(f"{PREFIX}canary") == "true" and around.canary_name in _backends(ingress)
+        )
+
     def passed_over(self, around: Surroundings) -> tuple[str, ...]:
         return tuple(why for ingress in _mains(around) if (why := _why_not(around, ingress)))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.model.objects import ObjectRef, value_at
-from services.traffic.labels import TRACK, pod_labels, selector_of, text, texts
+from services.traffic.labels import TRACK, pod_labels, selector_of, text
 from services.traffic.router import (
     CANARY,
     Document,
@@ -24,6 +24,7 @@ from services.traffic.router import (
     checked,
     name_of,
 )
+from services.traffic.selector import selects
 
 REPLICAS = "/spec/replicas"
 
@@ -59,6 +60,13 @@ class Replicas:
     def found(self, around: Surroundings) -> tuple[ObjectRef, ...]:
         return ()
 
+    def carriers(self, around: Surroundings) -> tuple[Document, ...]:
+        """The canary's workload, where its pods are among those that the Service sends requests to."""
+        asked = selector_of(around.own)
+        if around.canary is None or not asked or not asked.items() <= pod_labels(around.canary).items():
+            return ()
+        return (around.canary,)
+
     def passed_over(self, around: Surroundings) -> tuple[str, ...]:
         return ()
 
@@ -66,16 +74,16 @@ class Replicas:
         ref = ObjectRef("Deployment", around.namespace, around.canary_name)
         pods = pod_labels(around.stable)
         labels = {TRACK: CANARY}
-        selects = selector_of(around.own)
+        asked = selector_of(around.own)
         if pods.get(TRACK) == CANARY:
             raise NotRoutable(
                 f"the pods of deployment/{name_of(around.stable)} carry {TRACK}={CANARY}",
                 "They could not be told apart from the canary's.",
                 f"the label {TRACK}=stable on stable's pods",
             )
-        if around.own is not None and not (selects and selects.items() <= {**pods, **labels}.items()):
+        if around.own is not None and not (asked and asked.items() <= {**pods, **labels}.items()):
             raise NotRoutable(
-                f"service/{around.service} selects {text(selects) if selects else 'no pods'}, "
+                f"service/{around.service} selects {text(asked) if asked else 'no pods'}, "
                 f"which the canary's pods ({text({**pods, **labels})}) don't carry",
                 "Without a route the canary would get no requests at all.",
                 f"a VirtualService, HTTPRoute or nginx Ingress for {around.service}, or a Service that selects both versions",
@@ -83,13 +91,13 @@ class Replicas:
         notes = []
         if around.own is None:
             notes.append(f"There is no service/{around.service}: the share of the pods says nothing of requests, only of work.")
-        if TRACK not in texts(value_at(around.stable, "/spec/selector/matchLabels")):
+        if selects(value_at(around.stable, "/spec/selector") or {}, {**pods, **labels}):
             notes.append(
-                f"The selector of deployment/{name_of(around.stable)} has no {TRACK}: it matches the canary's pods too. Their "
-                f"owners tell them apart; an autoscaler or a disruption budget with that selector counts them."
+                f"The selector of deployment/{name_of(around.stable)} does not look at {TRACK}: it matches the canary's pods "
+                f"too. Their owners tell them apart; an autoscaler or a disruption budget with that selector counts them."
             )
         body: Document = around.canary if around.canary is not None else {"spec": {"replicas": 0}}
-        return Route(ref=ref, body=body, labels=labels, basis={"stable": selects}, notes=tuple(notes))
+        return Route(ref=ref, body=body, labels=labels, basis={"stable": asked}, notes=tuple(notes))
 
     def weight_of(self, document: Mapping[str, Any], service: str, pods: Pods) -> int:
         return share(pods)

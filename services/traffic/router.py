@@ -100,6 +100,9 @@ class Router(Protocol):
     def found(self, around: Surroundings) -> tuple[ObjectRef, ...]:
         """The objects by which this router sends requests to the service now."""
 
+    def carriers(self, around: Surroundings) -> tuple[Document, ...]:
+        """The objects that may hold a canary's share of the service's requests now, whoever put it there."""
+
     def passed_over(self, around: Surroundings) -> tuple[str, ...]:
         """Objects that look like routes of this kind and are not used, each with the reason, in words."""
 

@@ -79,8 +79,8 @@ def planned(canary=None) -> Plan:
     state = ServiceState(
         stable=stable(),
         canary=canary,
-        route={"metadata": where, "spec": {"hosts": ["pay"], "http": [{"route": both}]}},
-        destination={"metadata": where, "spec": {"host": "pay", "subsets": subsets}},
+        virtual_services=({"metadata": where, "spec": {"hosts": ["pay"], "http": [{"route": both}]}},),
+        destination_rules=({"metadata": where, "spec": {"host": "pay", "subsets": subsets}},),
     )
     return compile_plan(RELEASE, state, SETTINGS)
 

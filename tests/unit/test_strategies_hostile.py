@@ -12,7 +12,7 @@ from services.model.objects import value_at
 from services.model.release import Release, Strategy, Target, Tier
 from services.settings import CanaryPlan, CanaryStep, Environment, Settings
 from services.strategies import ServiceState, clone, compile_plan
-from services.strategies.selector import selects
+from services.traffic.selector import selects
 
 LABELS = {"app": "pay", "track": "stable"}
 RELEASE = Release(
@@ -56,8 +56,8 @@ def state(stable=None, canary=None):
     return ServiceState(
         stable=stable or deployment(),
         canary=canary,
-        route={"metadata": where, "spec": {"hosts": ["pay"], "http": [{"route": both}]}},
-        destination={"metadata": where, "spec": {"host": "pay", "subsets": subsets}},
+        virtual_services=({"metadata": where, "spec": {"hosts": ["pay"], "http": [{"route": both}]}},),
+        destination_rules=({"metadata": where, "spec": {"host": "pay", "subsets": subsets}},),
     )
 
 

@@ -103,7 +103,13 @@ def settings(steps=((5, 120), (10, 120), (25, 180), (50, 180)), smoke=2, **canar
 
 
 def state(**parts):
-    return ServiceState(**{"stable": deployment(), "route": route(), "destination": rule(), **parts})
+    found = {"stable": deployment(), "route": route(), "destination": rule(), **parts}
+    routes, rules = (tuple(each for each in (found.pop(kind),) if each is not None) for kind in ("route", "destination"))
+    return ServiceState(virtual_services=routes, destination_rules=rules, **found)
+
+
+ONLY_STABLE = {"metadata": {"name": "pay"}, "spec": {"selector": {"app": "pay", "track": "stable"}}}
+"""A Service that would send a canary nothing."""
 
 
 def kinds(plan: Plan):
@@ -277,7 +283,7 @@ def test_a_plan_survives_the_checkpoint():
         (release(), {"stable": deployment(strategy={"type": "Recreate"})}, "strategy", "stops all its pods"),
         (release(), {"stable": deployment(image="pay@sha256:abc")}, "version", "pinned by digest"),
         (release(), {"stable": deployment(image="registry:5000/pay")}, "version", "without a tag"),
-        (release(), {"route": None}, "strategy", "no VirtualService"),
+        (release(), {"route": None, "own": ONLY_STABLE}, "strategy", "which the canary's pods"),
         (release(), {"destination": None}, "strategy", "no DestinationRule"),
         (release(), {"route": route(25)}, "service", "sends 25 % of its requests to the canary"),
         (release(Strategy.ROLLING), {"route": route(25)}, "service", "sends 25 % of its requests to the canary"),
@@ -298,7 +304,7 @@ def test_what_can_not_be_planned_is_rejected_by_name(asked, parts, field, says):
 
 def test_a_service_without_a_route_is_told_of_rolling():
     with pytest.raises(Rejected, match="--strategy rolling"):
-        compile_plan(release(), state(route=None), settings())
+        compile_plan(release(), state(route=None, own=ONLY_STABLE), settings())
 
 
 def test_a_leftover_split_says_how_to_restore_it():

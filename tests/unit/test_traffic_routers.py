@@ -480,9 +480,9 @@ def test_pods_that_could_not_be_told_apart_are_refused() -> None:
 def test_a_share_that_was_left_over_is_found_whoever_routes_it() -> None:
     left = http_route({"backendRefs": [backend(weight=70), backend("web-canary", weight=30)]})
     found = shares(around(http_routes=(left,)), NONE)
-    assert [(router.name, str(ref), weight) for router, ref, _, weight in found] == [("gateway", "httproute/web", 30)]
+    assert [(held.router.name, str(held.ref), held.weight) for held in found] == [("gateway", "httproute/web", 30)]
     second = ingress("web-canary", "web-canary", canary="true", canary_weight="10")
-    assert [weight for *_, weight in shares(around(ingresses=(ingress(), second)), NONE)] == [10]
+    assert [held.weight for held in shares(around(ingresses=(ingress(), second)), NONE)] == [10]
     pods = shares(around(own=service(track=""), canary=deployment("web-canary", replicas=1)), Pods(3, 1))
-    assert [(router.name, weight) for router, _, _, weight in pods] == [("replicas", 25)]
+    assert [(held.router.name, held.weight) for held in pods] == [("replicas", 25)]
     assert shares(around(http_routes=(http_route({"backendRefs": [backend()]}),)), NONE) == ()
