@@ -25,6 +25,7 @@ from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
 from services.model.steps import Analyse, WaitReady
 from services.rollout import state
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
+from services.rollout.intruders import SplitWatch
 from services.rollout.run import Breach, Run
 from services.rollout.steps_traffic import actual_weight
 
@@ -49,6 +50,7 @@ class Watch:
         self._unserved_since: float | None = None
         self._served = 0.0
         self._held = False
+        self._split = SplitWatch(run)
         run.baseline = self._baseline
 
     async def watch(self) -> None:
@@ -105,6 +107,9 @@ class Watch:
         self._count()
         await self._journal(readings, seen=bool(found.canary))
         self._judge(readings, now)
+        if changed := await self._split.look():
+            log.warning("%s: %s", run.rollout.id, changed)
+            await run.pause(changed)
 
     async def _read(self, found: Arms) -> None:
         run = self._run
