@@ -25,8 +25,8 @@ PAIRS = tuple((0.001, bad) for bad in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 RATES = (5.0, 100.0, 5000.0)
 SCENARIOS = tuple((rps, base, bad) for rps in RATES for base, bad in PAIRS)
 _USUAL = ((5.0, 0.01), (100.0, 0.001), (100.0, 0.01), (5000.0, 0.001), (5000.0, 0.01))
-FAMILIES = tuple(NOISES)
-CELLS = tuple((noise, rps, base) for noise in FAMILIES for rps, base in _USUAL)
+FAMILIES = tuple(NOISES)[:-1]
+CELLS = tuple((noise, rps, base) for noise in NOISES for rps, base in _USUAL)
 METHODS = ("Argo, failureLimit 0", "Argo, failureLimit 3", "judge, no history", "judge, calibrated")
 DOCUMENT = {
     "Argo, failureLimit 0": (18, 120.0, 3.8, 58.0, 99.6),
@@ -111,7 +111,11 @@ def main() -> int:
     if args.cells:
         _cells(faults, calm, hour)
     print(f"{_cost():.0f} µs a metric and scrape")
-    return _summary(faults, calm, hour)
+    beyond = [cell for cell in calm if cell.task.noise not in FAMILIES]
+    for method in METHODS:
+        worst = max(cell.within(method, 3600) for cell in beyond)
+        print(f"harsher than the table, drift of both arms: {method} aborts {worst:.1%} at worst")
+    return _summary(faults, [cell for cell in calm if cell.task.noise in FAMILIES], hour)
 
 
 def _judge(rows: Sequence[Interval], parameters: Parameters) -> float:

@@ -24,7 +24,7 @@ ROWS = 60
 HISTORY = 180
 KINDS = ("errors", "errors, small", "errors, little traffic", "latency", "both")
 PARAMETERS = Parameters(metrics=(ERRORS, LATENCY), interval_s=INTERVAL_S)
-_NOISES = ("ideal", "shared drift", "shared bursts", "own gamma 0.3", "own drift", "own bursts", "other pods")
+_NOISES = ("ideal", "shared drift", "shared bursts", "own gamma 0.3", "own drift", "own bursts", "other pods", "drift of both")
 
 
 class Labelled(NamedTuple):

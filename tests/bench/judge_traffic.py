@@ -63,12 +63,16 @@ def own_gamma(cv: float) -> Noise:
     return moments
 
 
-def own_drift(draws: Random, share: float) -> Iterator[Moment]:
-    """Each arm has log-AR(1) noise of its own, sd 0.3, τ 60 s."""
-    canary, control = _level(draws, 0.3), _level(draws, 0.3)
-    while True:
-        canary, control = _next(draws, canary, 0.3), _next(draws, control, 0.3)
-        yield Moment(1.0, level_of(canary, 0.3), level_of(control, 0.3))
+def own_drift(control_sd: float) -> Noise:
+    """The canary has log-AR(1) noise of its own, sd 0.3, τ 60 s; the control one of ``control_sd``."""
+
+    def moments(draws: Random, share: float) -> Iterator[Moment]:
+        canary, control = _level(draws, 0.3), _level(draws, control_sd)
+        while True:
+            canary, control = _next(draws, canary, 0.3), _next(draws, control, control_sd)
+            yield Moment(1.0, level_of(canary, 0.3), level_of(control, control_sd))
+
+    return moments
 
 
 def own_bursts(draws: Random, share: float) -> Iterator[Moment]:
@@ -94,10 +98,12 @@ NOISES: dict[str, Noise] = {
     "retry clusters": ideal,
     "own gamma 0.3": own_gamma(0.3),
     "own gamma 0.6": own_gamma(0.6),
-    "own drift": own_drift,
+    "own drift": own_drift(0.0),
     "own bursts": own_bursts,
     "other pods": other_pods,
+    "drift of both": own_drift(0.3),
 }
+"""The last is harsher than any of the published table: its control is as unsteady as one pod."""
 CLUSTERED = "retry clusters"
 _CLUSTER = 3.0
 """The mean number of failures that come together in a cluster, geometric."""
