@@ -42,13 +42,13 @@ def shared_drift(draws: Random, share: float) -> Iterator[Moment]:
 
 
 def shared_bursts(draws: Random, share: float) -> Iterator[Moment]:
-    """Errors of both arms ×10 to ×30 for 20 to 60 s, one such incident in ten minutes."""
-    left, factor = 0, 1.0
+    """Errors of both arms ×10 to ×30 for 20 to 60 s, one such incident in ten minutes; two at once multiply."""
+    running: list[tuple[int, float]] = []
     while True:
-        if left == 0 and draws.random() < INTERVAL_S / 600.0:
-            left, factor = draws.randint(2, 6), draws.uniform(10.0, 30.0)
-        here = factor if left else 1.0
-        left = max(0, left - 1)
+        if draws.random() < INTERVAL_S / 600.0:
+            running.append((draws.randint(2, 6), math.exp(draws.uniform(math.log(10.0), math.log(30.0)))))
+        here = math.prod(factor for _, factor in running)
+        running = [(left - 1, factor) for left, factor in running if left > 1]
         yield Moment(1.0, here, here)
 
 
