@@ -39,10 +39,10 @@ def status_of(body: bytes) -> Status | None:
 def retry_after(headers: Mapping[str, str], status: Status | None, now: float, default: float = 1.0) -> float:
     """Seconds to wait before asking again: the header Retry-After (RFC 9110), else the Status, else ``default``."""
     text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():  # "²" is a digit too, and no number
         return float(text)
     if text:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
     if status is not None and status.details is not None and status.details.retry_after_seconds > 0:
         return float(status.details.retry_after_seconds)

@@ -61,12 +61,16 @@ def _pattern(rule: str, hints: str, regex: str, flags: int = 0) -> Pattern:
     return Pattern(rule, tuple(hints.split()), re.compile(regex, flags))
 
 
+_KEY_BEGINS = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+KEY_BEGINS = re.compile(_KEY_BEGINS)
+"""The first line of a private key."""
+
 PATTERNS: tuple[Pattern, ...] = (
     # An unterminated block is taken to the end of the text: a cut key is still a key.
     _pattern(
         "private-key",
         "-----begin",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END).)*(?:-----END [A-Z0-9 ]{0,40}-----)?",
+        _KEY_BEGINS + r"(?:(?!-----END).)*(?:-----END [A-Z0-9 ]{0,40}-----)?",
         re.DOTALL,
     ),
     # The same in base64, as kubeconfigs and Secrets hold it (certificates begin alike, and are no secret); and whole kubeconfigs.

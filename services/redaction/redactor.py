@@ -16,13 +16,14 @@ from urllib.parse import quote, quote_plus
 from services.model.objects import Json, pointer_parts
 from services.redaction.installation import passing_key
 from services.redaction.keys import is_reference, names_a_secret
-from services.redaction.patterns import HINTS, PATTERNS
+from services.redaction.patterns import HINTS, KEY_BEGINS, PATTERNS
 
 MAX_TEXT = 256 * 1024
 """Characters of one text that are looked at; what follows is cut off, never passed on unread."""
 MAX_DEPTH = 64
 _REMEMBERED = 200
 _MAX_REMEMBERED = 4096
+_KEY_ENDS = "-----END"
 _MIN_PART = 4
 _MIN_ENCODED = 6
 _MARKER = re.compile(r"\[REDACTED:[a-z-]+:[0-9a-f]{8}\]")
@@ -165,7 +166,13 @@ class Redactor:
                 for key, part in v.items()
             }
         if isinstance(v, list | tuple):
-            return [self._value(part, rules, depth + 1) for part in v]
+            inside = _parts_of_a_key(v)
+            return [
+                self._marker("private-key", part, rules)
+                if at in inside and isinstance(part, str)
+                else self._value(part, rules, depth + 1)
+                for at, part in enumerate(v)
+            ]
         return v
 
     def _secret(self, v: Json, rules: set[str], depth: int) -> Json:
@@ -197,6 +204,22 @@ def _outside_markers(regex: re.Pattern[str], replace: Callable[[re.Match[str]], 
     if "[REDACTED:" not in s:
         return regex.sub(replace, s)
     return "".join(part if at % 2 else regex.sub(replace, part) for at, part in enumerate(_MARKERS.split(s)))
+
+
+def _parts_of_a_key(parts: list[Json] | tuple[Json, ...]) -> set[int]:
+    """The places of texts in a list that are lines of a private key which begins in an earlier one. As in a text, one that does
+    not end is taken to the end; the text in which it begins hides its own part by its shape."""
+    found: set[int] = set()
+    within = False
+    for at, part in enumerate(parts):
+        if not isinstance(part, str):
+            continue
+        if within and not _MARKER.fullmatch(part):
+            found.add(at)
+        _, ends, after = part.rpartition(_KEY_ENDS)
+        begins = KEY_BEGINS.search(after if ends else part)
+        within = begins is not None or (within and not ends)
+    return found
 
 
 def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:

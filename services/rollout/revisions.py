@@ -94,7 +94,7 @@ def choose(live: dict[str, Json], sets: Sequence[dict[str, Json]], revision: str
     others = [found for found in known if differences(now, template_of(found))]
     listed = ", ".join(f"{_revision(found)} ({_images(found)})" for found in others) or "none is left"
     if revision:
-        if not revision.isdigit():
+        if not (revision.isascii() and revision.isdigit()):
             raise Rejected("to", revision, "is not a revision number", listed)
         for found in known:
             if _revision(found) == int(revision):
@@ -177,7 +177,7 @@ def _owners(document: dict[str, Json]) -> set[str]:
 
 def _revision(document: dict[str, Json]) -> int:
     text = str((value_at(document, "/metadata/annotations") or {}).get(REVISION_ANNOTATION) or "0")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _images(replica_set: dict[str, Json]) -> str:

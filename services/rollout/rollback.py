@@ -189,7 +189,8 @@ def _carries(run: Run, workload: ObjectRef) -> bool:
     asked = deployment.spec.replicas
     allowed = value_at(run.last_seen(workload), "/spec/strategy/rollingUpdate/maxUnavailable")
     text = str(allowed if allowed is not None else "25%")
-    missing = asked * int(text[:-1]) // 100 if text.endswith("%") and text[:-1].isdigit() else int(text) if text.isdigit() else 0
+    number = int(text.removesuffix("%")) if text.isascii() and text.removesuffix("%").isdigit() else 0
+    missing = asked * number // 100 if text.endswith("%") else number
     able = sum(pod.ready for pod in current_pods(run.inventory, workload))
     return able >= max(1, asked - max(1, missing))
 

@@ -102,3 +102,19 @@ def test_the_log_holds_no_secret_not_even_in_tracebacks(tmp_path: Path) -> None:
     assert "Traceback" in text
     assert "ValueError" in text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("end", [["-----END RSA PRIVATE KEY-----"], []], ids=["ended", "cut"])
+def test_a_private_key_in_the_lines_of_a_list(end: list[str]) -> None:
+    begin = "tls: -----BEGIN RSA PRIVATE KEY-----"
+    body = ["Proc-Type: 4,ENCRYPTED", "", "MIIEowIBAAKCAQEA7bq", {"line": "no text"}, "q98Dw=="]
+    redactor = Redactor(KEY)
+    lines, rules = redactor.value(["--listen", begin, *body, *end])
+    assert lines[:2][0] == "--listen"
+    assert lines[1].startswith("tls: [REDACTED:private-key:")
+    assert lines[5] == {"line": "no text"}
+    assert rules == ("private-key",)
+    assert not any(secret in str(lines) for secret in ("MIIE", "q98D", "Proc-Type"))
+    assert redactor.value(lines) == (lines, ()), "twice is once"
+    after, _ = redactor.value([begin, "q98Dw==", "-----END RSA PRIVATE KEY-----", "--verbose"])
+    assert after[3] == "--verbose"
