@@ -147,6 +147,18 @@ class Connection:
             async for events in events_of(chunks, self.server):
                 yield events
 
+    async def log(
+        self, namespace: str, pod: str, params: Mapping[str, str], *, quiet_seconds: float = QUIET_SECONDS
+    ) -> AsyncGenerator[bytes]:
+        """Chunks of a container's log, the first one empty: the server has accepted. ``params``: container, follow, previous,
+        timestamps, sinceTime, sinceSeconds, tailLines (PodLogOptions of the Kubernetes API)."""
+        path = f"{self._path('Pod', namespace, pod)}/log"
+        request = Request("GET", path, f"read the log of pod/{pod} in {namespace}", params=params)
+        self._check(request)
+        async with aclosing(self._transport.stream(request, quiet_seconds)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
     async def proxy(
         self, namespace: str, kind: str, name: str, port: int | str, path: str, timeout: float = DEFAULT_SECONDS
     ) -> tuple[int, bytes]:

@@ -37,6 +37,7 @@ RESOURCES: Mapping[str, Resource] = {
     "ReplicaSet": Resource("apps", "v1", "replicasets"),
     "Pod": Resource("", "v1", "pods"),
     "Service": Resource("", "v1", "services"),
+    "Event": Resource("", "v1", "events"),
     "ConfigMap": Resource("", "v1", "configmaps"),
     "Lease": Resource("coordination.k8s.io", "v1", "leases"),
     # Served by every release there is, unlike v2, and the same in all that is read here.
@@ -120,6 +121,7 @@ class TemplateMeta(_Struct, frozen=True):
 
 class PodSpec(_Struct, frozen=True):
     containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
     node_name: str = ""
 
 

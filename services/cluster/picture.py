@@ -213,6 +213,12 @@ class Picture:
         # The items of a list don't say what they are.
         return {"apiVersion": RESOURCES[ref.kind].api_version, "kind": ref.kind, **found}
 
+    def whole(self, kind: str, namespace: str) -> tuple[dict[str, Json], ...]:
+        """Fresh copies of all objects of a kind that is kept whole, in a namespace, by name."""
+        names = sorted(name for place, name in self._tables[kind].raw if place == namespace)
+        found = (self.raw(ObjectRef(kind, namespace, name)) for name in names)
+        return tuple(each for each in found if each is not None)
+
     def changed_at(self, ref: ObjectRef) -> float | None:
         """When a Lease or ConfigMap was last seen to change (or go); ``None`` where it never was there."""
         return self._tables[ref.kind].dates.get((ref.namespace, ref.name))
