@@ -1,69 +1,23 @@
-"""The registry of actions. Keys, key bar, palette and help are all read from here, so none of them can lie.
+"""The registry of actions. Keys, key bar, palette, prompt and help are all read from here, so none of them can lie.
 
 A guard answers why an action can't be done now, or ``None`` where it can; it is asked again when the key is pressed.
 Lower-case letters never change a cluster, but for ``p``: a pause is safe.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.view import Picture, RolloutCard, Selection, phase_word
-from services.model.fleet import EnvironmentView
+from console import guards
+from console.guards import Guard, Situation
 from services.model.rollout import Phase
-from widgets.format import age, expected
+from widgets.format import expected
 
-STALE_AFTER = 15.0
-"""Wall seconds after which a cluster's picture is too old to act on."""
+__all__ = ["ACTIONS", "BY_ID", "Action", "Situation", "actions_on", "key_name", "label_for", "typed"]
 
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What a guard may look at."""
-
-    picture: Picture
-    selection: Selection
-    screen: str
-    first: bool = False
-    """There is no screen to go back to, and nothing to clear."""
-    folded: bool = False
-    """The screen is too narrow for all of its panes at once."""
-    only: str = ""
-    """What the screen was narrowed to by the way it was opened."""
-
-    @property
-    def card(self) -> RolloutCard | None:
-        """The selected rollout; for a selected service its live rollout, else the newest that changed anything."""
-        if self.selection.rollout:
-            return self.picture.rollout(self.selection.rollout)
-        cards = self.picture.rollouts_of(self.selection.environment, self.selection.service)
-        began = [card for card in cards if card.rollout.phase is not Phase.REFUSED]
-        return next((card for card in began if card.live), began[0] if began else None)
-
-    @property
-    def environment(self) -> EnvironmentView | None:
-        card = self.card
-        return self.picture.environment(card.environment if card else self.selection.environment)
-
-    def unfit(self) -> str | None:
-        """Why nothing may be changed at all here."""
-        if self.picture.read_only:
-            return READ_ONLY
-        if self.picture.failure:
-            return f"the console is cut off: {self.picture.failure}"
-        environment = self.environment
-        if environment is None:
-            return "nothing is selected"
-        if not environment.reachable or environment.age_seconds is None:
-            return f"{environment.name} can't be reached: {environment.problem or 'no answer yet'}"
-        if environment.age_seconds > STALE_AFTER:
-            return f"the picture of {environment.name} is {age(environment.age_seconds)} old"
-        return None
-
-
-Guard = Callable[[Situation], str | None]
-
-READ_ONLY = "observer mode (--read-only): nothing can be changed from here"
-_KEY_NAMES = {"escape": "esc", "question_mark": "?", "slash": "/", "colon": ":", "f1": "F1", "alt+shift+r": "alt+R"}
+_KEY_NAMES = {
+    **{"escape": "esc", "f1": "F1", "alt+shift+r": "alt+R"},
+    **{"question_mark": "?", "slash": "/", "colon": ":", "at": "@", "exclamation_mark": "!", "space": "space"},
+}
+_TEXT_KEYS = frozenset({"question_mark", "slash", "colon", "at", "exclamation_mark", "space", "enter"})
 
 
 def key_name(key: str) -> str:
@@ -73,7 +27,7 @@ def key_name(key: str) -> str:
 
 def typed(key: str) -> bool:
     """Whether a text field takes this key as text."""
-    return len(key) == 1 or key in ("question_mark", "slash", "colon", "enter")
+    return len(key) == 1 or key in _TEXT_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,117 +60,8 @@ class Action:
         return next((key_name(key) for key in self.keys if not typed(key)), None)
 
 
-def _always(_: Situation) -> str | None:
-    return None
-
-
-def _can_go_back(situation: Situation) -> str | None:
-    return "this is the first screen; ctrl+q quits" if situation.first else None
-
-
-def _can_fold(situation: Situation) -> str | None:
-    return None if situation.folded else "everything is on the screen"
-
-
-def _can_show_all(situation: Situation) -> str | None:
-    return None if situation.only else "all entries are shown"
-
-
-def _can_open(situation: Situation) -> str | None:
-    if situation.screen == "service":
-        return None if situation.card is not None else "no rollout is on record here"
-    return None if situation.selection.service or situation.selection.rollout else "nothing is selected"
-
-
-def _can_deploy(situation: Situation) -> str | None:
-    picture = situation.picture
-    if picture.read_only:
-        return READ_ONLY
-    if picture.failure:
-        return f"the console is cut off: {picture.failure}"
-    if not picture.journal_ok:
-        return f"the journal can't be written ({picture.journal_detail}): nothing may start"
-    return None
-
-
-def _driven_here(situation: Situation) -> tuple[RolloutCard | None, str | None]:
-    """The rollout that an intent would go to, or why it can't go anywhere."""
-    card = situation.card
-    if card is None:
-        return None, "no rollout is selected"
-    if not card.live:
-        return card, f"the rollout is over ({phase_word(card.rollout.phase)})"
-    if card.rollout.phase is Phase.NEEDS_ATTENTION:
-        return card, "it needs a person: R rolls it back again, T resumes it"
-    if card.orphaned:
-        return card, "nobody watches this rollout: T resumes it"
-    if not card.own:
-        return card, f"{card.driver or 'somebody else'} drives this rollout: T takes it over"
-    return card, situation.unfit()
-
-
-def _can_pause(situation: Situation) -> str | None:
-    card, blocked = _driven_here(situation)
-    if blocked or card is None:
-        return blocked
-    return None if card.rollout.phase is Phase.RUNNING else f"it is {phase_word(card.rollout.phase)} already"
-
-
-def _can_resume(situation: Situation) -> str | None:
-    card, blocked = _driven_here(situation)
-    if blocked or card is None:
-        return blocked
-    return None if card.rollout.phase is Phase.PAUSED else f"it is not paused ({phase_word(card.rollout.phase)})"
-
-
-def _can_promote(situation: Situation) -> str | None:
-    card, blocked = _driven_here(situation)
-    if blocked or card is None:
-        return blocked
-    return "it is rolling back" if card.rollout.phase is Phase.ROLLING_BACK else None
-
-
-def _can_abort(situation: Situation) -> str | None:
-    card, blocked = _driven_here(situation)
-    if blocked or card is None:
-        return blocked
-    return "it is rolling back already" if card.rollout.phase is Phase.ROLLING_BACK else None
-
-
-def _can_take_over(situation: Situation) -> str | None:
-    card = situation.card
-    if card is None:
-        return "no rollout is selected"
-    if not card.live:
-        return f"the rollout is over ({phase_word(card.rollout.phase)})"
-    if card.own and not card.orphaned and card.rollout.phase is not Phase.NEEDS_ATTENTION:
-        return "this rollout is driven from here"
-    return situation.unfit()
-
-
-def _can_roll_back(situation: Situation) -> str | None:
-    """Not refused for an old picture: the cluster itself tests every value, and waiting is worse than a refusal from there."""
-    if situation.picture.read_only:
-        return READ_ONLY
-    if not situation.selection.service and not situation.selection.rollout:
-        return "select a service or a rollout"
-    card = situation.card
-    if situation.selection.rollout and card is None:
-        return "the rollout is not known here"
-    if card is not None and card.rollout.phase is Phase.ROLLED_BACK:
-        return "it is rolled back already"
-    if card is not None and card.rollout.phase is Phase.REFUSED:
-        return "it was refused and changed nothing"
-    environment = situation.environment
-    if environment is None and not situation.selection.environment:
-        return "name its environment first"
-    if environment is None or environment.age_seconds is None:
-        name = environment.name if environment else situation.selection.environment
-        return f"{name} was never reached: {(environment.problem if environment else '') or 'no answer yet'}"
-    return None
-
-
 _ROLLOUTS = frozenset({"fleet", "service", "rollout"})
+_LISTS = frozenset({"fleet", "journal"})
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -226,18 +71,20 @@ ACTIONS: tuple[Action, ...] = (
         "Roll back what is selected. At once while a rollout runs or its rollback window is open; elsewhere it first shows what "
         "it would restore. alt+R does it from inside a text field too.",
         "Change",
-        _can_roll_back,
+        guards.can_roll_back,
         priority=1,
         changes=True,
     ),
-    Action("open", "open", ("enter",), "Open what is selected.", "Navigation", _can_open, frozenset({"fleet", "service"}), 10),
+    Action(
+        "open", "open", ("enter",), "Open what is selected.", "Navigation", guards.can_open, frozenset({"fleet", "service"}), 10
+    ),
     Action(
         "deploy",
         "deploy",
         ("d",),
         "Deploy a version: form, checklist, plan, confirmation. Nothing changes before the confirmation.",
         "Change",
-        _can_deploy,
+        guards.can_deploy,
         frozenset({"fleet", "service", "rollout", "journal"}),
         priority=20,
     ),
@@ -247,15 +94,31 @@ ACTIONS: tuple[Action, ...] = (
         ("ctrl+r",),
         "Compile the plan and ask every gate again.",
         "Change",
-        _can_deploy,
+        guards.can_deploy,
         frozenset({"deploy"}),
         priority=11,
     ),
     Action(
-        "pause", "pause", ("p",), "Pause the rollout; its triggers go on watching.", "Change", _can_pause, _ROLLOUTS, 30, True
+        "pause",
+        "pause",
+        ("p",),
+        "Pause the rollout; its triggers go on watching.",
+        "Change",
+        guards.can_pause,
+        _ROLLOUTS,
+        30,
+        True,
     ),
     Action(
-        "resume", "continue", ("C",), "Go on after a pause, where it stopped.", "Change", _can_resume, _ROLLOUTS, 31, changes=True
+        "resume",
+        "continue",
+        ("C",),
+        "Go on after a pause, where it stopped.",
+        "Change",
+        guards.can_resume,
+        _ROLLOUTS,
+        31,
+        changes=True,
     ),
     Action(
         "promote",
@@ -263,19 +126,21 @@ ACTIONS: tuple[Action, ...] = (
         ("P",),
         "End this pause or analysis now and take the next step.",
         "Change",
-        _can_promote,
+        guards.can_promote,
         _ROLLOUTS,
         32,
         changes=True,
     ),
-    Action("abort", "abort", ("A",), "Stop the rollout and roll it back.", "Change", _can_abort, _ROLLOUTS, 33, changes=True),
+    Action(
+        "abort", "abort", ("A",), "Stop the rollout and roll it back.", "Change", guards.can_abort, _ROLLOUTS, 33, changes=True
+    ),
     Action(
         "take_over",
         "take over",
         ("T",),
         "Resume a rollout that nobody watches, or take over one that somebody else drives.",
         "Change",
-        _can_take_over,
+        guards.can_take_over,
         _ROLLOUTS,
         34,
         changes=True,
@@ -286,7 +151,7 @@ ACTIONS: tuple[Action, ...] = (
         ("v",),
         "Show the next pane on a narrow terminal.",
         "Navigation",
-        _can_fold,
+        guards.can_fold,
         frozenset({"rollout"}),
         12,
     ),
@@ -294,11 +159,22 @@ ACTIONS: tuple[Action, ...] = (
         "filter",
         "filter",
         ("slash",),
-        "Show only the rows in which every word occurs; esc clears it.",
+        "Show only the rows in which every term holds: a word, !word, /regular expression/ or !/regular expression/. It stays "
+        "when you leave; esc clears it.",
         "Navigation",
-        _always,
-        frozenset({"fleet", "journal"}),
+        guards.always,
+        _LISTS,
         41,
+    ),
+    Action(
+        "faults",
+        "faults only",
+        ("ctrl+z",),
+        "Show only what is failed, degraded, paused or not known to be well; again shows all.",
+        "Navigation",
+        guards.always,
+        _LISTS,
+        44,
     ),
     Action(
         "journal",
@@ -306,7 +182,7 @@ ACTIONS: tuple[Action, ...] = (
         ("J",),
         "What was done, by whom, with what result.",
         "Navigation",
-        _always,
+        guards.always,
         frozenset({"fleet", "service", "deploy", "rollout"}),
         40,
     ),
@@ -316,7 +192,7 @@ ACTIONS: tuple[Action, ...] = (
         ("a",),
         "Show the entries of every rollout, not only of the one it was opened for.",
         "Navigation",
-        _can_show_all,
+        guards.can_show_all,
         frozenset({"journal"}),
         12,
     ),
@@ -326,13 +202,17 @@ ACTIONS: tuple[Action, ...] = (
         ("escape", "q"),
         "Leave the field, clear the filter, or go back one screen.",
         "Navigation",
-        _can_go_back,
+        guards.can_go_back,
         priority=42,
     ),
-    Action("palette", "command", ("colon", "ctrl+p"), "Find any action by its name.", "General", _always, priority=43),
-    Action("help", "help", ("question_mark", "f1"), "All keys that work here.", "General", _always, priority=2),
-    Action("theme", "light/dark", ("ctrl+t",), "Switch between the dark and the light theme.", "General", _always, priority=70),
-    Action("quit", "quit", ("ctrl+q",), "Leave the console. Rollouts go on in their drivers.", "General", _always, priority=60),
+    Action("palette", "command", ("colon", "ctrl+p"), "Find any action by its name.", "General", guards.always, priority=43),
+    Action("help", "help", ("question_mark", "f1"), "All keys that work here.", "General", guards.always, priority=2),
+    Action(
+        "theme", "light/dark", ("ctrl+t",), "Switch between the dark and the light theme.", "General", guards.always, priority=70
+    ),
+    Action(
+        "quit", "quit", ("ctrl+q",), "Leave the console. Rollouts go on in their drivers.", "General", guards.always, priority=60
+    ),
 )
 
 BY_ID = {action.id: action for action in ACTIONS}

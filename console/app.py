@@ -59,6 +59,8 @@ class ConsoleApp(Intents):
         super().__init__(SystemClock())
         self.picture = Picture()
         self.trouble = Trouble(self.clock)
+        self.filters: dict[str, tuple[str, bool]] = {}
+        """What lists are filtered to, and whether to faults only, by list: who comes back finds it as it was left."""
         self.session = Session(arguments, self.new_picture)
         for ours in theme.THEMES:
             self.register_theme(ours)

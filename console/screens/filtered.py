@@ -1,20 +1,77 @@
-"""A screen whose list can be filtered by a text: ``/`` opens the field, ``esc`` clears and closes it before it goes back."""
+"""A screen whose list can be filtered: ``/`` opens the field, enter keeps the filter, ``esc`` clears it before it goes back.
 
+The filter is the grid's (:mod:`widgets.grid.terms` has its grammar), and is remembered by screen: whoever comes back finds it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
 from textual.widgets import Input
 
 from console.screens.base import ConsoleScreen
+from widgets.filterfield import FilterField
+from widgets.grid import Grid
+from widgets.ink import Span, Tone
+
+HINT = "words, !word, /regex/ or !/regex/; enter keeps it, esc clears"
 
 
 class FilteredScreen(ConsoleScreen):
-    """Its body has an ``Input`` with the id ``filter``; what is typed there is the subclass's to apply."""
+    """Its body ends with :meth:`filter_field`; ``filtered`` names the grid that it filters."""
+
+    filtered: ClassVar[str] = ""
+    field_keys = (("enter", "keep the filter"),)
+
+    def filter_field(self) -> FilterField:
+        return FilterField(HINT)
+
+    @property
+    def _grid(self) -> Grid:
+        return self.query_one(f"#{self.filtered}", Grid)
+
+    @property
+    def _field(self) -> FilterField:
+        return self.query_one(FilterField)
+
+    def remembered_as(self) -> str:
+        """Under which name the filter is kept while the screen is left."""
+        return f"{self.where} {self.filtered}"
+
+    def on_mount(self) -> None:
+        text, faults = self.console.filters.get(self.remembered_as(), ("", False))
+        if text:
+            self._grid.set_filter(text)
+            with self.prevent(Input.Changed):
+                self._field.input.value = text
+        self._grid.set_faults(faults)
+
+    def filter_words(self) -> tuple[Span, ...]:
+        """For the title of the pane: what it is filtered to, and how many rows of how many that leaves."""
+        grid = self._grid
+        if grid.dropped:
+            return ((f"  {grid.dropped}", Tone.WARN),)
+        if not grid.filter and not grid.faults_only:
+            return ()
+        faults = "  faults only" if grid.faults_only else ""
+        sign = "" if grid.filter.startswith("/") else "/"
+        return (
+            (f"{faults}{f'  {sign}{grid.filter}' if grid.filter else ''}  {len(grid.shown)} of {grid.row_count}", Tone.ACCENT),
+        )
 
     def clearable(self) -> bool:
-        return self.is_mounted and self.query_one("#filter", Input).has_class("-open")
+        if not self.is_mounted:
+            return False
+        return self._field.opened or bool(self._grid.filter) or self._grid.faults_only or super().clearable()
 
     def do_filter(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.add_class("-open")
-        self.set_focus(field)
+        self._field.show(True)
+        self.set_focus(self._field.input)
+
+    def do_faults(self) -> None:
+        self._grid.set_faults(not self._grid.faults_only)
+        self._filtered()
 
     def do_back(self) -> None:
         if not self.clearable():
@@ -25,7 +82,30 @@ class FilteredScreen(ConsoleScreen):
 
     def close_filter(self) -> None:
         """Show every row again, without the field."""
-        field = self.query_one("#filter", Input)
-        field.value = ""
-        field.remove_class("-open")
+        with self.prevent(Input.Changed):
+            self._field.input.value = ""
+        self._field.tell("")
+        self._field.show(False)
+        self._grid.set_filter("")
+        self._grid.set_faults(False)
+        self._filtered()
         self.focus_body()
+
+    @on(Input.Changed, "#filter")
+    def filter_changed(self, event: Input.Changed) -> None:
+        """A filter that is none is said to be none, and the one before stays in force."""
+        self._field.tell(self._grid.set_filter(event.value))
+        self._filtered()
+
+    @on(Input.Submitted, "#filter")
+    def keep_filter(self) -> None:
+        """Leave the field. What stays in it is what is in force."""
+        with self.prevent(Input.Changed):
+            self._field.input.value = self._grid.filter
+        self._field.tell("")
+        self._field.show(False)
+        self.focus_body()
+
+    def _filtered(self) -> None:
+        self.console.filters[self.remembered_as()] = (self._grid.filter, self._grid.faults_only)
+        self.show(self.console.picture)

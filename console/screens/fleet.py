@@ -8,7 +8,6 @@ from typing import Any
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Input
 
 from console.screens.base import bindings_of
 from console.screens.filtered import FilteredScreen
@@ -38,7 +37,7 @@ RECENT = 40
 class FleetScreen(FilteredScreen):
     BINDINGS = bindings_of("fleet")
     where = "fleet"
-    field_keys = (("enter", "keep the filter"),)
+    filtered = "services"
 
     DEFAULT_CSS = """
     FleetScreen #body { height: 1fr; }
@@ -47,8 +46,6 @@ class FleetScreen(FilteredScreen):
     FleetScreen #middle { width: 1fr; }
     FleetScreen #rollouts-pane { height: 30%; min-height: 5; border-top: solid $rule; }
     FleetScreen #recent-pane { height: 9; border-top: solid $rule; }
-    FleetScreen #filter { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
-    FleetScreen #filter.-open { display: block; }
     FleetScreen.-narrow #left { width: 25; }
     FleetScreen.-short #rollouts-pane { height: 7; }
     FleetScreen.-short #recent-pane { height: 4; }
@@ -73,7 +70,7 @@ class FleetScreen(FilteredScreen):
             yield Grid(ROLLOUT_COLUMNS, empty=connecting, id="rollouts")
         with Pane("LAST HOUR", id="recent-pane"):
             yield LogView(capacity=RECENT, empty="nothing was changed from here", id="recent")
-        yield Input(placeholder="words to look for among the services; enter keeps them, esc clears", id="filter", compact=True)
+        yield self.filter_field()
 
     def focus_body(self) -> None:
         self.set_focus(self.query_one("#services", Grid))
@@ -109,8 +106,7 @@ class FleetScreen(FilteredScreen):
         reachable = view is not None and view.reachable
         services.apply(service_row(service, reachable=reachable, now=now) for service in found)
         title: list[Span] = [(f"  {view.name}", Tone.TEXT)] if view else []
-        if services.filter:
-            title.append((f"  /{services.filter}  {len(services.shown)} of {services.row_count}", Tone.ACCENT))
+        title += self.filter_words()
         if view and not view.reachable and not picture.connecting and (view.problem or view.age_seconds is not None):
             title.append((f"  {glyphs.current().unknown} {last_seen(view)}: {view.problem}", Tone.BAD))
         self.query_one("#middle", Pane).tell(*title)
@@ -181,17 +177,6 @@ class FleetScreen(FilteredScreen):
             self.console.open_rollout(selection.rollout)
         elif selection.service:
             self.console.open_service(selection.environment, selection.service)
-
-    # ---- the filter
-
-    @on(Input.Changed, "#filter")
-    def filter_services(self, event: Input.Changed) -> None:
-        self.query_one("#services", Grid).set_filter(event.value)
-        self.show(self.console.picture)
-
-    @on(Input.Submitted, "#filter")
-    def keep_filter(self) -> None:
-        self.focus_body()
 
 
 def preferred_environment(picture: Picture) -> str:

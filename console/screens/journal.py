@@ -8,7 +8,6 @@ import msgspec
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Input
 
 from console.screens.base import bindings_of
 from console.screens.filtered import FilteredScreen
@@ -64,7 +63,7 @@ class JournalScreen(FilteredScreen):
 
     BINDINGS = bindings_of("journal")
     where = "journal"
-    field_keys = (("enter", "keep the filter"),)
+    filtered = "entries"
 
     DEFAULT_CSS = """
     JournalScreen #body { height: 1fr; }
@@ -72,8 +71,6 @@ class JournalScreen(FilteredScreen):
     JournalScreen #entries-pane { width: 1fr; }
     JournalScreen #entry-pane { width: 56; border-left: solid $rule; }
     JournalScreen #entry-scroll { padding: 0 1; scrollbar-size-vertical: 1; }
-    JournalScreen #filter { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
-    JournalScreen #filter.-open { display: block; }
     JournalScreen.-narrow #panes { layout: vertical; }
     JournalScreen.-narrow #entries-pane { height: 3fr; width: 100%; }
     JournalScreen.-narrow #entry-pane { width: 100%; height: 2fr; border-left: none; border-top: solid $rule; }
@@ -106,7 +103,7 @@ class JournalScreen(FilteredScreen):
                 )
             with Pane("ENTRY AS STORED", id="entry-pane"), VerticalScroll(id="entry-scroll"):
                 yield StoredEntry(id="entry")
-        yield Input(placeholder="words to look for among the entries; enter keeps them, esc clears", id="filter", compact=True)
+        yield self.filter_field()
 
     def focus_body(self) -> None:
         self.set_focus(self.query_one("#entries", Grid))
@@ -145,12 +142,11 @@ class JournalScreen(FilteredScreen):
             grid.apply(entry_row(entry) for entry in entries.values())
             if followed and last:
                 grid.select(last)
-        shown = f"{len(grid.shown)} of {grid.row_count}" if grid.filter else str(len(entries))
         self.query_one("#entries-pane", Pane).tell(
             ("" if picture.journal_ok else f"  can't be written: {picture.journal_detail}", Tone.ALARM),
             (f"  only {self._only_words(picture)}, a shows all" if self._rollout else "", Tone.ACCENT),
-            (f"  /{grid.filter}" if grid.filter else "", Tone.ACCENT),
-            (f"  {shown} newest entries", Tone.MUTED),
+            (f"  {len(entries)} newest entries", Tone.MUTED),
+            *self.filter_words(),
         )
 
     def _only_words(self, picture: Picture) -> str:
@@ -164,12 +160,3 @@ class JournalScreen(FilteredScreen):
         self.query_one("#entry", StoredEntry).show(self._entries.get(event.key or ""))
         self.query_one("#entry-scroll").scroll_home(animate=False)
         self.draw_keys()
-
-    @on(Input.Changed, "#filter")
-    def filter_entries(self, event: Input.Changed) -> None:
-        self.query_one("#entries", Grid).set_filter(event.value)
-        self.show(self.console.picture)
-
-    @on(Input.Submitted, "#filter")
-    def keep_filter(self) -> None:
-        self.focus_body()

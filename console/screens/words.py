@@ -120,13 +120,13 @@ def service_row(service: ServiceView, *, reachable: bool, now: float) -> Row:
         (canary, Tone.CANARY),
         (service.detail, Tone.MUTED),
     )
-    row = Row(service.name, cells)
+    row = Row(service.name, cells, unsure=service.health is Health.UNKNOWN)
     return row if reachable else grey(row)
 
 
 def grey(row: Row) -> Row:
     """A row of a cluster that can't be reached: as it was, without the colours of what is."""
-    return replace(row, cells=tuple((ink.plain(as_line(cell)), Tone.MUTED) for cell in row.cells))
+    return replace(row, cells=tuple((ink.plain(as_line(cell)), Tone.MUTED) for cell in row.cells), unsure=True)
 
 
 def reading_of(rollout: Rollout, name: TriggerName) -> TriggerReading | None:

@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from widgets import ink
+from widgets.grid.terms import Filter
 from widgets.ink import Line, Span, Tone
 
 Cell = str | Span | Line
+
+SEARCHED = 4096
+"""Characters of a row at which a pattern looks: somebody else's text may be of any length."""
+_FAULTS = frozenset({Tone.BAD.value, Tone.WARN.value, Tone.ALARM.value})
 
 
 @dataclass(frozen=True)
@@ -16,11 +21,23 @@ class Row:
 
     key: str
     cells: tuple[Cell, ...]
+    unsure: bool = False
+    """What it shows may be wrong by now: nobody can say that nothing is wrong with the object."""
+
+    @cached_property
+    def text(self) -> str:
+        """What a pattern looks at: the key and every cell's text, a line each."""
+        return "\n".join((self.key, *(ink.plain(as_line(cell)) for cell in self.cells)))[:SEARCHED]
 
     @cached_property
     def search(self) -> str:
-        """What a filter looks at: the key and every cell's text."""
+        """What the words of a filter are looked for in."""
         return "\n".join((self.key, *(ink.plain(as_line(cell)) for cell in self.cells))).casefold()
+
+    @cached_property
+    def faulty(self) -> bool:
+        """Whether anything in it is told as bad or as worth a look, or nobody can say that nothing is."""
+        return self.unsure or any(tone in _FAULTS for cell in self.cells for _, tone in as_line(cell))
 
 
 def as_line(cell: Cell) -> Line:
@@ -46,10 +63,12 @@ def by_key(rows: Iterable[Row]) -> dict[str, Row]:
     return found
 
 
-def arrange(rows: Mapping[str, Row], search: str = "") -> tuple[str, ...]:
-    """The keys that are shown, in the order the rows were given in. Every word of ``search`` must occur."""
-    words = search.casefold().split()
-    return tuple(row.key for row in rows.values() if all(word in row.search for word in words))
+def arrange(rows: Iterable[Row], wanted: Filter, *, faults: bool = False) -> list[Row]:
+    """The rows in which every word of ``wanted`` holds, in the order they were given in; with ``faults`` only faulty ones.
+    Patterns are not looked at: they take time, see :mod:`widgets.grid.view`."""
+    if not wanted.words and not faults:
+        return list(rows)
+    return [row for row in rows if (row.faulty or not faults) and wanted.has_words(row.search)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from widgets import glyphs, ink
+from widgets.grid.bounded import TooSlow, within
 from widgets.grid.columns import GAP, Column, Placed, place
 from widgets.grid.model import Row, arrange, as_line, by_key, diff
+from widgets.grid.terms import BadFilter, Filter, parse
 from widgets.ink import Line, Span, Tone
 
+PATIENCE = 0.025
+"""Seconds of CPU time in which the patterns of a filter must have been looked for in every row that is new."""
 _HEADER = 1
 _MARGIN = 2  # cells left of the first column, for the cursor's sign
 
@@ -90,7 +94,10 @@ class Grid(ScrollView, can_focus=True):
         self._rows: dict[str, Row] = {}
         self._shown: tuple[str, ...] = ()
         self._index: dict[str, int] = {}
-        self._filter = ""
+        self._filter = Filter()
+        self._faults = False
+        self._verdicts: dict[str, tuple[Row, bool]] = {}  # of the filter's patterns, by key: looked for once a row
+        self._dropped = ""
         self._wanted: str | None = None  # the key the selection belongs to, shown or not
         self._fresh = True  # until anything was selected, the first row offers itself
         self._place = 0  # where the cursor stands, for the next move when its row is gone
@@ -120,7 +127,17 @@ class Grid(ScrollView, can_focus=True):
 
     @property
     def filter(self) -> str:
-        return self._filter
+        """The filter that is in force, as it was typed."""
+        return self._filter.text
+
+    @property
+    def faults_only(self) -> bool:
+        return self._faults
+
+    @property
+    def dropped(self) -> str:
+        """Why the filter that was in force is no more, if rows came on which its pattern took too long."""
+        return self._dropped
 
     # what changes it
 
@@ -132,11 +149,29 @@ class Grid(ScrollView, can_focus=True):
         """
         self._rearrange(by_key(rows))
 
-    def set_filter(self, search: str) -> None:
-        """Show the rows in which every word of ``search`` occurs. A selection that is filtered away moves to the first match."""
-        if search == self._filter:
-            return
-        self._filter = search
+    def set_filter(self, search: str) -> str:
+        """Show the rows in which every term of ``search`` holds (see :mod:`widgets.grid.terms`). Returns what is wrong with it,
+        if anything: then the filter before stays in force. A selection that is filtered away moves to the first match."""
+        if search == self.filter:
+            return ""
+        try:
+            wanted = parse(search)
+            verdicts = self._judged(self._rows.values(), wanted, {})
+        except BadFilter as error:
+            return str(error)
+        except TooSlow:
+            return f"takes longer than {PATIENCE * 1000:.0f} ms to look for: nested repeats?"
+        self._filter, self._verdicts, self._dropped = wanted, verdicts, ""
+        self._narrow()
+        return ""
+
+    def set_faults(self, only: bool) -> None:
+        """Show only what is told as bad, as worth a look, or as unsure."""
+        if only != self._faults:
+            self._faults = only
+            self._narrow()
+
+    def _narrow(self) -> None:
         before = self.selected
         self._rearrange(self._rows, announce=False)
         if self.selected is None and self._shown:
@@ -145,6 +180,31 @@ class Grid(ScrollView, can_focus=True):
         if self.selected != before:
             self.post_message(self.RowHighlighted(self, self.selected, self.gone))
         self.refresh()
+
+    def _judged(self, rows: Iterable[Row], wanted: Filter, known: dict[str, tuple[Row, bool]]) -> dict[str, tuple[Row, bool]]:
+        """Whether the patterns of ``wanted`` hold, by key; what is known of a row that is the same is not asked again. Only rows
+        with the words are looked at. Raises TooSlow."""
+        if not wanted.patterns:
+            return {}
+        verdicts: dict[str, tuple[Row, bool]] = {}
+        with within(PATIENCE):
+            for row in arrange(rows, wanted):
+                had = known.get(row.key)
+                verdicts[row.key] = had if had is not None and had[0] is row else (row, wanted.finds(row.text))
+        return verdicts
+
+    def _arranged(self, rows: dict[str, Row]) -> tuple[str, ...]:
+        """The keys to show."""
+        if self._filter.patterns:
+            try:
+                self._verdicts = self._judged(rows.values(), self._filter, self._verdicts)
+            except TooSlow:
+                self._dropped = f"{self.filter} takes too long on what came: all is shown"
+                self._filter, self._verdicts = Filter(), {}
+        found = arrange(rows.values(), self._filter, faults=self._faults)
+        if self._filter.patterns:
+            return tuple(row.key for row in found if self._verdicts[row.key][1])
+        return tuple(row.key for row in found)
 
     def set_empty(self, text: str) -> None:
         """What to say while there is no row."""
@@ -163,7 +223,9 @@ class Grid(ScrollView, can_focus=True):
             self.refresh()
 
     def _rearrange(self, rows: dict[str, Row], announce: bool = True) -> None:
-        shown = arrange(rows, self._filter)
+        # an equal row stays the one it was: what a filter has found out about it holds
+        rows = {key: old if (old := self._rows.get(key)) == row and old is not None else row for key, row in rows.items()}
+        shown = self._arranged(rows)
         change = diff(self._rows, self._shown, rows, shown)
         before = self.selected
         self._rows = rows
@@ -281,5 +343,7 @@ class Grid(ScrollView, can_focus=True):
         if index or self._shown:
             return ()
         if self._rows:
-            return (("  no row matches ", Tone.MUTED), (self._filter, Tone.STRONG))
+            if self._faults:
+                return (("  nothing is wrong", Tone.GOOD), (f" among {self.filter}" if self.filter else "", Tone.STRONG))
+            return (("  no row matches ", Tone.MUTED), (self.filter, Tone.STRONG))
         return ((f"  {self._empty}", Tone.MUTED),)

@@ -1,0 +1,47 @@
+"""The line in which a filter is typed, with what is wrong with it beside the field."""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Input
+
+from widgets import glyphs
+from widgets.grid.terms import LONGEST
+from widgets.ink import Tone
+from widgets.note import Note
+
+
+class FilterField(Horizontal):
+    """Out of sight until it is opened. Its ``Input`` has the id ``filter``."""
+
+    DEFAULT_CSS = """
+    FilterField { display: none; height: 1; background: $panel; }
+    FilterField.-open { display: block; }
+    FilterField > Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $panel; }
+    FilterField > #filter-problem { width: auto; max-width: 60%; padding: 0 1; display: none; }
+    FilterField > #filter-problem.-told { display: block; }
+    """
+
+    def __init__(self, placeholder: str) -> None:
+        super().__init__(id="filter-line")
+        self._placeholder = placeholder
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder=self._placeholder, id="filter", compact=True, max_length=LONGEST)
+        yield Note(id="filter-problem")
+
+    @property
+    def opened(self) -> bool:
+        return self.has_class("-open")
+
+    @property
+    def input(self) -> Input:
+        return self.query_one("#filter", Input)
+
+    def show(self, opened: bool) -> None:
+        self.set_class(opened, "-open")
+
+    def tell(self, problem: str) -> None:
+        """What is wrong with what is typed; nothing where it is empty."""
+        note = self.query_one("#filter-problem", Note)
+        note.set_class(bool(problem), "-told")
+        note.show(((f"{glyphs.current().bad} ", Tone.BAD), (problem, Tone.BAD)) if problem else ())

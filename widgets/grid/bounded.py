@@ -1,0 +1,41 @@
+"""Searching with a pattern that a person typed, in bounded time.
+
+A pattern with nested repeats can look at a hundred letters for longer than the universe is old, inside one call that holds the
+interpreter. The kernel's timer of this process's CPU time gets it out of there: the engine looks for signals while it matches.
+CPU time, not wall time: a busy machine makes no pattern slow.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class TooSlow(Exception):
+    """The time was up."""
+
+
+_armed = False
+_listening = False
+
+
+def _time_is_up(_signal: int, _frame: FrameType | None) -> None:
+    if _armed:
+        raise TooSlow
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raises :class:`TooSlow` out of the block after ``seconds`` of CPU time; on the main thread only, and never nested."""
+    global _armed, _listening
+    if not _listening:
+        # and for good: without a handler a timer that runs out a moment late would end the process
+        signal.signal(signal.SIGVTALRM, _time_is_up)
+        _listening = True
+    _armed = True
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        yield
+    finally:
+        _armed = False
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
