@@ -1,28 +1,65 @@
 """A canary through each way of splitting requests, without a screen: good ones get through, bad ones take themselves back, and
 the routes are what they were."""
 
+import contextlib
+import os
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.control_plane import ABSENT, CLUSTER, up
 from support.harness import Running, Sandbox
 
 from services.model.objects import ObjectRef
 from services.sandbox import fleet
 
-SPEED = 60.0
+SPEED = {"embedded": 60.0, "real": 20.0}
 OFFERS = {offer.service: offer for offer in fleet.OFFERS if offer.service != fleet.OFFER_SERVICE}
 ROUTES = {"catalog": "HTTPRoute", "web-frontend": "Ingress", "cart": "Service"}
 SHARES = {"catalog": ["5 %", "10 %", "25 %", "50 %"], "web-frontend": ["5 %", "10 %", "25 %", "50 %"]}
 SHARES["cart"] = ["20 % (5, 10, 25 % wanted)", "50 %"]
 
 
-@pytest.fixture(params=["good", "errors"], scope="module")
-def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Sandbox]]:
-    place: Path = tmp_path_factory.mktemp("routers")
-    running = Sandbox(place / "sandbox", request.param, SPEED)
-    yield request.param, running
+@pytest.fixture(scope="module")
+def control_plane() -> Iterator[Path]:
+    """A control plane of its own: only one sandbox at a time may be on one."""
+    name = f"routers-{os.getpid()}"
+    try:
+        yield up(name, str(free_ports()))
+    finally:
+        subprocess.run([CLUSTER, "down", name], check=True)
+
+
+def free_ports() -> int:
+    """The first of three free ports in a row (API server, and the two of its store)."""
+    for port in range(23443, 24443, 10):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for number in range(port, port + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+    raise AssertionError("no three free ports in a row")
+
+
+REAL = (pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT))
+
+
+@pytest.fixture(
+    params=[
+        ("embedded", "good"),
+        ("embedded", "errors"),
+        pytest.param(("real", "good"), marks=REAL),
+        pytest.param(("real", "errors"), marks=REAL),
+    ],
+    ids="-".join,
+)
+def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Sandbox]]:
+    where, scenario = request.param
+    cluster = request.getfixturevalue("control_plane") if where == "real" else None
+    running = Sandbox(tmp_path / "sandbox", scenario, SPEED[where], cluster=cluster)
+    yield scenario, running
     running.stop()
 
 
@@ -57,7 +94,7 @@ def test_each_router_carries_a_canary_to_its_end(sandbox: tuple[str, Sandbox]) -
     before = {service: (restorable(running, service), image(running, service)) for service in OFFERS}
     commands = {service: deploy(running, service) for service in OFFERS}
     for service, command in commands.items():
-        done = command.ended()
+        done = command.ended(280.0)
         document = done.document
         assert done.code == (0 if scenario == "good" else 4), done.err
         assert restorable(running, service) == before[service][0]
