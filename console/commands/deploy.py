@@ -208,11 +208,14 @@ def _show_gates(checklist: "Checklist") -> None:
 
 async def _refuse(args: argparse.Namespace, context: "Context", release: "Release", plan: "Plan", checklist: "Checklist") -> int:
     from console import output
+    from console.commands.refused import not_journalled
     from services.model.rollout import Reason
     from services.rollout.report import refused_document
-    from services.rollout.start import journal_refusal
+    from services.rollout.start import REFUSAL_EVENTS, journal_refusal
 
     seqs = await journal_refusal(context, release, checklist)
+    if len(seqs) < len(REFUSAL_EVENTS):
+        not_journalled(context)
     unmet = checklist.unmet[0]
     why = f"{unmet.evidence}. {unmet.detail}".strip()
     reason = Reason(kind="gate", name=unmet.name.value, value=unmet.outcome.value, detail=why)

@@ -26,7 +26,15 @@ async def refuse(args: argparse.Namespace, context: Context, asked: DeployReques
     if not getattr(args, "dry_run", False):
         receipt = await context.journal.append_within(_event(args, context, asked, error), PATIENCE)
         seqs = [receipt.seq] if receipt is not None else []
+        if receipt is None:
+            not_journalled(context)
     return answer(args, asked, error, seqs)
+
+
+def not_journalled(context: Context) -> None:
+    """Say that the entry about a refusal could not be written, and why as far as that is known."""
+    why = context.journal.health.detail
+    output.note(f"quarterdeck: this refusal is not in the journal. {why or 'It took too long to write it.'}")
 
 
 def answer(args: argparse.Namespace, asked: DeployRequest, error: QuarterdeckError, journal: list[int]) -> int:

@@ -25,6 +25,8 @@ MAX_BATCH = 1000
 """Entries written with one sync at most."""
 PROBE_SECONDS = 5.0
 """Wall seconds between two looks at a journal that can't be written."""
+PROBE_PATIENCE = 0.25
+"""Wall seconds that such a look waits for another process, which was waited for when it was found to hold the journal."""
 CLOSE_SECONDS = 5.0
 DEGRADED_EVENT = "journal.degraded"
 
@@ -188,9 +190,12 @@ class Journal:
                 self._refuse(left, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
 
     def _handle(self, batch: list[_Pending]) -> None:
-        if not self._health.ok:
-            self._probe()
+        away = None if self._health.ok else self._probe()
         drafted = [pending for pending in batch if self._draft(pending) is not None]
+        if away is not None:
+            # It was looked at a moment ago: trying again would make those who wait do so twice.
+            self._refuse(drafted, away)
+            return
         # What must be written also goes into a journal whose damage nobody has acknowledged; nothing else does.
         if self._store.damage is None:
             self._write(drafted, despite_damage=False)
@@ -238,10 +243,10 @@ class Journal:
         for pending in batch:
             _resolve(pending.future, error)
 
-    def _probe(self) -> None:
-        """Try whether the journal can be written again; if so, first what was kept, after a note of the gap."""
+    def _probe(self) -> JournalUnavailable | None:
+        """Try whether the journal can be written again; if so, first what was kept, after a note of the gap. Else why not."""
         try:
-            self._store.look()
+            self._store.look(patience=PROBE_PATIENCE)
             if self._degraded_since is not None and (self._kept or self._store.damage is None):
                 facts: dict[str, Json] = {
                     "from": self._degraded_since,
@@ -256,8 +261,9 @@ class Journal:
                 self._degraded_since, self._refused = None, 0
         except JournalUnavailable as error:
             self._degrade(error)
-        else:
-            self._look()
+            return error
+        self._look()
+        return None
 
     def _degrade(self, error: JournalUnavailable) -> None:
         if self._store.damage is None and self._degraded_since is None:

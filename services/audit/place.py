@@ -79,10 +79,10 @@ def open_lock(directory: Path) -> int:
 
 
 @contextmanager
-def locked(descriptor: int, directory: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the journal's lock; :class:`JournalUnavailable` after two seconds of waiting for another process."""
+def locked(descriptor: int, directory: Path, *, shared: bool = False, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the journal's lock; :class:`JournalUnavailable` after so many wall seconds of waiting for another process."""
     # Polls are counted instead of reading a clock: the lock is between processes, and a test's clock stands still.
-    for attempt in range(int(LOCK_SECONDS / _POLL)):
+    for attempt in range(int(seconds / _POLL)):
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             break
@@ -91,7 +91,7 @@ def locked(descriptor: int, directory: Path, *, shared: bool = False) -> Iterato
     else:
         raise JournalUnavailable(
             "The journal is held by another process",
-            f"{directory / 'lock'} was not let go within {LOCK_SECONDS:g} s.",
+            f"{directory / 'lock'} was not let go within {seconds:g} s.",
             "Look for a stopped quarterdeck process of this home, then try again.",
         )
     try:

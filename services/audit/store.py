@@ -17,7 +17,7 @@ from services.audit.entry import Draft, Moment, draft
 from services.audit.event import Event, JournalUnavailable, Receipt
 from services.audit.header import SEGMENT_EVENT, Damage, event_of, header_of
 from services.audit.line import FORMAT, GENESIS, chain, line, scan, segment_name
-from services.audit.place import Disk, journal_id, locked, open_lock, prepare, unavailable, write_all, write_whole
+from services.audit.place import LOCK_SECONDS, Disk, journal_id, locked, open_lock, prepare, unavailable, write_all, write_whole
 from services.audit.ulid import new_ulid
 from services.clock import Clock
 from services.model.objects import Json
@@ -67,13 +67,13 @@ class Store:
     def damage(self) -> Damage | None:
         return self._tail.damage if self._tail else None
 
-    def open(self) -> None:
-        """Make the journal where there is none; recover a torn tail."""
+    def open(self, *, patience: float = LOCK_SECONDS) -> None:
+        """Make the journal where there is none; recover a torn tail. Waits ``patience`` wall seconds for another process."""
         prepare(self.directory)
         try:
             if self._lock < 0:
                 self._lock = open_lock(self.directory)
-            with locked(self._lock, self.directory):
+            with locked(self._lock, self.directory, seconds=patience):
                 self.id = journal_id(self.directory, disk=self._disk)
                 self._refresh()
         except OSError as error:
@@ -97,12 +97,12 @@ class Store:
             self.close()
             raise unavailable(self.directory, error) from error
 
-    def look(self) -> None:
+    def look(self, *, patience: float = LOCK_SECONDS) -> None:
         """See where the chain stands without writing: another process may have acknowledged the damage."""
         if not self.id:
-            self.open()
+            self.open(patience=patience)
         try:
-            with locked(self._lock, self.directory):
+            with locked(self._lock, self.directory, seconds=patience):
                 self._refresh()
         except OSError as error:
             self.close()

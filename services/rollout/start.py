@@ -18,6 +18,11 @@ from services.rollout import state
 from services.rollout.events import entry
 from services.rollout.station import Station
 
+REFUSAL_EVENTS = (("deployment.approval_checked", "fail"), ("rollout.refused", "gate_unmet"))
+"""Event and outcome of the entries about a deploy that its gates held."""
+REFUSAL_SECONDS = 2.0
+"""Wall seconds that they may take."""
+
 
 async def start_rollout(
     station: Station, release: Release, plan: Plan, checklist: Checklist, confirmation: str
@@ -127,7 +132,8 @@ def _environment() -> dict[str, str]:
 
 
 async def journal_refusal(station: Station, release: Release, checklist: Checklist) -> list[int]:
-    """Record that a deploy was attempted and which gates held it; the entries' numbers. A journal that is away delays 2 s."""
+    """Record that a deploy was attempted and which gates held it; the numbers of the entries that could be written. A journal
+    that is away delays 2 s."""
     facts: dict[str, Json] = {
         "gates": msgspec.to_builtins(checklist.results),
         "unmet": [gate.name.value for gate in checklist.unmet],
@@ -135,7 +141,8 @@ async def journal_refusal(station: Station, release: Release, checklist: Checkli
         "release": msgspec.to_builtins(release),
     }
     seqs: list[int] = []
-    for event, outcome in (("deployment.approval_checked", "fail"), ("rollout.refused", "gate_unmet")):
+    until = station.clock.monotonic() + REFUSAL_SECONDS
+    for event, outcome in REFUSAL_EVENTS:
         receipt = await station.journal.append_within(
             Event(
                 event=event,
@@ -148,7 +155,7 @@ async def journal_refusal(station: Station, release: Release, checklist: Checkli
                 outcome=outcome,
                 data=facts,
             ),
-            2.0,
+            max(0.0, until - station.clock.monotonic()),
         )
         if receipt is not None:
             seqs.append(receipt.seq)

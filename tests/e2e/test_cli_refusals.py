@@ -119,6 +119,8 @@ def test_a_broken_journal_changes_no_refusal(sandbox: World, broken: str) -> Non
     assert said.document["outcome"] == "rejected"
     assert said.document["reason"]["name"] == "version"
     assert "Traceback" not in said.err
+    written = broken == "garbage"  # damage is noted, and what has to be recorded goes on behind it
+    assert ("this refusal is not in the journal" in said.err) is not written, said
 
 
 def test_a_driver_that_is_forbidden_leaves_an_end_in_the_journal(sandbox: World) -> None:
