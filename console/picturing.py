@@ -51,12 +51,13 @@ def _with_problems(fleet: FleetView, problems: dict[str, str]) -> FleetView:
 def _cards(context: Context, watching: Watching) -> tuple[RolloutCard, ...]:
     from services.cluster.fleet import rollouts
     from services.rollout.home import alive, home_id
+    from services.rollout.routes import read_back
 
     now, mine = context.clock.now(), home_id(context.home)
     found: list[RolloutCard] = []
     for inventory in watching.inventories.values():
         for watch in rollouts(inventory, context.clock, local_alive=lambda rollout: alive(context.home, rollout)):
-            rollout: Rollout = watch.rollout
+            rollout: Rollout = read_back(watch.rollout, inventory)
             ended = (now - rollout.written).total_seconds() if rollout.phase.final and rollout.written else 0.0
             window = ROLLBACK_WINDOW - ended if rollout.phase is Phase.SUCCEEDED else 0.0
             found.append(

@@ -1,5 +1,8 @@
 """What a rollout's route says of the canary now: the one place where the console, the driver and a rollback look it up."""
 
+import msgspec
+
+from services.cluster.inventory import Inventory
 from services.cluster.picture import Picture
 from services.cluster.workloads import pods_of_deployment
 from services.model.objects import Json, ObjectRef
@@ -7,6 +10,9 @@ from services.model.rollout import Rollout
 from services.model.steps import SetTraffic
 from services.traffic.choose import BY_KIND, ROUTERS
 from services.traffic.router import NotRoutable, Pods, Router
+
+STALE_SECONDS = 8.0
+"""An inventory older than this (wall) says nothing of now. A living one is proved every 5 s."""
 
 
 def router_of(rollout: Rollout) -> Router | None:
@@ -33,6 +39,18 @@ def weight_in(rollout: Rollout, document: dict[str, Json] | None, picture: Pictu
         return router.weight_of(document, rollout.release.service, ready_pods(rollout, picture))
     except NotRoutable:
         return None
+
+
+def read_back(rollout: Rollout, inventory: Inventory) -> Rollout:
+    """``rollout`` with the share that its route gives the canary now, whoever drives it or nobody; as its checkpoint says where
+    it is over, or where the inventory does not show its route as it is now."""
+    route = rollout.plan.route
+    age = inventory.age()
+    if rollout.phase.final or route is None or age is None or age >= STALE_SECONDS:
+        return rollout
+    if not inventory.can_read(route.kind, route.namespace):
+        return rollout
+    return msgspec.structs.replace(rollout, actual_weight=weight_in(rollout, inventory.raw(route), inventory))
 
 
 def ready_pods(rollout: Rollout, picture: Picture) -> Pods:

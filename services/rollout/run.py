@@ -31,6 +31,7 @@ from services.model.objects import Json, ObjectRef
 from services.model.rollout import Baseline, Phase, Reason, Rollout, UndoRecord
 from services.rollout import state
 from services.rollout.events import entry
+from services.rollout.routes import STALE_SECONDS
 from services.settings import Settings
 
 T = TypeVar("T")
@@ -45,8 +46,6 @@ ROLLBACK_JOURNAL_SECONDS = 0.25
 CONFLICT_ATTEMPTS = 5
 LONGEST_THROTTLE = 30.0
 """Wall seconds that a busy server is left alone at most, whatever it asks for: a rollout must not sleep for an hour."""
-STALE_SECONDS = 8.0
-"""An inventory older than this (wall) shows nothing: no verdict is drawn from it. A living one is proved every 5 s."""
 SEEN_KINDS = ("Deployment", "ReplicaSet", "Pod")
 """What every verdict is drawn from."""
 SUSPENDED_SECONDS = 5.0

@@ -460,3 +460,16 @@ async def test_a_share_left_over_by_somebody_is_refused_with_the_way_back(
             compile_plan(RELEASE, await read_state(on.run.connection, RELEASE.target, "web"), configured())
         assert "% of" in refused.value.rule
         assert "kubectl" in refused.value.accepted
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+async def test_a_console_reads_the_share_back_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, router: str) -> None:
+    """A checkpoint that nobody writes any more says what its driver saw last."""
+    async with course(tmp_path, router, monkeypatch) as on:
+        await on.walk(until=lambda step: isinstance(step, Analyse))
+        left = msgspec.structs.replace(on.run.rollout, actual_weight=77)
+        assert routes.read_back(left, on.run.inventory).actual_weight == left.weight
+        over = msgspec.structs.replace(left, phase=Phase.SUCCEEDED)
+        assert routes.read_back(over, on.run.inventory).actual_weight == 77
+        monkeypatch.setattr(on.run.inventory, "age", lambda: 60.0)
+        assert routes.read_back(left, on.run.inventory).actual_weight == 77
