@@ -28,6 +28,8 @@ MOST_TAIL = 10_000
 QUIET_SECONDS = 300.0
 """Wall seconds without a byte after which the log is asked for anew: a connection may have died silently."""
 
+NO_LOG = "no log: "
+
 _IN_THREAD = 8 * 1024
 """A chunk above it is taken apart beside the event loop."""
 _MOST_SEEN = 100_000
@@ -175,11 +177,11 @@ async def follow(
         try:
             async with aclosing(_once(connection, source, span, resume, clean)) as batches:
                 async for lines in batches:
-                    if said:
+                    if said.startswith(NO_LOG):
                         yield [_tell(source, "its log is here again" if resume.second is not None else "its log is here", clock)]
                         said = ""
                     if lines:
-                        pause = _RETRY_FIRST
+                        pause, said = _RETRY_FIRST, ""
                         yield lines
             words, again = ("", False) if span.previous else await _ending(connection, source)
         except Forbidden as error:
@@ -191,13 +193,13 @@ async def follow(
             words, again = await _missing(connection, source, error)
         except QuarterdeckError as error:
             quiet = clock.monotonic() - begun >= QUIET_SECONDS
-            words, again = ("" if quiet else f"no log: {error.title}"), True
+            words, again = ("" if quiet else f"{NO_LOG}{error.title}"), True
         if not again:
             yield [_tell(source, f"ended: {words}" if words else "that is all of the log before its restart", clock)]
             return
         if words and words != said:
             said = words
-            yield [_tell(source, f"{words}; asked again until there is one" if words.startswith("no log") else words, clock)]
+            yield [_tell(source, f"{words}; asked again until there is one" if words.startswith(NO_LOG) else words, clock)]
         await clock.sleep(pause)
         pause = min(_RETRY_MOST, pause * 2)
 
@@ -263,10 +265,10 @@ async def _missing(connection: Connection, source: Source, error: NotFound) -> t
     except NotFound:
         return "the pod is gone", False
     except QuarterdeckError:
-        return f"no log: {error.title}", True
+        return f"{NO_LOG}{error.title}", True
     if source.uid and msgspec.convert(found, Pod).metadata.uid != source.uid:
         return "the pod is gone; another one has its name", False
-    return f"no log: {error.title}", True
+    return f"{NO_LOG}{error.title}", True
 
 
 def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:

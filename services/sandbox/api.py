@@ -199,10 +199,7 @@ class Api:
 
     async def _log(self, request: web.Request, at: Target) -> web.StreamResponse:
         pod = self._registry.read(PODS, at.space, at.name)
-        lines = self._pod_web.log(pod, previous=request.query.get("previous") == "true")
-        if tail := request.query.get("tailLines"):
-            lines = lines[-int(tail) :] if int(tail) else []
-        return web.Response(text="".join(f"{line}\n" for line in lines))
+        return await self._pod_web.log.serve(request, pod)
 
     async def _proxy(self, request: web.Request, at: Target) -> web.Response:
         if request.method != "GET":

@@ -1,7 +1,5 @@
-"""What answers behind the address of a simulated pod: metrics, health, the paths that smoke tests ask for, and its log."""
+"""What answers behind the address of a simulated pod: metrics, health, and the paths that smoke tests ask for."""
 
-import zlib
-from datetime import UTC, datetime, timedelta
 from random import Random
 
 import msgspec
@@ -13,6 +11,7 @@ from services.sandbox.behaviour import Behaviours, split_image
 from services.sandbox.controllers.rules import ready, selected
 from services.sandbox.errors import not_found, unavailable
 from services.sandbox.faults import Faults
+from services.sandbox.podlog import PodLog
 from services.sandbox.resources import PODS, SERVICES, Object, meta
 from services.sandbox.store import Store
 from services.sandbox.traffic import Traffic
@@ -30,8 +29,8 @@ class PodWeb:
         self._traffic = traffic
         self._behaviours = behaviours
         self._faults = faults
-        self._clock = clock
         self._random = random
+        self.log = PodLog(store, behaviours, faults, clock)
 
     async def pod(self, request: web.Request, namespace: str, name: str, path: str) -> web.Response:
         """``GET path`` of one pod. Raises ApiError 404 where there is none, 503 where its process does not run."""
@@ -71,35 +70,8 @@ class PodWeb:
         body = {"service": service, "version": version, "pod": meta(pod)["name"], "ok": not failed}
         return web.Response(status=500 if failed else 200, body=msgspec.json.encode(body), content_type="application/json")
 
-    def log(self, pod: Object, *, previous: bool) -> list[str]:
-        """The last lines a container wrote: the same ones each time they are asked for."""
-        image = pod["spec"]["containers"][0]["image"]
-        service, version = split_image(image)
-        started = datetime.strptime(meta(pod)["creationTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        lines = [f"{_stamp(started)} INFO starting {service} {version}", f"{_stamp(started)} INFO listening on :{fleet.PORT}"]
-        behaviour = self._behaviours.of(meta(pod)["namespace"], image)
-        if behaviour.crash or previous:
-            return [*lines, f"{_stamp(started)} FATAL configuration: key 'settlement.currency' is missing: exiting with 1"]
-        if behaviour.stuck:
-            return [*lines, f"{_stamp(started)} WARN readiness: waiting for the connection pool (0 of 20)"]
-        now = self._clock.now()
-        for second in range(40, 0, -2):
-            at = now - timedelta(seconds=second)
-            if at < started:
-                continue
-            seed = zlib.crc32(f"{meta(pod)['uid']}{at:%H%M%S}".encode())
-            code = 500 if seed % 1000 < 1000 * behaviour.errors else 200
-            lines.append(
-                f"{_stamp(at)} {'ERROR' if code == 500 else 'INFO'} POST /api/v1/{service.split('-')[0]} {code} {8 + seed % 30}ms"
-            )
-        return lines
-
 
 def runs(pod: Object) -> bool:
     """Whether a process is there to answer."""
     statuses = pod["status"].get("containerStatuses") or []
     return bool(statuses) and all("running" in (status.get("state") or {}) for status in statuses)
-
-
-def _stamp(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
