@@ -1,15 +1,21 @@
 """The status line: what is unsafe now first, then where one is; on the right who, on what, and when."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 
-from console.view import Picture, RolloutCard
-from services.model.fleet import EnvironmentView, Health
-from services.model.rollout import Phase
+from console.attention import Concern, Kind, concerns, last_seen
+from console.view import Picture
 from widgets import glyphs
-from widgets.format import age
 from widgets.ink import Tone
 from widgets.statusbar import Part
+from widgets.text import cut
+
+__all__ = ["attention", "last_seen", "status_parts"]
+
+_LONGEST = 56
+"""Cells of one concern: the reason in full stands on the screen that ``!`` opens."""
 
 
 def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
@@ -30,49 +36,45 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
 
 
 def attention(picture: Picture) -> list[Part]:
-    """What is unsafe now, most urgent first, a few words each; or that nothing is."""
+    """What is unsafe now, most urgent first, a few words each, after how many there are; or that nothing is."""
     signs = glyphs.current()
-    found: list[tuple[str, Tone]] = []
-    # before all else: what is done while the journal can't be written leaves no trace
-    if not picture.journal_ok:
-        found.append((f"{signs.bad} journal: {picture.journal_detail}", Tone.ALARM))
-    if picture.failure:
-        found.append((f"{signs.bad} cut off: {picture.failure}", Tone.ALARM))
-    if names := _services(picture, lambda card: card.orphaned):
-        found.append((f"{signs.bad} nobody watches {names}", Tone.ALARM))
-    if names := _services(picture, lambda card: card.rollout.phase is Phase.NEEDS_ATTENTION):
-        found.append((f"{signs.bad} {names} needs a person", Tone.ALARM))
-    if names := _services(picture, lambda card: card.rollout.phase is Phase.ROLLING_BACK and not card.orphaned):
-        found.append((f"{signs.aborted} {names} rolls back", Tone.WARN))
-    if names := _services(picture, lambda card: card.rollout.phase is Phase.PAUSED and not card.orphaned):
-        found.append((f"{signs.paused} {names} paused", Tone.WARN))
-    for view in picture.fleet.environments:
-        if view.reachable:
-            counts = Counter(service.health for service in view.services)
-            failed, degraded = counts[Health.FAILED], counts[Health.DEGRADED]
-            if failed:
-                found.append((f"{signs.bad} {view.name} {failed} failed", Tone.BAD))
-            if degraded:
-                found.append((f"{signs.warning} {view.name} {degraded} degraded", Tone.WARN))
-    gone = [view for view in picture.fleet.environments if not view.reachable and (view.problem or view.age_seconds is not None)]
-    if gone and not picture.connecting:
-        which = (
-            f"{gone[0].name} {last_seen(gone[0])}" if len(gone) == 1 else f"{', '.join(view.name for view in gone)} unreachable"
-        )
-        found.append((f"{signs.unknown} {which}", Tone.BAD))
+    found = concerns(picture)
     if not found and picture.connecting:
         return [Part(f"{signs.asking} connecting", Tone.ACCENT)]
     if not found and all(view.reachable for view in picture.fleet.environments):
         return [Part(f"{signs.ok} nothing unsafe", Tone.GOOD)]
-    # the worst stays; from the third on they give way, from the end, before the journal's state does
-    return [Part(text, tone, (0, 1)[index] if index < 2 else 3) for index, (text, tone) in enumerate(found)]
+    parts = [_told(kind, list(group)) for kind, group in groupby(found, key=lambda concern: concern.kind)]
+    # the worst stays; the others give way from the end, before the journal's state does, but they are still counted
+    rest = [replace(part, priority=3) for part in parts[1:]]
+    number = Part(f"{len(found)} unsafe, ! goes there", Tone.MUTED, 1, f"{len(found)} unsafe")
+    return [*parts[:1], *([number] if len(found) > 1 else []), *rest]
 
 
-def _services(picture: Picture, wanted: Callable[[RolloutCard], bool]) -> str:
-    names = sorted({card.rollout.release.service for card in picture.rollouts if wanted(card)})
-    return ", ".join(names) if len(names) < 4 else f"{len(names)} rollouts"
+def _told(kind: Kind, group: Sequence[Concern]) -> Part:
+    """The concerns of one kind in a few words: each by its name, from the fourth on as a number."""
+    signs = glyphs.current()
+    sign = {
+        Kind.ROLLING_BACK: signs.aborted,
+        Kind.PAUSED: signs.paused,
+        Kind.UNREACHABLE: signs.unknown,
+        Kind.UNREADABLE: signs.unknown,
+        Kind.DEGRADED: signs.warning,
+    }.get(kind, signs.bad)
+    short = f"{len(group)} {kind.value}"
+    if kind in (Kind.FAILED, Kind.DEGRADED):
+        counts = Counter(concern.place.environment for concern in group)
+        words = ", ".join(f"{name} {number}" for name, number in counts.items()) + f" {kind.value}"
+    elif len(group) == 1:
+        words = group[0].words
+        short = words if kind in (Kind.JOURNAL, Kind.CUT_OFF) else _narrow(kind, group)
+    else:
+        words = _narrow(kind, group)
+    return Part(f"{sign} {cut(words, _LONGEST)}", group[0].tone, 0, f"{sign} {cut(min(words, short, key=len), _LONGEST)}")
 
 
-def last_seen(view: EnvironmentView) -> str:
-    """How old the picture of an environment is that can't be reached."""
-    return f"unreachable, seen {age(view.age_seconds)} ago" if view.age_seconds is not None else "never reached"
+def _narrow(kind: Kind, group: Sequence[Concern]) -> str:
+    if kind in (Kind.UNREACHABLE, Kind.UNREADABLE):
+        return f"{', '.join(concern.place.environment for concern in group)} {kind.value}"
+    services = sorted({concern.place.service for concern in group})
+    names = ", ".join(services) if len(services) < 4 else f"{len(group)} rollouts"
+    return f"nobody watches {names}" if kind is Kind.ORPHANED else f"{names} {kind.value}"

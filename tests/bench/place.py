@@ -28,7 +28,7 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(speed: float = SPEED) -> Iterator[Sandbox]:
     """A sandbox that is ready, ended afterwards. Raises ``RuntimeError`` with its last words where it does not start."""
     with tempfile.TemporaryDirectory(prefix="quarterdeck-bench-", ignore_cleanup_errors=True) as made:
         directory = Path(made)
@@ -38,7 +38,7 @@ def sandbox() -> Iterator[Sandbox]:
             "--scenario",
             "good",
             "--speed",
-            f"{SPEED:g}",
+            f"{speed:g}",
             "--home",
             str(directory / "sandbox"),
             "--ready-file",

@@ -44,7 +44,13 @@ def test_the_most_urgent_comes_first():
         journal_detail="disk full",
     )
     text = said(shown)
-    order = ["journal: disk full", "nobody watches search", "checkout needs a person", "cart paused", "dev 1 failed"]
+    order = [
+        "journal: disk full",
+        "nobody watches search",
+        "checkout in production needs a person",
+        "dev 1 failed",
+        "cart in production paused",
+    ]
     assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
 
 
@@ -57,7 +63,7 @@ def test_what_is_not_reached_is_not_called_safe():
 
 def test_clusters_that_are_gone_are_named_in_one_breath():
     gone = tuple(environment(name, reachable=False, age_seconds=44.0, problem="refused") for name in ("dev", "staging"))
-    assert "dev, staging unreachable" in said(picture(fleet=FleetView(environments=gone), rollouts=()))
+    assert "staging, dev unreachable" in said(picture(fleet=FleetView(environments=gone), rollouts=()))
     assert "dev unreachable, seen 44s ago" in said(picture(fleet=FleetView(environments=gone[:1]), rollouts=()))
 
 

@@ -1,0 +1,210 @@
+"""A working day in the sandbox with the console open: what it holds at the end must be what it held after the warm-up.
+
+``soak.py [HOURS [SPEED]]`` (8 simulated hours at speed 60 without): prints one JSON document, exit 1 where something grew.
+Rollouts come and go, each started from the console itself; every other one is rolled back on its way. Between them every screen
+is opened and left, and the terminal changes its size.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from place import sandbox
+
+HOURS, SPEED = 8.0, 60.0
+SAMPLES = 96
+AT_ONCE = 2
+WARM_UP = 0.25
+"""Of the whole: until then screens, modules and pools are met for the first time."""
+GROWTH = 0.05
+SIZES = ((120, 40), (80, 24), (200, 50))
+RELEASES = (
+    *(("payment-service", "dev"), ("payment-service", "staging"), ("checkout", "dev")),
+    *(("checkout", "staging"), ("search", "dev"), ("search", "staging")),
+)
+JOURNEYS = (
+    *(("J", "j", "k", "q"), ("question_mark", "q"), ("enter", "v", "q"), ("slash", "a", "escape", "escape")),
+    *(("d", "escape", "q"), ("tab", "j", "enter", "q"), ("ctrl+t", "ctrl+t"), ("colon", "escape")),
+)
+COUNTED = ("tasks", "threads", "descriptors", "temporary_files", "children")
+
+
+def main(words: list[str]) -> int:
+    if words[:1] == ["--inside"]:
+        return asyncio.run(_inside(words[1], Path(words[2]), float(words[3])))
+    hours, speed = [*(float(word) for word in words), *(HOURS, SPEED)[len(words) :]]
+    with sandbox(speed) as place, tempfile.TemporaryDirectory(prefix="quarterdeck-soak-") as made:
+        (Path(made) / "tmp").mkdir()
+        seconds = hours * 3600 / speed
+        print(f"soak: {hours:g} simulated hours in {seconds:.0f} s", file=sys.stderr)
+        inside = [sys.executable, __file__, "--inside", place.config, made, str(seconds)]
+        done = subprocess.run(inside, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": f"{made}/tmp"}, check=False)
+        if done.returncode:
+            return done.returncode
+        document = {"hours": hours, "speed": speed, **judged(json.loads(done.stdout))}
+    print(json.dumps(document, indent=2))
+    return 0 if document["met"] else 1
+
+
+def judged(measured: dict[str, Any]) -> dict[str, Any]:
+    """What was held after the warm-up beside what was held at the end: medians of a sixth of the time each."""
+    samples = measured.pop("samples")
+    part = max(1, len(samples) // 6)
+    warm = samples[round(len(samples) * WARM_UP) :][:part]
+    end = samples[-part:]
+    found: dict[str, Any] = {}
+    for name in ("resident_mib", "objects", *COUNTED):
+        before, after = (statistics.median(sample[name] for sample in some) for some in (warm, end))
+        found[name] = {
+            "first": samples[0][name],
+            "after_warm_up": before,
+            "at_the_end": after,
+            "highest": max(sample[name] for sample in samples),
+            "growth": round(after / before - 1, 4) if before else after,
+        }
+    flat = found["resident_mib"]["growth"] <= GROWTH
+    # what is counted swings with what happens to be under way: compared is one rest with the other
+    before, after = measured.pop("rests")
+    leaked = [name for name in COUNTED if after[name] > before[name]]
+    return {
+        **measured,
+        **found,
+        "rest_after_warm_up": before,
+        "rest_at_the_end": after,
+        "leaked": leaked,
+        "met": flat and not leaked and not measured["errors"],
+    }
+
+
+async def _inside(config: str, place: Path, seconds: float) -> int:
+    """The console, headless, for so many wall seconds; prints its samples."""
+    from console.app import ConsoleApp
+    from console.cli import parser
+
+    app = ConsoleApp(parser().understood(["--config", config, "--home", str(place / "home")]))
+    samples: list[dict[str, float]] = []
+    done = {"succeeded": 0, "rolled_back": 0, "other": 0}
+    errors: list[str] = []
+    rests: list[dict[str, float]] = []
+    kinds: list[Counter[str]] = []
+    async with app.run_test(size=SIZES[0]) as pilot:
+        while app.picture.connecting or not app.picture.environment("staging").services:
+            await pilot.pause(0.1)
+        numbers = count()
+        for share in (WARM_UP, 1 - WARM_UP):
+            end = time.monotonic() + share * seconds
+            work = [asyncio.create_task(_rollouts(app, pilot, numbers, end, done, errors)) for _ in range(AT_ONCE)]
+            while time.monotonic() < end:
+                await asyncio.sleep(seconds / SAMPLES)
+                samples.append(_sample(place))
+                print(f"soak: {samples[-1]}", file=sys.stderr, flush=True)
+            await asyncio.gather(*work)
+            rests.append(await _rest(app, place))
+            kinds.append(Counter(type(one).__qualname__ for one in gc.get_objects()))
+        exception = app._exception
+    errors += [repr(exception)] * (exception is not None) + _logged(place / "home" / "log" / "quarterdeck.log")
+    document = {"rollouts": done, "errors": errors[:20], "rests": rests, "samples": samples}
+    document["grown"] = dict((kinds[-1] - kinds[0]).most_common(12))
+    print(json.dumps(document))
+    return 0
+
+
+def _logged(log: Path) -> list[str]:
+    """Errors in the log. A driver that a rollback has fenced off says so as a warning: that is as it should be."""
+    return [line[:400] for line in log.read_text(errors="replace").splitlines() if " ERROR " in line or " CRITICAL " in line]
+
+
+async def _rollouts(app: Any, pilot: Any, numbers: Iterator[int], end: float, done: dict[str, int], errors: list[str]) -> None:
+    while time.monotonic() < end:
+        await _release(app, pilot, next(numbers), done, errors, end)
+
+
+async def _release(app: Any, pilot: Any, number: int, done: dict[str, int], errors: list[str], end: float) -> None:
+    """One rollout from draft to its end, with a person who looks around meanwhile."""
+    from services.model.errors import QuarterdeckError
+    from services.model.release import DeployRequest
+
+    service, environment = RELEASES[number % len(RELEASES)]
+    request = DeployRequest(
+        service=service,
+        version=f"v9.{number}.0",
+        environment=environment,
+        strategy=("canary", "rolling")[number // 4 % 2],
+        ticket="CHG-4821",
+    )
+    journeys = _journeys(number)
+    try:
+        draft = await app.session.deploys.draft(request)
+        key = await app.session.deploys.start(draft, environment)
+    except QuarterdeckError as error:
+        errors.append(f"{service} in {environment}: {error}")
+        await asyncio.sleep(1)
+        return
+    back = number % 2 == 1
+    for turn in count():
+        card = app.picture.rollout(key)
+        if card is not None and not card.live:
+            phase = card.rollout.phase.value
+            done[phase if phase in done else "other"] += 1
+            return
+        if back and turn == 6 and card is not None:
+            back = False
+            try:
+                await app.session.rollbacks.of_rollout(card)
+            except QuarterdeckError as error:
+                errors.append(f"rollback of {key}: {error}")
+        if turn % 5 == 4:
+            await pilot.resize_terminal(*SIZES[turn % len(SIZES)])
+        for pressed in next(journeys):
+            app.simulate_key(pressed)
+            await asyncio.sleep(0.15)
+        await asyncio.sleep(0.5)
+        if time.monotonic() > end + 60:
+            errors.append(f"{key} did not end")
+            return
+
+
+def _journeys(seed: int) -> Iterator[tuple[str, ...]]:
+    chance = random.Random(seed)
+    while True:
+        yield chance.choice(JOURNEYS)
+
+
+async def _rest(app: Any, place: Path) -> dict[str, float]:
+    """What is held once nothing is under way any more: drivers are reaped and requests are over."""
+    while len(app.screen_stack) > 1:
+        app.pop_screen()
+    await asyncio.sleep(8)
+    return _sample(place)
+
+
+def _sample(place: Path) -> dict[str, float]:
+    gc.collect()
+    status = Path("/proc/self/status").read_text()
+    resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    return {
+        "resident_mib": round(resident / 1024, 1),
+        "objects": len(gc.get_objects()),
+        "tasks": len(asyncio.all_tasks()),
+        "threads": threading.active_count(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "temporary_files": sum(1 for _ in (place / "tmp").rglob("*")) + sum(1 for _ in (place / "home").rglob("*.draft")),
+        "children": len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
