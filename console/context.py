@@ -16,6 +16,7 @@ from services.redaction import Redactor, installation_key
 
 if TYPE_CHECKING:
     from services.audit import Journal
+    from services.cluster.calls import CallLog
     from services.cluster.connection import Clusters
     from services.settings import Settings
 
@@ -106,8 +107,22 @@ class Context:
         from services.cluster.connection import Clusters
 
         return Clusters(
-            self.settings.kubeconfig, self.clock, on_secret=self.redactor.register, loopback_only=self.clock.speed != 1
+            self.settings.kubeconfig,
+            self.clock,
+            on_secret=self.redactor.register,
+            loopback_only=self.clock.speed != 1,
+            calls=self._calls,
         )
+
+    _calls: "CallLog | None" = None
+
+    def keep_calls(self) -> "CallLog":
+        """Keep every call to a cluster that is made from here on, for a person to read; to be asked for before the first."""
+        from services.actuator.called import command_of
+        from services.cluster.calls import CallLog
+
+        self._calls = CallLog(self.clock, command_of, self.redactor.text)
+        return self._calls
 
     @cached_property
     def login(self) -> str:

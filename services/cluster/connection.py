@@ -19,6 +19,7 @@ import msgspec
 
 from services.clock import Clock
 from services.cluster.answers import Garbled, refusal, status_of
+from services.cluster.calls import CallLog
 from services.cluster.credentials import (
     IN_CLUSTER,
     CredentialSource,
@@ -30,7 +31,7 @@ from services.cluster.credentials import (
 )
 from services.cluster.lines import Events, events_of
 from services.cluster.objects import OLDER, RESOURCES, TYPES, Page, path_of
-from services.cluster.transport import DEFAULT_SECONDS, Answer, Request, Transport
+from services.cluster.transport import DEFAULT_SECONDS, REVIEWS, Answer, Request, Transport
 from services.model.errors import NotFound, ObserverMode, Rejected
 from services.model.objects import Json, ObjectRef
 
@@ -42,7 +43,6 @@ LIST_SECONDS = 30.0
 QUIET_SECONDS = 90.0
 """A watch that says nothing for so long is opened again; API servers send a bookmark about every minute."""
 
-_REVIEWS = "/apis/authorization.k8s.io/v1/"
 _CONNECTS = ("/exec", "/attach", "/portforward")
 
 
@@ -195,7 +195,7 @@ class Connection:
             "spec": {"resourceAttributes": attributes},
         }
         what = f"ask whether we may {verb} {resource} in {namespace}"
-        request = Request("POST", f"{_REVIEWS}selfsubjectaccessreviews", what, body=msgspec.json.encode(body))
+        request = Request("POST", f"{REVIEWS}selfsubjectaccessreviews", what, body=msgspec.json.encode(body))
         document = _document(await self.request(request), self.server)
         status = document.get("status")
         return isinstance(status, dict) and status.get("allowed") is True
@@ -245,7 +245,7 @@ class Connection:
     def _check(self, request: Request) -> None:
         allowed = (
             (request.method == "GET" and not request.path.endswith(_CONNECTS))
-            or (request.method == "POST" and request.path.startswith(_REVIEWS))
+            or (request.method == "POST" and request.path.startswith(REVIEWS))
             or (request.method in ("POST", "PUT", "PATCH", "DELETE") and request.params.get("dryRun") == "All")
         )
         if not allowed:
@@ -257,6 +257,7 @@ class Clusters:
 
     ``kubeconfig`` is the configured file; ``None`` means KUBECONFIG, ``~/.kube/config``, or the pod's own service account.
     ``on_secret`` is told every token that is loaded (for the redactor). ``loopback_only`` refuses servers on other machines.
+    ``calls`` is told every request, the doors' included.
     """
 
     def __init__(
@@ -267,12 +268,14 @@ class Clusters:
         on_secret: Callable[[str], None] | None = None,
         environment: Mapping[str, str] | None = None,
         loopback_only: bool = False,
+        calls: CallLog | None = None,
     ) -> None:
         self._kubeconfig = kubeconfig
         self._clock = clock
         self._on_secret = on_secret
         self._environment = os.environ if environment is None else environment
         self._loopback_only = loopback_only
+        self._calls = calls
         self._connections: dict[str, Connection] = {}
 
     def contexts(self) -> tuple[str, ...]:
@@ -297,7 +300,7 @@ class Clusters:
             )
             if self._loopback_only:
                 source = OnLoopback(source)
-            self._connections[context] = Connection(Transport(context, source, self._clock))
+            self._connections[context] = Connection(Transport(context, source, self._clock, self._calls))
         return self._connections[context]
 
     async def close(self) -> None:

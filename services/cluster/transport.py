@@ -10,28 +10,31 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from services.clock import Clock
 from services.cluster.answers import refusal
 from services.cluster.credentials import Credentials, CredentialSource
+from services.cluster.sockets import new_session
 from services.model.errors import OutcomeUnknown, QuarterdeckError, Throttled, Unavailable
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from services.cluster.calls import CallLog
 
 CONNECT_SECONDS = 3.0
 DEFAULT_SECONDS = 10.0
 MOST_BYTES = 64 * 1024 * 1024
 """The longest answer that is read."""
 
+REVIEWS = "/apis/authorization.k8s.io/v1/"
 _RETRIES = 4
 _RETRY_FIRST, _RETRY_MOST = 0.1, 2.0
 _RELOAD_SECONDS = 5.0
 """Refused, unloadable or expired credentials are not loaded again sooner: a plugin may cost seconds, or a browser window."""
-_KEEP_IDLE_SECONDS = 30.0
-"""Below the idle limits of API servers and balancers, above the inventory's heartbeat: a rollback finds an open connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class _Flight:
     """What is known of one request under way."""
 
     sent: bool = False
+    status: int | None = None
+    """Of the last answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,18 @@ class Request:
     def writes(self) -> bool:
         return self.method != "GET" and "dryRun" not in self.params
 
+    @property
+    def asks(self) -> bool:
+        """It has a body and changes nothing: an access review."""
+        return self.method == "POST" and self.path.startswith(REVIEWS)
+
 
 class Transport:
     """Requests to the API server of one context. Nothing is loaded or connected before the first request."""
 
-    def __init__(self, context: str, source: CredentialSource, clock: Clock) -> None:
+    def __init__(self, context: str, source: CredentialSource, clock: Clock, calls: "CallLog | None" = None) -> None:
         self.context = context
+        self._calls = calls
         self._source = source
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
@@ -97,6 +108,25 @@ class Transport:
         Raises the errors of ``services/model/errors``; a write whose answer was lost raises OutcomeUnknown.
         """
         flight = _Flight()
+        started = self._clock.monotonic()
+        try:
+            answer = await self._answered(request, flight, seconds)
+        except QuarterdeckError as error:
+            self._note(request, flight, started, error.title)
+            raise
+        except asyncio.CancelledError:
+            self._note(request, flight, started, "given up")
+            raise
+        self._note(request, flight, started)
+        return answer
+
+    def _note(self, request: Request, flight: _Flight, started: float, problem: str = "") -> None:
+        """Keep the call and what became of it, where calls are kept."""
+        if self._calls is not None:
+            took = self._clock.monotonic() - started
+            self._calls.note(self.context, request, status=flight.status, seconds=took, problem=problem)
+
+    async def _answered(self, request: Request, flight: _Flight, seconds: float) -> Answer:
         try:
             async with asyncio.timeout(seconds) as limit:
                 await self._current()  # loaded off the loop, and with it the HTTP library
@@ -114,11 +144,23 @@ class Transport:
 
         Raises Unavailable when nothing comes for ``quiet_seconds``.
         """
+        flight = _Flight()
+        started = self._clock.monotonic()
+        try:
+            async with aclosing(self._chunks(request, flight, quiet_seconds)) as chunks:
+                async for chunk in chunks:
+                    if not chunk:
+                        self._note(request, flight, started)
+                    yield chunk
+        except QuarterdeckError as error:
+            self._note(request, flight, started, error.title)
+            raise
+
+    async def _chunks(self, request: Request, flight: _Flight, quiet_seconds: float) -> AsyncGenerator[bytes]:
         await self._current()
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=quiet_seconds)
-        flight = _Flight()
         try:
             async with self._opened(request, flight, timeout) as response:
                 yield b""
@@ -157,7 +199,7 @@ class Transport:
                     raise hiccup.error from hiccup.__cause__
             attempt += 1
             await self._clock.sleep(pause)
-            flight.sent = False
+            flight.sent, flight.status = False, None
 
     @staticmethod
     def _left(limit: asyncio.Timeout) -> float:
@@ -190,6 +232,7 @@ class Transport:
                 raise self._unreachable(request, error) from error
             except (aiohttp.ClientError, OSError) as error:
                 raise _Hiccup(self._broken(request, flight, error)) from error
+            flight.status = response.status
             async with response:
                 if response.status == 401 and not request.passes and not fresh and self._may_reload(credentials):
                     fresh = True
@@ -205,7 +248,7 @@ class Transport:
         from yarl import URL
 
         if self._session is None:
-            self._session = _new_session()
+            self._session = new_session()
         headers = dict(credentials.headers)
         headers["Accept"] = "application/json"
         headers["User-Agent"] = "quarterdeck"  # what managedFields and the server's own audit log name us
@@ -335,28 +378,3 @@ def _seen(task: "asyncio.Task[Credentials]") -> None:
     """Everybody who waited may have been cancelled: the failure is kept, not reported by the loop as forgotten."""
     if not task.cancelled():
         task.exception()
-
-
-def _new_session() -> "aiohttp.ClientSession":
-    import aiohttp
-
-    async def headers_sent(_session: Any, context: Any, _parameters: Any) -> None:
-        context.trace_request_ctx.sent = True
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(headers_sent)
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_IDLE_SECONDS, socket_factory=_socket)
-    return aiohttp.ClientSession(
-        connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=2**20, max_line_size=2**16
-    )
-
-
-def _socket(address: Any) -> socket.socket:
-    """A socket on which a peer that vanished is noticed within about 25 s, however quiet a watch is."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made

@@ -1,0 +1,209 @@
+"""The log of calls: what was asked of which cluster, as command lines, with what answer, and no secret in any of them."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+from support.clock import ManualClock
+from support.fake_api import FakeApi, QuickClock, kubeconfig, manifest, status
+
+from services.actuator.called import HIDDEN, command_of
+from services.cluster.answers import JSON_PATCH
+from services.cluster.calls import CallLog
+from services.cluster.connection import Clusters
+from services.cluster.transport import Request
+from services.cluster.writer import Writer
+from services.model.errors import NotFound, Unavailable
+from services.model.objects import ObjectRef
+
+DEPLOYMENT = "/apis/apps/v1/namespaces/production/deployments/payment-service"
+
+
+def request(method: str, path: str, body: object = None, content_type: str = "application/json", **params: str) -> Request:
+    return Request(
+        method,
+        path,
+        "a test",
+        params=params,
+        body=None if body is None else msgspec.json.encode(body),
+        content_type=content_type,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (request("GET", "/version"), "kubectl version --context prod"),
+        (request("GET", DEPLOYMENT), "kubectl get deployments payment-service -o yaml -n production --context prod"),
+        (
+            request("GET", "/api/v1/namespaces/production/pods", limit="500", labelSelector="app=x,track in (a,b)"),
+            "kubectl get pods -l 'app=x,track in (a,b)' -n production --context prod",
+        ),
+        (
+            request("GET", "/apis/networking.istio.io/v1beta1/namespaces/p/virtualservices", watch="1", resourceVersion="7"),
+            "kubectl get virtualservices.networking.istio.io --watch -n p --context prod",
+        ),
+        (
+            request("GET", "/api/v1/namespaces/p/pods/x-1/log", container="app", follow="true"),
+            "kubectl logs x-1 -c app -f -n p --context prod",
+        ),
+        (
+            request("GET", "/api/v1/namespaces/p/pods/x-1:8080/proxy/metrics"),
+            "kubectl get --raw /api/v1/namespaces/p/pods/x-1:8080/proxy/metrics --context prod",
+        ),
+        (
+            request(
+                "POST",
+                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                {"spec": {"resourceAttributes": {"verb": "patch", "group": "apps", "resource": "deployments", "namespace": "p"}}},
+            ),
+            "kubectl auth can-i patch deployments.apps -n p --context prod",
+        ),
+        (
+            request("DELETE", "/api/v1/namespaces/p/configmaps/c", {"kind": "DeleteOptions"}),
+            "kubectl delete configmaps c -n p --context prod",
+        ),
+        (
+            request("PUT", "/apis/coordination.k8s.io/v1/namespaces/p/leases/l", {"spec": {"holderIdentity": "me"}}),
+            "kubectl replace -f - -n p --context prod  # leases.coordination.k8s.io/l",
+        ),
+        (
+            request("PATCH", DEPLOYMENT, [{"op": "replace", "path": "/spec/replicas", "value": 3}], JSON_PATCH, dryRun="All"),
+            "kubectl patch deployments payment-service --type=json -p "
+            '\'[{"op":"replace","path":"/spec/replicas","value":3}]\' --dry-run=server -n production --context prod',
+        ),
+    ],
+)
+def test_a_request_is_told_as_the_command_that_makes_it(asked, line):
+    assert command_of("prod", asked) == line
+
+
+SECRET = "hunter2-correct-horse"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(
+            "PATCH",
+            DEPLOYMENT,
+            [{"op": "replace", "path": "/spec/template/spec/containers/0/env/0/value", "value": SECRET}],
+            JSON_PATCH,
+        ),
+        request(
+            "PATCH",
+            DEPLOYMENT,
+            [
+                {
+                    "op": "replace",
+                    "path": "/spec/template",
+                    "value": {"spec": {"containers": [{"env": [{"name": "X", "value": SECRET}]}]}},
+                }
+            ],
+            JSON_PATCH,
+        ),
+        request(
+            "PATCH", "/api/v1/namespaces/p/configmaps/c", [{"op": "add", "path": "/data/rollout", "value": SECRET}], JSON_PATCH
+        ),
+        request("PATCH", DEPLOYMENT, {"spec": {"password": SECRET}}, "application/merge-patch+json"),
+        request("PUT", DEPLOYMENT, {"spec": {"password": SECRET}}),
+        request("POST", "/api/v1/namespaces/p/secrets", {"data": {"a": SECRET}}),
+    ],
+)
+def test_no_command_tells_a_secret(asked):
+    assert SECRET not in command_of("prod", asked)
+
+
+def test_the_data_of_a_config_map_is_hidden_and_its_epoch_is_not():
+    told = command_of(
+        "prod",
+        request(
+            "PATCH",
+            "/api/v1/namespaces/p/configmaps/c",
+            [
+                {"op": "test", "path": "/metadata/annotations/quarterdeck~1epoch", "value": "4"},
+                {"op": "add", "path": "/data/rollout", "value": "{}"},
+            ],
+            JSON_PATCH,
+        ),
+    )
+    assert '"value":"4"' in told
+    assert HIDDEN in told
+
+
+def log(most: int = 10) -> CallLog:
+    return CallLog(ManualClock(), command_of, lambda words: words.replace(SECRET, "***"), most=most)
+
+
+def test_equal_reads_are_one_line_that_counts_and_every_change_is_its_own():
+    calls = log()
+    for _ in range(3):
+        calls.note("prod", request("GET", "/version"), status=200, seconds=0.01)
+    calls.note("prod", request("GET", "/version"), status=None, seconds=3.0, problem=f"no connection {SECRET}")
+    for _ in range(2):
+        calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=200, seconds=0.02)
+    assert [(call.times, call.status, call.changes) for call in calls.calls] == [
+        (3, 200, False),
+        (1, None, False),
+        (1, 200, True),
+        (1, 200, True),
+    ]
+    assert calls.made == 6
+    assert SECRET not in repr(calls.calls)
+
+
+def test_the_log_is_bounded_and_changes_stay_longest():
+    calls = log(most=5)
+    calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=200, seconds=0.02)
+    for index in range(50):
+        calls.note("prod", request("GET", f"/api/v1/namespaces/n{index}/pods"), status=200, seconds=0.01)
+    assert len(calls.calls) == 5
+    assert calls.calls[0].changes
+    for _ in range(50):
+        calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=200, seconds=0.02)
+    assert len(calls.calls) == 5
+
+
+async def test_every_request_of_a_connection_is_noted_with_its_answer(tmp_path: Path):
+    api, clock = FakeApi(), QuickClock()
+    calls = CallLog(clock, command_of, str)
+    await api.start()
+    clusters = Clusters(kubeconfig(tmp_path, api.port), clock, calls=calls)
+    try:
+        connection = await clusters.connect("test")
+        await connection.latency()
+        api.once(_not_there, path="gone")
+        with pytest.raises(NotFound):
+            await connection.get(ObjectRef("Deployment", "p", "gone"))
+        api.put("pods", manifest("Pod", "a"))
+        watch = connection.watch("Pod", "p", resource_version="1")
+        api.once(_ended, watch=True)
+        async for _ in watch:
+            break
+        await watch.aclose()
+        await Writer(connection).patch(ObjectRef("Deployment", "p", "cart"), [{"op": "remove", "path": "/metadata/labels/x"}])
+        told = {call.command: call for call in calls.calls}
+        assert told["kubectl version --context test"].status == 200
+        gone = told["kubectl get deployments gone -o yaml -n p --context test"]
+        assert (gone.status, gone.changes) == (404, False)
+        assert gone.problem
+        assert told["kubectl get pods --watch -n p --context test"].status == 200
+        assert calls.calls[-1].changes
+        assert calls.calls[-1].command.startswith("kubectl patch deployments cart --type=json")
+        await api.stop()
+        with pytest.raises(Unavailable):
+            await connection.latency()
+        assert calls.calls[-1].status is None
+        assert calls.calls[-1].problem
+    finally:
+        await clusters.close()
+        await api.stop()
+
+
+async def _not_there(_: web.Request) -> web.StreamResponse:
+    return status(404, "not found")
+
+
+async def _ended(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=b"")
