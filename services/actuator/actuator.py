@@ -5,6 +5,7 @@ patch that begins with the test of the epoch, the outcome in the journal. What t
 looked up, never assumed. See ``services/actuator/patch.py`` for what a patch tests.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn
 
@@ -42,6 +43,8 @@ LOOK_UP = 20.0
 
 Noted = Callable[[tuple[UndoRecord, ...]], Awaitable[None]]
 
+log = logging.getLogger(__name__)
+
 
 class Actuator:
     """Changes the objects of one cluster for whoever holds them. ``operator`` is who the journal names; without it, the
@@ -58,11 +61,19 @@ class Actuator:
         self._unsettled: dict[tuple[str, ObjectRef], Unsettled] = {}
         """By rollout and object: the undo of what was sent without an answer, until it is handed out."""
 
-    async def highest_epoch(self, objects: Sequence[ObjectRef]) -> int:
-        """The newest epoch on any of ``objects`` (absent ones count 0): what a new hold's epoch has to exceed. A read."""
+    async def highest_epoch(self, objects: Sequence[ObjectRef], *, readable: bool = False) -> int:
+        """The newest epoch on any of ``objects`` (absent ones count 0): what a new hold's epoch has to exceed. A read.
+
+        ``readable``: those that may not be read are left out, instead of raising :class:`Forbidden`."""
         epochs = [0]
         for ref in objects:
-            live = await self._found(ref)
+            try:
+                live = await self._found(ref)
+            except Forbidden as error:
+                if not readable:
+                    raise
+                log.warning("the epoch of %s is not known: %s", ref, error)
+                continue
             epochs.append(epoch_of(live) if live is not None else 0)
         return max(epochs)
 

@@ -12,7 +12,7 @@ from services.cluster.connection import Connection
 from services.cluster.objects import CHECKPOINT, KIND_LABEL, RESOURCES, ROLLOUT_LABEL, SERVICE_LABEL, ConfigMap
 from services.cluster.writer import Writer
 from services.coordination.lease import annotation, epoch_of
-from services.model.errors import Conflict, HeldByAnother, NeedsAttention, NotFound, QuarterdeckError
+from services.model.errors import Conflict, Forbidden, HeldByAnother, NeedsAttention, NotFound, QuarterdeckError
 from services.model.objects import EPOCH_ANNOTATION, Json, ObjectRef, pointer, value_at
 from services.model.rollout import Rollout
 
@@ -150,6 +150,14 @@ class Checkpoints:
         """See :meth:`services.coordination.Coordination.load`."""
         found = await self._found(checkpoint_ref(namespace, rollout_id))
         return decode(msgspec.convert(found, ConfigMap)) if found is not None else None
+
+    async def epoch(self, namespace: str, rollout_id: str) -> int:
+        """The epoch of the checkpoint's last writer; 0 where there is none, or none that may be read."""
+        try:
+            return epoch_of(await self._found(checkpoint_ref(namespace, rollout_id)) or {})
+        except Forbidden as error:
+            log.warning("the checkpoint of %s may not be read: %s", rollout_id, error)
+            return 0
 
     async def rollback_wanted(self, namespace: str, rollout_id: str) -> str:
         """See :meth:`services.coordination.Coordination.rollback_wanted`."""

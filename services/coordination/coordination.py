@@ -34,6 +34,16 @@ class Coordination:
         self._must_change(f"take the lease of {service}")
         return await self._leases.acquire(target, service, rollout_id, driver, take_over=take_over, at_least_epoch=at_least_epoch)
 
+    async def go_without(self, target: Target, service: str, rollout_id: str, driver: Driver, *, at_least_epoch: int = 0) -> Hold:
+        """A hold for a rollback that may not write the lease: its epoch exceeds those of lease and checkpoint, as far as they can
+        be read, and ``at_least_epoch``. What it writes is fenced at the objects; :meth:`renew` takes the lease as soon
+        as that is possible. Raises :class:`~services.model.errors.Unavailable` where the cluster does not answer at all.
+        """
+        self._must_change(f"drive {service}")
+        stored = await self._checkpoints.epoch(target.namespace, rollout_id)
+        least = max(stored, at_least_epoch)
+        return await self._leases.go_without(target, service, rollout_id, driver, at_least_epoch=least)
+
     async def renew(self, hold: Hold) -> None:
         """Say that we still live; due every 3 s wall. Where somebody else holds the lease ``hold.lost`` is set and
         :class:`~services.coordination.lease.Held` raised. A cluster that can't be reached raises

@@ -55,6 +55,8 @@ class Hold:
         self.driver = driver
         self.epoch = epoch_of(lease)
         self.lost = False
+        self.stored = True
+        """Whether the cluster has the lease. A rollback may go on without it: what it writes is fenced at the objects."""
         self.claimed: set[ObjectRef] = set()
         """The objects that carry our epoch because we put it there."""
         self.renewed = renewed
@@ -174,8 +176,24 @@ class Leases:
             "Look who drives the service, then try again.",
         )
 
+    async def go_without(self, target: Target, service: str, rollout_id: str, driver: Driver, *, at_least_epoch: int) -> Hold:
+        """See :meth:`services.coordination.Coordination.go_without`."""
+        ref = lease_ref(target.namespace, service)
+        try:
+            found = await self._found(ref)
+        except Forbidden as error:
+            log.warning("lease %s can't be read either: %s", ref.name, error)
+            found = None
+        lease = self._taken(ref, found, service, rollout_id, driver, at_least_epoch)
+        hold = Hold(ref, service, rollout_id, driver, lease, self._clock.monotonic())
+        hold.stored = False
+        return hold
+
     async def renew(self, hold: Hold) -> None:
         """See :meth:`services.coordination.Coordination.renew`."""
+        if not hold.stored:
+            await self._store(hold)
+            return
         lease: dict[str, Json] | None = hold.lease
         for _ in range(ATTEMPTS):
             hold.check()
@@ -201,7 +219,7 @@ class Leases:
 
     async def release(self, hold: Hold) -> None:
         """See :meth:`services.coordination.Coordination.release`."""
-        lease: dict[str, Json] | None = hold.lease
+        lease: dict[str, Json] | None = hold.lease if hold.stored else None
         for _ in range(ATTEMPTS):
             if hold.lost or lease is None:
                 return
@@ -215,6 +233,34 @@ class Leases:
             else:
                 hold.lose(released)
                 return
+
+    async def _store(self, hold: Hold) -> None:
+        """Take the lease, as soon as that is possible, with the epoch under which its holder acts already. Whoever has an older
+        one was refused by the objects long ago."""
+        for _ in range(ATTEMPTS):
+            hold.check()
+            found = await self._found(hold.ref)
+            ours = found is not None and self._is(found, hold.driver, hold.rollout)
+            if found is not None and not ours and epoch_of(found) >= hold.epoch:
+                raise hold.lose(found)
+            if found is not None and ours and epoch_of(found) == hold.epoch:
+                lease = found  # the answer to an earlier attempt was lost
+            else:
+                body = self._taken(hold.ref, found, hold.service, hold.rollout, hold.driver, hold.epoch - 1)
+                try:
+                    lease = await (
+                        self._writer.replace(hold.ref, body) if found is not None else self._writer.create(hold.ref, body)
+                    )
+                except (Conflict, NotFound):
+                    continue
+            hold.stored = True
+            hold.confirm(lease, self._clock.monotonic())
+            return
+        raise Conflict(
+            f"The lease of {hold.service} in {hold.ref.namespace} kept changing",
+            f"{ATTEMPTS} attempts to take it met another writer. The rollback goes on without it.",
+            "Look who else writes to it.",
+        )
 
     async def _found(self, ref: ObjectRef) -> dict[str, Json] | None:
         try:

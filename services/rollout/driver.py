@@ -31,7 +31,7 @@ from services.rollout.answering import answer
 from services.rollout.engine import drive
 from services.rollout.events import entry
 from services.rollout.finish import finish
-from services.rollout.holding import START_PATIENCE, Patience, patiently, release, renew, taken
+from services.rollout.holding import START_PATIENCE, Patience, held, patiently, release, renew, taken
 from services.rollout.intents import IntentServer
 from services.rollout.run import Run
 from services.rollout.service import bodies, unchanged
@@ -163,13 +163,14 @@ async def _drive(
     begun = take_over or rollback or rollout.epoch > 0
     actuator = Actuator(connection, station.journal, station.clock, read_only=station.read_only, operator=station.user)
     patience = Patience.of(begun=begun, rollback=rollback)
-    epoch = await patiently(station, patience, lambda: actuator.highest_epoch(rollout.plan.objects))
-    hold: Hold = await patiently(
+    epoch = await patiently(station, patience, lambda: actuator.highest_epoch(rollout.plan.objects, readable=rollback))
+    service, least = rollout.release.service, max(epoch, rollout.epoch)
+    hold: Hold = await held(
         station,
         patience,
-        lambda: coordination.acquire(
-            target, rollout.release.service, rollout_id, driver, take_over=take_over, at_least_epoch=max(epoch, rollout.epoch)
-        ),
+        lambda: coordination.acquire(target, service, rollout_id, driver, take_over=take_over, at_least_epoch=least),
+        lambda: coordination.go_without(target, service, rollout_id, driver, at_least_epoch=least),
+        anyway=rollback,
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(release, coordination, hold)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from services.coordination import Coordination, Hold
-from services.model.errors import Forbidden, HeldByAnother, NeedsAttention, QuarterdeckError, Unavailable
+from services.model.errors import Forbidden, HeldByAnother, NeedsAttention, ObserverMode, QuarterdeckError, Unavailable
 from services.model.rollout import Rollout
 from services.rollout.station import Station
 
@@ -23,6 +23,9 @@ TAKE_SECONDS = 5.0
 """Wall seconds for which a rollback tries to take its checkpoint before it only reads it."""
 REFUSED_PATIENCE = 10.0
 """Wall seconds for which a rollback asks again for what it was refused: a webhook or a role may just be changing."""
+
+LEASE_SECONDS = 15.0
+"""Wall seconds after which a rollback goes on without its lease, where everything else answers."""
 
 T = TypeVar("T")
 
@@ -84,6 +87,35 @@ async def patiently(station: Station, patience: Patience, call: Callable[[], Awa
             if station.clock.monotonic() - began >= most:
                 raise
             await station.clock.sleep(1.0)
+
+
+async def held(
+    station: Station,
+    patience: Patience,
+    acquire: Callable[[], Awaitable[Hold]],
+    go_without: Callable[[], Awaitable[Hold]],
+    *,
+    anyway: bool,
+) -> Hold:
+    """The lease, by ``acquire``. ``anyway``: a rollback is stopped by no bookkeeping; where the lease may not be written, or its
+    writing hangs, while the cluster answers, it goes on with the hold of ``go_without``. What it writes is fenced at the objects.
+
+    Raises :class:`HeldByAnother` where somebody else holds it, and what the cluster answered last where that was no answer.
+    """
+    if not anyway:
+        return await patiently(station, patience, acquire)
+
+    async def one_way_or_the_other() -> Hold:
+        try:
+            async with asyncio.timeout(LEASE_SECONDS):
+                return await patiently(station, Patience(REFUSED_PATIENCE, REFUSED_PATIENCE), acquire)
+        except (HeldByAnother, ObserverMode):
+            raise
+        except (QuarterdeckError, TimeoutError) as error:
+            log.warning("rolling back without the lease, which could not be taken: %s", error)
+        return await go_without()
+
+    return await patiently(station, patience, one_way_or_the_other)
 
 
 async def taken(station: Station, coordination: Coordination, known: Rollout, patience: Patience, *, anyway: bool) -> Rollout:
