@@ -449,7 +449,7 @@ async def test_evidence_from_others_is_one_short_inert_line() -> None:
 
 
 async def test_a_record_without_a_time_zone_does_not_hide_the_others() -> None:
-    strange = record(finished=datetime(2026, 1, 1, 12, 0))  # noqa: DTZ001
+    strange = record(finished=datetime(2026, 1, 1, 12, 0))
     found = gate(await asked(records=(strange, *REHEARSED)), "rollback-tested")
     assert found.outcome is GateOutcome.PASS
     assert "2026-11-20" in found.evidence
