@@ -39,6 +39,7 @@ RESOURCES: Mapping[str, Resource] = {
     "Service": Resource("", "v1", "services"),
     "Event": Resource("", "v1", "events"),
     "ConfigMap": Resource("", "v1", "configmaps"),
+    "Namespace": Resource("", "v1", "namespaces"),
     "Lease": Resource("coordination.k8s.io", "v1", "leases"),
     # Served by every release there is, unlike v2, and the same in all that is read here.
     "HorizontalPodAutoscaler": Resource("autoscaling", "v1", "horizontalpodautoscalers"),
@@ -51,7 +52,7 @@ RESOURCES: Mapping[str, Resource] = {
 
 OLDER: Mapping[str, tuple[str, ...]] = {"HTTPRoute": ("v1beta1",)}
 """Versions of a kind that are the same in all that is used here, for servers that don't serve the one in ``RESOURCES``."""
-WITHOUT_NAMESPACE = ("IngressClass",)
+WITHOUT_NAMESPACE = ("IngressClass", "Namespace")
 
 
 def path_of(kind: str, namespace: str, name: str = "", *, version: str = "") -> str:

@@ -206,6 +206,8 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     journal_first: int | None = None
     journal_last: int | None = None
     pause_reason: str = ""
+    cluster: str = ""
+    """What tells its cluster from others (see ``services/rollout/belonging.py``); empty where that could not be read."""
 
     @property
     def kind(self) -> Kind:

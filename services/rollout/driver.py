@@ -23,11 +23,11 @@ from services.coordination import Coordination, Hold
 from services.model.errors import ExitCode, HeldByAnother, NeedsAttention, QuarterdeckError, Rejected, Unavailable
 from services.model.objects import Json
 from services.model.reasons import reason_of
-from services.model.release import Target
 from services.model.rollout import Driver, Phase, Reason, Rollout
 from services.rollout import home as homes
 from services.rollout import state
 from services.rollout.answering import answer
+from services.rollout.belonging import belonging, must_be_open, through
 from services.rollout.engine import drive
 from services.rollout.events import entry
 from services.rollout.finish import finish
@@ -157,7 +157,10 @@ async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
 async def _drive(
     station: Station, rollout_id: str, driver: Driver, *, take_over: bool, rollback: bool, resume: bool, reason: str
 ) -> ExitCode:
-    rollout, target = await _find(station, rollout_id)
+    rollout = await belonging(station, await _find(station, rollout_id))
+    target = rollout.release.target
+    if rollback:
+        await must_be_open(station, rollout)
     connection = await station.clusters.connect(target.context)
     coordination = Coordination(connection, station.clock, read_only=station.read_only)
     begun = take_over or rollback or rollout.epoch > 0
@@ -182,7 +185,7 @@ async def _drive(
         background.append(asyncio.create_task(inventory.run(), name="inventory"))
         background.append(asyncio.create_task(routes.run(), name="routes"))
         known = msgspec.structs.replace(rollout, epoch=hold.epoch)
-        rollout = await taken(station, coordination, known, patience, anyway=rollback)
+        rollout = through(await taken(station, coordination, known, patience, anyway=rollback), target.context)
         if not rollback and not rollout.phase.final:
             wanted = await patiently(station, patience, lambda: coordination.rollback_wanted(target.namespace, rollout_id))
             rollback, reason = bool(wanted), reason or wanted
@@ -315,11 +318,11 @@ async def _kept_beside(run: Run, background: list[asyncio.Task[Any]]) -> None:
         log.warning("the bookkeeping of %s takes long; rolling back beside it", run.rollout.id)
 
 
-async def _find(station: Station, rollout_id: str) -> tuple[Rollout, Target]:
+async def _find(station: Station, rollout_id: str) -> Rollout:
     """The rollout as started from this home, else from the checkpoint in any configured environment."""
     started = homes.read_started(station.home, rollout_id)
     if started is not None:
-        return started, started.release.target
+        return started
     places = {(env.context, namespace) for env in station.settings.environments.values() for namespace in env.namespaces}
     unreachable: list[str] = []
     for context, namespace in sorted(places):
@@ -331,7 +334,7 @@ async def _find(station: Station, rollout_id: str) -> tuple[Rollout, Target]:
             continue
         if found is not None:
             # The one who started it may call the same cluster by another name in his kubeconfig.
-            return found, msgspec.structs.replace(found.release.target, context=context)
+            return through(found, context)
     raise Rejected(
         "rollout",
         rollout_id,

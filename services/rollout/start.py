@@ -15,6 +15,7 @@ from services.model.rollout import Rollout
 from services.model.steps import Plan
 from services.rollout import home as homes
 from services.rollout import state
+from services.rollout.belonging import identity
 from services.rollout.events import entry
 from services.rollout.station import Station
 
@@ -45,6 +46,8 @@ async def start_rollout(
         created=now,
         pace=station.clock.pace(),
     )
+    connection = await station.clusters.connect(release.target.context)
+    rollout = msgspec.structs.replace(rollout, cluster=await identity(connection, release.target.namespace))
     parameters: dict[str, Json] = {
         "release": msgspec.to_builtins(release),
         "previous_version": plan.previous_version,
