@@ -56,7 +56,7 @@ TABLE: tuple[Permission, ...] = (
     *_rows("ReplicaSet", "list watch", "revisions and their pods are not told apart; no rollback to a revision"),
     *_rows("Pod", "get list watch", "the health of no version is seen; nothing is promoted"),
     *_rows("Service", "get list watch", "what routes to a service is not known"),
-    *_rows("Service", "create patch", "no canary by HTTPRoute or Ingress: it needs a Service", essential=False),
+    *_rows("Service", "create patch delete", "no canary by HTTPRoute or Ingress: it needs a Service", essential=False),
     *_rows("ConfigMap", "get list watch", "rollouts and records are not seen, of others neither"),
     *_rows("ConfigMap", "create update patch", "no rollout: its checkpoint can't be kept"),
     *_rows("ConfigMap", "delete", "old checkpoints and records pile up", essential=False),
@@ -66,7 +66,7 @@ TABLE: tuple[Permission, ...] = (
     *_rows("VirtualService", "patch", _ROUTED),
     *_rows("DestinationRule", "get list watch", _ROUTED),
     *_rows("HTTPRoute", "get list watch patch", _ROUTED),
-    *_rows("Ingress", "get list watch create patch", _ROUTED),
+    *_rows("Ingress", "get list watch create patch delete", _ROUTED),
     *_rows("Event", "list", "why a pod fails is not shown", essential=False),
     Permission("get", "Pod", "logs are not shown", "log", essential=False),
 )

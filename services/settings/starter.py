@@ -52,6 +52,8 @@ _REST = """\
 # The steps of a canary (percent of the requests, seconds), and the limits that roll back by themselves.
 # canary:
 #   steps: [{weight: 5, seconds: 120}, {weight: 10, seconds: 120}, {weight: 25, seconds: 180}, {weight: 50, seconds: 180}]
+# services:
+#   payment-service: {router: gateway}   # where two routes lead to it: istio, gateway, nginx or replicas
 # triggers: {error_rate: 0.05, latency_increase: 0.5, cpu: 0.9, memory: 0.9}
 """
 
