@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from dataclasses import replace
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual import on, work
 from textual.screen import Screen
@@ -32,6 +32,9 @@ from services.model.fleet import PodView
 from widgets import glyphs
 from widgets.form import Validity
 from widgets.toast import toast
+
+if TYPE_CHECKING:
+    from console.tailing import LogsOf
 
 log = logging.getLogger(__name__)
 Kept = TypeVar("Kept", bound=Screen[None])
@@ -117,6 +120,11 @@ class ConsoleApp(Intents):
         from console.screens.service import ServiceScreen
 
         self.push_screen(ServiceScreen(environment, service))
+
+    def open_logs(self, wanted: LogsOf) -> None:
+        from console.screens.logs import LogsScreen
+
+        self.push_screen(LogsScreen(wanted))
 
     def open_rollout(self, key: str) -> None:
         from console.screens.rollout import RolloutScreen

@@ -75,6 +75,10 @@ def can_fold(situation: Situation) -> str | None:
     return None if situation.folded else "everything is on the screen"
 
 
+def can_see_logs(situation: Situation) -> str | None:
+    return None if situation.selection.service or situation.card is not None else "no service is selected"
+
+
 def can_show_all(situation: Situation) -> str | None:
     return None if situation.only else "all entries are shown"
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import subprocess
 
     from console.context import Context
+    from console.inspecting import Inspecting
+    from console.tailing import LogsOf, Tail
 
 SHORTEST_INTERVAL = 0.2
 """Wall seconds between pictures while things change; once a second otherwise, for the ages."""
@@ -136,6 +138,19 @@ class Session:
         if view is None or found is None or self._watching is None:
             return ()
         return self._watching.pods(view.context, found)
+
+    def logs(self, wanted: LogsOf, previous: bool, since: int | None, container: str) -> Tail:
+        """The logs of ``wanted``, followed once they are asked for batches."""
+        from console.tailing import Tail
+        from services.cluster.podlogs import Span
+
+        return Tail(self.context, _there(self._watching), wanted, Span(previous, since), container)
+
+    @property
+    def inspecting(self) -> Inspecting:
+        from console.inspecting import Inspecting
+
+        return Inspecting(self.context, _there(self._watching))
 
     # ---- intents
 

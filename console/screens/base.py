@@ -207,6 +207,15 @@ class ConsoleScreen(Screen[None]):
     def do_journal(self) -> None:
         self.console.open_journal(self.selection())
 
+    def do_logs(self) -> None:
+        from console.tailing import LogsOf
+
+        selection, card = self.selection(), self.situation().card
+        if selection.service:
+            self.console.open_logs(LogsOf(selection.environment, selection.service))
+        elif card is not None:
+            self.console.open_logs(LogsOf(card.environment, card.rollout.release.service))
+
     def do_palette(self) -> None:
         self.app.action_command_palette()
 

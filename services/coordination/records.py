@@ -1,12 +1,13 @@
 """What a finished rollout leaves in its cluster: the evidence that the rollback-tested gate looks for."""
 
 import logging
+from collections.abc import Iterable
 from operator import attrgetter
 
 import msgspec
 
 from services.cluster.connection import Connection
-from services.cluster.objects import KIND_LABEL, RECORD, RESOURCES, ROLLOUT_LABEL, SERVICE_LABEL
+from services.cluster.objects import KIND_LABEL, RECORD, RESOURCES, ROLLOUT_LABEL, SERVICE_LABEL, ConfigMap
 from services.cluster.writer import Writer
 from services.model.errors import Conflict, NotFound
 from services.model.objects import ObjectRef
@@ -25,13 +26,20 @@ def record_ref(namespace: str, rollout_id: str) -> ObjectRef:
 
 async def records(connection: Connection, namespace: str, service: str) -> tuple[Record, ...]:
     """The records of a service, oldest first. One that can't be read is no evidence: it is left out and logged."""
-    found: list[Record] = []
     labels = f"{KIND_LABEL}={RECORD},{SERVICE_LABEL}={service}"
-    for config_map in await connection.list("ConfigMap", namespace, labels=labels):
+    return records_in(await connection.list("ConfigMap", namespace, labels=labels), service)
+
+
+def records_in(config_maps: Iterable[ConfigMap], service: str) -> tuple[Record, ...]:
+    """The same out of ConfigMaps that are known already, whatever else is among them."""
+    found: list[Record] = []
+    for config_map in config_maps:
+        if config_map.metadata.labels.get(SERVICE_LABEL) != service:
+            continue
         try:
             found.append(msgspec.json.decode(config_map.data[DATA_KEY], type=Record))
         except (KeyError, msgspec.DecodeError) as error:
-            log.warning("record %s in %s can't be read: %s", config_map.metadata.name, namespace, error)
+            log.warning("record %s in %s can't be read: %s", config_map.metadata.name, config_map.metadata.namespace, error)
     return tuple(sorted(found, key=attrgetter("finished", "rollout")))
 
 
