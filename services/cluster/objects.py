@@ -4,7 +4,7 @@ Thousands of these are kept, so they are frozen structs without collector tracki
 that an API server may leave out has the default Kubernetes gives it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -366,9 +366,17 @@ class Status(_Struct, frozen=True):
     details: StatusDetails | None = None
 
 
-def main_container(containers: tuple[Container, ...], service: str) -> Container | None:
-    """The container named like the service, else the first."""
-    return next((container for container in containers if container.name == service), containers[0] if containers else None)
+def main_container(containers: Sequence[Container], service: str) -> Container | None:
+    """The container that runs the service: the one whose image repository ends in its name, else the one of that name, else the
+    first. Plans go by the same order (``services/strategies/images.py``): what is shown is the image that would be replaced."""
+    named = [container for container in containers if image_name(container.image) == service]
+    named += [container for container in containers if container.name == service]
+    return next(iter((*named, *containers)), None)
+
+
+def image_name(image: str) -> str:
+    """The last part of an image's repository: ``proxy`` of ``registry:5000/team/proxy:v1@sha256:…``."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def image_version(image: str) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from services.actuator.commands import kubectl_scale, kubectl_undo
 from services.actuator.patch import identities
 from services.cluster.connection import Connection
-from services.cluster.objects import REVISION_ANNOTATION, image_version
+from services.cluster.objects import REVISION_ANNOTATION, PodTemplate, image_version, template_version
 from services.model.errors import Rejected
 from services.model.objects import Json, ObjectRef, value_at
 from services.model.release import Release, Strategy, Target
@@ -186,8 +188,4 @@ def _images(replica_set: dict[str, Json]) -> str:
 
 
 def _version(template: Json, service: str) -> str:
-    containers = value_at(template, "/spec/containers") or ()
-    chosen = next(
-        (container for container in containers if container.get("name") == service), containers[0] if containers else {}
-    )
-    return image_version(str(chosen.get("image", "")))
+    return template_version(msgspec.convert(template, PodTemplate, strict=False), service)
