@@ -103,14 +103,16 @@ def _service(
     stable = inventory.deployments[namespace, service]
     canary = inventory.deployments.get((namespace, service + CANARY))
     route = inventory.virtual_services.get((namespace, service))
-    weight = canary_weight(route, service) if route is not None else None
+    rollout = live.get((namespace, service))
+    # Other routers' objects are read by whoever drives the rollout: what it saw last is in its checkpoint.
+    seen = rollout.actual_weight if rollout is not None else None
+    weight = canary_weight(route, service) if route is not None else seen
     health, detail = _health(inventory, stable)
     canary_on = canary is not None and bool(canary.spec.replicas or canary.status.replicas or weight)
     if canary is not None and canary_on:
         second, why = _health(inventory, canary)
         if _GRAVITY[second] > _GRAVITY[health]:
             health, detail = second, f"canary: {why}"
-    rollout = live.get((namespace, service))
     return ServiceView(
         name=service,
         namespace=namespace,

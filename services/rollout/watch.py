@@ -25,8 +25,8 @@ from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
 from services.model.steps import Analyse, WaitReady
 from services.rollout import state
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
-from services.rollout.intruders import SplitWatch
 from services.rollout.run import Breach, Run
+from services.rollout.split_watch import SplitWatch
 from services.rollout.steps_traffic import actual_weight
 
 UNSERVED_SECONDS = 15.0

@@ -30,10 +30,10 @@ from services.model.steps import Analyse, CleanUp, EnsureObject, EnsureWorkload,
 from services.redaction import Redactor
 from services.rollout import routes, state, steps_traffic
 from services.rollout.engine import DOERS
-from services.rollout.intruders import SplitWatch
 from services.rollout.revisions import to_revision
 from services.rollout.run import Run
 from services.rollout.service import bodies, read_state, unchanged
+from services.rollout.split_watch import SplitWatch
 from services.strategies import compile_plan
 
 NS = "production"
