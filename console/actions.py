@@ -304,6 +304,8 @@ def actions_on(screen: str) -> tuple[Action, ...]:
 
 def label_for(action: Action, situation: Situation) -> str:
     """What an action would do now, in a few words: a rollback says how long it takes and to what."""
+    if action.id == "rollback" and situation.selection.revision:
+        return f"ROLL BACK to revision {situation.selection.revision}"
     card = situation.card
     if card is None:
         return action.label

@@ -161,7 +161,7 @@ def can_roll_back(situation: Situation) -> str | None:
         return READ_ONLY
     if not situation.selection.service and not situation.selection.rollout:
         return "select a service or a rollout"
-    card = situation.card
+    card = None if situation.selection.revision else situation.card
     if situation.selection.rollout and card is None:
         return "the rollout is not known here"
     if card is not None and card.rollout.phase is Phase.ROLLED_BACK:

@@ -85,11 +85,17 @@ class Intents(InOrder):
         if isinstance(self.screen, ConsoleScreen) and self.screen.where != "rollout":
             self.open_rollout(card.key)
 
+    def roll_back_to(self, environment: str, service: str, revision: str) -> None:
+        """To one revision of a service, after showing what that restores."""
+        if not self._looking:
+            self._looking = True
+            self._show_rollback(Selection(environment, service), revision)
+
     @work(group="rollback", exit_on_error=False)
-    async def _show_rollback(self, selection: Selection) -> None:
+    async def _show_rollback(self, selection: Selection, revision: str = "") -> None:
         environment, service = selection.environment, selection.service
         try:
-            preview = await self.session.rollbacks.preview(environment, service)
+            preview = await self.session.rollbacks.preview(environment, service, revision)
             wanted = await self.push_screen_wait(RestoreScreen(self.clock, preview))
         except QuarterdeckError as error:
             toast(self.screen, str(error), title="Nothing to roll back", severity="warning", seconds=15)

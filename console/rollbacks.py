@@ -37,7 +37,8 @@ class Rollbacks:
         self._watching = watching
         self._picture = picture
         self._started = started
-        self._shown: dict[tuple[str, str], Rollout] = {}  # by environment and service: shown, not carried out yet
+        self._shown: dict[tuple[str, str], tuple[Rollout, str]] = {}
+        """By environment and service: shown and not carried out yet, and the revision that was asked for."""
         self._restored: dict[tuple[str, str], float] = {}
         """When a service without a rollout was rolled back from here (monotonic)."""
 
@@ -55,23 +56,33 @@ class Rollbacks:
 
         target = self._target(environment, service)
         inventory = self._watching.inventory_of(target.context)
-        shown = self._shown.pop((environment, service), None)
+        shown, revision = self._shown.pop((environment, service), (None, ""))
         if shown is None:
             raise Rejected("service", service, "is rolled back by one press only", "R again shows what it would restore now")
+        if revision:
+            self._none_under_way(environment, service, revision)
         card = self._last_change(environment, service)
         if card is not None and card.key == shown.id:
             return self._told(await rollback_now(self._context, inventory, card.rollout, reason=_BY_KEY))
         self._restored[environment, service] = self._context.clock.monotonic()
-        return self._told(await rollback_service_now(self._context, inventory, target, service, shown=shown, reason=_BY_KEY))
+        done = await rollback_service_now(
+            self._context, inventory, target, service, shown=shown, revision=revision, reason=_BY_KEY
+        )
+        return self._told(done)
 
-    async def preview(self, environment: str, service: str) -> Preview:
-        """What a rollback would restore. Raises ``Rejected`` where there is nothing to go back to."""
+    async def preview(self, environment: str, service: str, revision: str = "") -> Preview:
+        """What a rollback would restore, to ``revision`` where one is asked for. Raises ``Rejected`` where there is nothing to
+        go back to."""
         from services.rollout.preview import restored_values, restoring_revision, revision_lines
 
         target = self._target(environment, service)
         inventory = self._watching.inventory_of(target.context)
         card = self._last_change(environment, service)
-        if card is not None:
+        if revision:
+            self._none_under_way(environment, service, revision)
+            shown = await restoring_revision(self._context, inventory, target, service, revision)
+            lines = revision_lines(shown, revision)
+        elif card is not None:
             shown, lines = card.rollout, restored_values(card.rollout)
         else:
             ago = self._context.clock.monotonic() - self._restored.get((environment, service), -SETTLING)
@@ -80,8 +91,15 @@ class Rollbacks:
                 raise Rejected("service", service, "was rolled back a moment ago", "a look at its rollout, then R again")
             shown = await restoring_revision(self._context, inventory, target, service)
             lines = revision_lines(shown)
-        self._shown[environment, service] = shown
-        return Preview(f"roll back {service} in {environment}", lines)
+        self._shown[environment, service] = (shown, revision)
+        where = f"{environment} to revision {revision}" if revision else environment
+        return Preview(f"roll back {service} in {where}", lines)
+
+    def _none_under_way(self, environment: str, service: str, revision: str) -> None:
+        """A rollout that is under way is rolled back first: its driver would go on over whatever was restored."""
+        live = next((card for card in self._picture().rollouts_of(environment, service) if card.live), None)
+        if live is not None:
+            raise Rejected("to", revision, f"rollout {live.key} is under way", "roll that one back first, then go to a revision")
 
     def _last_change(self, environment: str, service: str) -> RolloutCard | None:
         """The newest rollout of a service that left something to undo."""

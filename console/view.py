@@ -86,3 +86,5 @@ class Selection:
     environment: str = ""
     service: str = ""
     rollout: str = ""
+    revision: str = ""
+    """The number of the service's revision to go back to, where one is selected that does not serve."""

@@ -94,10 +94,11 @@ def _under_way(station: Station, inventory: Inventory, rollout: Rollout) -> Roll
 
 
 async def rollback_service_now(
-    station: Station, inventory: Inventory, target: Target, service: str, *, shown: Rollout, reason: str = ""
+    station: Station, inventory: Inventory, target: Target, service: str, *, shown: Rollout, revision: str = "", reason: str = ""
 ) -> Immediate:
-    """The same for a service without a rollout to undo: to the template of its previous ReplicaSet. Raises :class:`Rejected`
-    where there is none, and where it is not what was ``shown`` to the operator: once restored, the previous one is the bad one.
+    """The same for a service without a rollout to undo: to the template of ``revision`` (empty: of its previous ReplicaSet).
+    Raises :class:`Rejected` where there is none, and where it is not what was ``shown`` to the operator: once restored, the
+    previous one is the bad one.
     """
     if station.read_only:
         raise ObserverMode("Read-only: nothing is rolled back", "Nothing was sent to the cluster.", "Leave --read-only out.")
@@ -106,7 +107,7 @@ async def rollback_service_now(
         inventory.connection,
         target,
         service,
-        "",
+        revision,
         id=homes.new_id(service, now),
         operator=station.user,
         reason=reason,

@@ -20,22 +20,18 @@ def restored_values(rollout: Rollout) -> tuple[str, ...]:
         f"(rollout {rollout.id}, {rollout.phase.value.replace('_', ' ')})",
         "",
     ]
-    for item in fold(rollout.undo):
-        last, original = (_shown(shown(item.path, value, item.guards)) for value in (item.last, item.original))
-        lines.append(f"{item.object} {dotted(item.path)}: {last} → {original}")
-    lines += ["", f"Expected: {rollout.plan.rollback_seconds:.0f} s until the requests are where they were."]
-    return tuple(lines)
+    return (*lines, *_values(rollout))
 
 
-async def restoring_revision(station: Station, inventory: Inventory, target: Target, service: str) -> Rollout:
-    """The same for a service without a rollout on record: what restores its previous ReplicaSet's template, not started.
-    Raises ``Rejected`` without one."""
+async def restoring_revision(station: Station, inventory: Inventory, target: Target, service: str, revision: str = "") -> Rollout:
+    """What restores the template of ``revision`` (empty: of the ReplicaSet before), not started. Raises ``Rejected`` where
+    there is none."""
     now = station.clock.now()
     return await to_revision(
         inventory.connection,
         target,
         service,
-        "",
+        revision,
         id=homes.new_id(service, now),
         operator=station.user,
         reason="",
@@ -44,14 +40,24 @@ async def restoring_revision(station: Station, inventory: Inventory, target: Tar
     )
 
 
-def revision_lines(rollout: Rollout) -> tuple[str, ...]:
-    """What :func:`restoring_revision` answers, in lines."""
-    return (
-        f"{rollout.release.service} {rollout.release.version} → {rollout.plan.previous_version}",
-        "",
-        "No rollout of it is on record here: its previous pod template is restored, as `kubectl rollout undo` does.",
-        *rollout.plan.notes,
+def revision_lines(rollout: Rollout, revision: str = "") -> tuple[str, ...]:
+    """What :func:`restoring_revision` answers, in lines: why it is this template, and every value that becomes another."""
+    why = (
+        f"The pod template of revision {revision} is restored, as `kubectl rollout undo --to-revision={revision}` does."
+        if revision
+        else "No rollout of it is on record here: its previous pod template is restored, as `kubectl rollout undo` does."
     )
+    change = f"{rollout.release.service} {rollout.release.version} → {rollout.plan.previous_version}"
+    return (change, "", why, *rollout.plan.notes, "", *_values(rollout))
+
+
+def _values(rollout: Rollout) -> tuple[str, ...]:
+    """The values that become others, a line each, and how long that should take."""
+    lines = []
+    for item in fold(rollout.undo):
+        last, original = (_shown(shown(item.path, value, item.guards)) for value in (item.last, item.original))
+        lines.append(f"{item.object} {dotted(item.path)}: {last} → {original}")
+    return (*lines, "", f"Expected: {rollout.plan.rollback_seconds:.0f} s until the requests are where they were.")
 
 
 def _shown(value: object) -> str:

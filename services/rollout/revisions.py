@@ -20,7 +20,7 @@ from services.model.rollout import Phase, Reason, Rollout, UndoRecord
 from services.model.steps import Plan
 from services.rollout import state
 from services.rollout.service import read_state
-from services.strategies import ServiceState
+from services.strategies import ServiceState, estimate
 from services.strategies.draft import differences
 from services.traffic.choose import BY_KIND, is_routed, shares
 
@@ -70,7 +70,7 @@ async def to_revision(
         previous_version=previous,
         new_images={},
         digest="",
-        rollback_seconds=0.0,
+        rollback_seconds=estimate.rolling_seconds(live, int(value_at(live, REPLICAS) or 0)) + estimate.ROUTE_PROPAGATION,
         notes=tuple(notes),
     )
     rollout = Rollout(

@@ -246,8 +246,8 @@ class StubSession:
         self.asked.append(("roll_back_service", environment, service))
         return Answer("rolling back", "r-1")
 
-    async def preview(self, environment: str, service: str) -> Preview:
-        self.asked.append(("preview", environment, service))
+    async def preview(self, environment: str, service: str, revision: str = "") -> Preview:
+        self.asked.append(("preview", environment, service, *([revision] if revision else [])))
         self._fail()
         return Preview(f"roll back {service} in {environment}", ("image v2.15.0 back to v2.14.1", HOSTILE))
 
