@@ -61,7 +61,7 @@ class Action:
 
 
 _ROLLOUTS = frozenset({"fleet", "service", "rollout"})
-_LISTS = frozenset({"fleet", "journal"})
+_LISTS = frozenset({"fleet", "journal", "calls", "results"})
 _LOGS = frozenset({"logs"})
 
 ACTIONS: tuple[Action, ...] = (
@@ -240,7 +240,7 @@ ACTIONS: tuple[Action, ...] = (
         "What was done, by whom, with what result.",
         "Navigation",
         guards.always,
-        frozenset({"fleet", "service", "deploy", "rollout"}),
+        frozenset({"fleet", "service", "deploy", "rollout", "calls", "results"}),
         40,
     ),
     Action(
@@ -262,7 +262,53 @@ ACTIONS: tuple[Action, ...] = (
         guards.can_go_back,
         priority=42,
     ),
-    Action("palette", "command", ("colon", "ctrl+p"), "Find any action by its name.", "General", guards.always, priority=43),
+    Action(
+        "prompt",
+        "command",
+        ("colon",),
+        "Type what to do or where to go: an action's name, `service NAME`, `rollout ID`, `deploy SERVICE VERSION`. Tab completes.",
+        "General",
+        guards.always,
+        priority=43,
+    ),
+    Action("palette", "all actions", ("ctrl+p",), "Find any action by its name.", "General", guards.always, priority=62),
+    Action(
+        "jump",
+        "jump",
+        ("f", "ctrl+j"),
+        "Go to any service of any environment by a few of its letters.",
+        "Navigation",
+        guards.always,
+        priority=45,
+    ),
+    Action(
+        "calls",
+        "calls",
+        ("at",),
+        "Each call to a cluster as the kubectl line that makes the same one, with its answer and time.",
+        "General",
+        guards.always,
+        priority=61,
+    ),
+    Action(
+        "copy",
+        "copy",
+        ("c",),
+        "Copy the command line into the terminal's clipboard.",
+        "Navigation",
+        guards.always,
+        frozenset({"calls"}),
+        11,
+    ),
+    Action(
+        "results",
+        "results",
+        ("ctrl+l",),
+        "What the console told, with time and full text; errors are counted at the top until they are seen here.",
+        "General",
+        guards.always,
+        priority=63,
+    ),
     Action("help", "help", ("question_mark", "f1"), "All keys that work here.", "General", guards.always, priority=2),
     Action(
         "theme", "light/dark", ("ctrl+t",), "Switch between the dark and the light theme.", "General", guards.always, priority=70

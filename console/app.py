@@ -12,14 +12,14 @@ import signal
 import sys
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from console import terminal, theme
-from console.intents import Intents
+from console.finding import Finding
 from console.palette import Actions
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from console.tailing import LogsOf
 
 log = logging.getLogger(__name__)
-Kept = TypeVar("Kept", bound=Screen[None])
 
 CLOSING = 0.3
 """Wall seconds that connections get to close when the console is left; the operator doesn't wait for a dead cluster."""
@@ -45,7 +44,7 @@ HUNG_UP = 0.5
 """Wall seconds after the terminal's end in which the console has to be gone, one way or the other."""
 
 
-class ConsoleApp(Intents):
+class ConsoleApp(Finding):
     """The console on one configuration. The screen is a reader: it draws pictures and sends intents, and waits for nothing."""
 
     TITLE = "quarterdeck"
@@ -84,9 +83,6 @@ class ConsoleApp(Intents):
             self.set_interval(1.0, self._look_after_terminal)
         self.call_after_refresh(self.run_session)
 
-    def ready_for_keys(self) -> bool:
-        return not isinstance(self.screen, ConsoleScreen) or self.screen.entered
-
     @work(group="session", exit_on_error=False)
     async def run_session(self) -> None:
         """Everything that talks to anything outside, for as long as the console lives."""
@@ -110,6 +106,7 @@ class ConsoleApp(Intents):
         if self.picture.connecting and not picture.connecting:
             # what is loaded now stays: looking through it again and again would stop the screen for a tenth of a second
             gc.freeze()
+            self.recall()
         self.picture = picture
         if isinstance(self.screen, ConsoleScreen):
             self.screen.show(picture)
@@ -137,10 +134,10 @@ class ConsoleApp(Intents):
         screen.dismiss()
         self.open_rollout(key)
 
-    def open_deploy(self, selection: Selection) -> None:
+    def open_deploy(self, selection: Selection, version: str = "") -> None:
         from console.screens.deploy import DeployScreen
 
-        self.push_screen(DeployScreen(selection))
+        self.push_screen(DeployScreen(selection, version))
 
     def open_journal(self, selection: Selection) -> None:
         from console.screens.journal import JournalScreen
@@ -157,13 +154,6 @@ class ConsoleApp(Intents):
         shown = self._kept(HelpScreen)
         shown.explain(below)
         self.push_screen(shown)
-
-    def _kept(self, kind: type[Kept]) -> Kept:
-        """The one screen of this kind that is kept when it is left."""
-        name = kind.__name__
-        if not self.is_screen_installed(name):
-            self.install_screen(kind(), name)
-        return cast("Kept", self.get_screen(name))
 
     def switch_theme(self) -> None:
         self.theme = theme.other(self.theme, os.environ, self.console.color_system)

@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.deploys import Deploys, field_problem
@@ -24,10 +24,13 @@ from services.model.fleet import PodView
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from console.context import Context
     from console.inspecting import Inspecting
     from console.tailing import LogsOf, Tail
+
+    from services.cluster.calls import Call, CallLog
 
 SHORTEST_INTERVAL = 0.2
 """Wall seconds between pictures while things change; once a second otherwise, for the ages."""
@@ -54,6 +57,7 @@ class Session:
         """What is wrong with the journal's tail, if anything."""
         self._picture = Picture()
         self._watching: Watching | None = None
+        self._calls: CallLog | None = None
         self._deploys: Deploys | None = None
         self._rollbacks: Rollbacks | None = None
 
@@ -74,6 +78,7 @@ class Session:
     async def run(self) -> None:
         """Open everything and draw pictures until cancelled. Raises ``Rejected``/``ConfigurationError`` for bad configuration."""
         context = self._context = await asyncio.to_thread(_open, self._arguments)
+        self._calls = context.keep_calls()
         watching = self._watching = Watching(context, self._dirty.set)
         self._deploys = Deploys(context, watching, self._drivers.append)
         self._rollbacks = Rollbacks(context, watching, lambda: self._picture, self._drivers.append)
@@ -115,6 +120,21 @@ class Session:
                     self._entries = tuple(entries)
                     self._dirty.set()
             await self.context.clock.sleep(JOURNAL_INTERVAL)
+
+    @property
+    def home(self) -> Path | None:
+        """Where what is remembered is kept; ``None`` until the configuration is read."""
+        return self._context.home if self._context is not None else None
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether the configuration is the sandbox's: nothing behind it is real."""
+        return self._context is not None and self._context.settings.sandbox is not None
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """What this console asked of clusters, oldest first."""
+        return self._calls.calls if self._calls is not None else ()
 
     # ---- what the screens ask
 

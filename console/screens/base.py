@@ -14,7 +14,8 @@ from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from console.actions import BY_ID, Situation, actions_on, label_for, typed
-from console.screens.status import status_parts
+from console.screens.status import status_parts, unseen
+from console.screens.tour import Said, TourStrip
 from console.view import Picture, Selection
 from widgets.keybar import Key, KeyBar
 from widgets.statusbar import StatusBar
@@ -58,6 +59,7 @@ class ConsoleScreen(Screen[None]):
         yield StatusBar(id="status")
         with Container(id="body"):
             yield from self.body()
+        yield TourStrip()
         yield KeyBar(lines=2, id="keys")
 
     def _fit(self) -> None:
@@ -86,10 +88,16 @@ class ConsoleScreen(Screen[None]):
             return
         try:
             self.draw(picture)
-            self.query_one("#status", StatusBar).show(*status_parts(picture, self.title_text()))
+            left, right = status_parts(picture, self.title_text())
+            self.query_one("#status", StatusBar).show(left, [*unseen(self.console.results), *right])
             self.draw_keys()
+            self.console.look_for_tour()
         except Exception as error:
             self.console.trouble.tell(self.console, f"Drawing the {self.where} screen", error)
+
+    def show_tour(self, step: Said | None) -> None:
+        """Show a step of the tour, or none."""
+        self.query_one(TourStrip).show(step)
 
     def draw(self, picture: Picture) -> None:
         raise NotImplementedError
@@ -149,6 +157,9 @@ class ConsoleScreen(Screen[None]):
     def action_act(self, action_id: str, key: str = "") -> None:
         """Do an action, or say why it can't be done now. What it fails with is told, and never ends the console."""
         action = BY_ID[action_id]
+        if key == "escape" and self.console.tour is not None and not self.clearable():
+            self.console.end_tour()
+            return
         try:
             reason = action.guard(self.situation())
             if reason is not None:
@@ -215,6 +226,18 @@ class ConsoleScreen(Screen[None]):
             self.console.open_logs(LogsOf(selection.environment, selection.service))
         elif card is not None:
             self.console.open_logs(LogsOf(card.environment, card.rollout.release.service))
+
+    def do_prompt(self) -> None:
+        self.console.open_prompt(self)
+
+    def do_jump(self) -> None:
+        self.console.open_jump(self.selection())
+
+    def do_calls(self) -> None:
+        self.console.open_calls()
+
+    def do_results(self) -> None:
+        self.console.open_results()
 
     def do_palette(self) -> None:
         self.app.action_command_palette()

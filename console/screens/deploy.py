@@ -87,9 +87,11 @@ class DeployScreen(ConsoleScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
-    def __init__(self, selected: Selection) -> None:
+    def __init__(self, selected: Selection, version: str = "") -> None:
+        """``version`` is given where the whole form was asked for in words: then the environment is filled in too."""
         super().__init__()
         self._selected = selected
+        self._version = version
         self._draft: Draft | None = None
         self._results: dict[GateName, GateResult] = {}
         self._choices: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -115,6 +117,9 @@ class DeployScreen(ConsoleScreen):
         self.query_one("#plan-pane", Pane).tell(("   tab gets here; space folds a step, z all", Tone.MUTED))
         self.query_one(TypedConfirmation).block("the form is not complete", waits=True)
         self._field("strategy").set_choices(tuple(strategy.value for strategy in Strategy))
+        if self._version:
+            self._field("environment").set_value(self._selected.environment)
+            self._field("version").set_value(self._version)
         self._field("service").set_value(self._selected.service)
         self._field("ticket").set_value(os.environ.get("CHANGE_TICKET", ""))
 

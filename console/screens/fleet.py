@@ -98,6 +98,12 @@ class FleetScreen(FilteredScreen):
             self._chosen = True
             self.set_focus(self.query_one("#rollouts", Grid))
 
+    def choose(self, environment: str) -> None:
+        """Show this environment's services, and give them the focus."""
+        self._chosen = True
+        self.query_one("#environments", Grid).select(environment)
+        self.focus_body()
+
     def _draw_services(self, picture: Picture, view: EnvironmentView | None) -> None:
         services = self.query_one("#services", Grid)
         services.set_empty(_why_empty(view))

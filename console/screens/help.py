@@ -1,21 +1,25 @@
-"""Help: every key that works on the screen below, read from the registry, with the reason where one does not work now."""
+"""Help: every key that works on the screen below, read from the registry, with the reason where one does not work now. It can be
+searched, and enter does what is selected, by the same way as its key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
+from textual.containers import Vertical
 from textual.screen import ModalScreen
+from textual.widgets import Input
 
-from console.actions import Situation, actions_on, label_for
-from widgets import ink
-from widgets.drawn import Drawn
+from console.actions import Action, Situation, actions_on, label_for
+from console.prompt import name_of
+from widgets import glyphs, ink
+from widgets.filterfield import FilterField
+from widgets.grid import Column, Grid, Row
 from widgets.ink import Line, Tone
-from widgets.text import pad, wrap
+from widgets.note import Note
 
 if TYPE_CHECKING:
     from console.screens.base import ConsoleScreen
@@ -27,53 +31,49 @@ LISTS = (
     ("space, z", "in a plan: fold one step, fold all of them"),
     ("mouse", "a click selects or presses, a double click opens, the wheel scrolls"),
 )
-_KEYS, _LABEL = 13, 14
+COLUMNS = (
+    Column("keys", "KEY", 11),
+    Column("label", "", 15),
+    Column("help", "", 20, flex=1),
+    Column("group", "GROUP", 10, priority=1),
+)
+_ACTION = "action "
 
 
-def help_lines(screen: str, situation: Situation, width: int, fields: Sequence[tuple[str, str]] = ()) -> list[Line]:
-    """All actions of a screen by group, then how lists are moved in; wrapped to ``width``."""
-    lines: list[Line] = []
-    for group in GROUPS:
-        lines.append(((group.upper(), Tone.MUTED),))
-        for action in actions_on(screen):
-            if action.group == group:
-                keys = " ".join(action.shown_keys)
-                reason = action.guard(situation)
-                lines += _entry(keys, action.label, action.help, width, Tone.MUTED if reason else Tone.TEXT)
-                now = f"not now: {reason}" if reason else f"now: {label_for(action, situation)}"
-                if reason or label_for(action, situation) != action.label:
-                    lines += _entry("", "", now, width, Tone.WARN if reason else Tone.ACCENT)
-        lines.append(((" ", Tone.TEXT),))
-    if fields:
-        lines.append((("TEXT FIELDS", Tone.MUTED),))
-        for keys, text in fields:
-            lines += _entry(keys, "", text, width, Tone.TEXT)
-        lines.append(((" ", Tone.TEXT),))
-    lines.append((("LISTS AND PANES", Tone.MUTED),))
-    for keys, text in LISTS:
-        lines += _entry(keys, "", text, width, Tone.TEXT)
-    return lines
+def help_rows(screen: str, situation: Situation, fields: Sequence[tuple[str, str]] = ()) -> list[Row]:
+    """All actions of a screen by group, then its text fields, then how lists are moved in."""
+    rows = [
+        _row(f"{_ACTION}{action.id}", " ".join(action.shown_keys), action.label, *_now(action, situation), group=group)
+        for group in GROUPS
+        for action in actions_on(screen)
+        if action.group == group
+    ]
+    rows += [_row(f"field {keys}", keys, "", text, Tone.TEXT, group="Text field") for keys, text in fields]
+    return [*rows, *(_row(f"list {keys}", keys, "", text, Tone.TEXT, group="Lists") for keys, text in LISTS)]
 
 
-def _entry(keys: str, label: str, text: str, width: int, tone: Tone) -> list[Line]:
-    indent = _KEYS + _LABEL
-    parts = wrap(text, max(16, width - indent))
-    head: Line = ((pad(keys, _KEYS), Tone.ACCENT), (pad(label, _LABEL), Tone.STRONG), (parts[0] if parts else "", tone))
-    return [head, *(((" " * indent, Tone.TEXT), (part, tone)) for part in parts[1:])]
+def _row(key: str, keys: str, label: str, text: str, tone: Tone, *, group: str) -> Row:
+    return Row(key, ((keys, Tone.ACCENT), (label, Tone.STRONG), (text, tone), (group, Tone.MUTED)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Explained:
-    screen: str
-    situation: Situation
-    fields: tuple[tuple[str, str], ...]
+def _now(action: Action, situation: Situation) -> tuple[str, Tone]:
+    reason = action.guard(situation)
+    if reason is not None:
+        return f"not now: {reason}", Tone.WARN
+    label = label_for(action, situation)
+    return (f"now: {label}", Tone.ACCENT) if label != action.label else (action.help, Tone.TEXT)
 
 
-class _Keys(Drawn["_Explained | None"]):
-    """The help text, wrapped to the room there is."""
-
-    def draw(self, value: _Explained | None, width: int, height: int | None) -> ink.Lines:
-        return () if value is None else tuple(help_lines(value.screen, value.situation, width, value.fields))
+def help_text(screen: str, situation: Situation, key: str) -> list[Line | str]:
+    """Everything about one row: what it does, what it would do now or why it can't, and how it is typed."""
+    action = next((each for each in actions_on(screen) if f"{_ACTION}{each.id}" == key), None)
+    if action is None:
+        return []
+    reason = action.guard(situation)
+    now: Line = (
+        ((f"not now: {reason}", Tone.WARN),) if reason else ((f"enter does it now: {label_for(action, situation)}", Tone.ACCENT),)
+    )
+    return [action.help, now, ((f"as a command: :{name_of(action)}", Tone.MUTED),)]
 
 
 class HelpScreen(ModalScreen[None]):
@@ -81,32 +81,88 @@ class HelpScreen(ModalScreen[None]):
     takes longer than a key may."""
 
     BINDINGS = [
-        Binding("escape,q,question_mark,enter,f1", "dismiss", "close"),
+        Binding("escape", "leave", "close", priority=True),
+        Binding("q,question_mark,f1", "close", "close"),
+        Binding("slash", "search", "search"),
         Binding("R", "app.roll_back_below", "roll back"),
-        Binding("j,down", "scroll(1)", "down"),
-        Binding("k,up", "scroll(-1)", "up"),
+        Binding("down", "move(1)", "down"),
+        Binding("up", "move(-1)", "up"),
     ]
 
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
-    HelpScreen > VerticalScroll { width: 94%; max-width: 124; height: auto; max-height: 94%;
-        border: round $primary; padding: 0 2; background: $surface; scrollbar-size-vertical: 1; }
+    HelpScreen > Vertical { width: 94%; max-width: 124; height: 94%; max-height: 42;
+        border: round $primary; padding: 0 1; background: $surface; }
+    HelpScreen #explained { height: 5; border-top: solid $rule; padding: 0 1; }
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._keys = _Keys(None)
-        self._pane = VerticalScroll(self._keys)
-        self._pane.border_subtitle = ink.title("esc closes")
+        self._below: ConsoleScreen | None = None
+        self._grid = Grid(COLUMNS)
+        self._explained = Note(id="explained")
+        self._field = FilterField("words of what you look for; enter goes to the list")
+        self._pane = Vertical(self._grid, self._explained, self._field)
 
     def compose(self) -> ComposeResult:
         yield self._pane
 
+    def on_screen_resume(self) -> None:
+        self.set_focus(self._grid)
+
     def explain(self, below: ConsoleScreen) -> None:
         """Show the keys of the screen that lies below."""
+        self._below = below
+        bullet = glyphs.current().bullet
         self._pane.border_title = ink.title(f"keys of the {below.where} screen")
-        self._pane.scroll_home(animate=False)
-        self._keys.replace(_Explained(below.where, below.situation(), below.field_keys))
+        self._pane.border_subtitle = ink.title(f"/ searches {bullet} enter does it {bullet} esc closes")
+        if self.is_mounted:
+            self._clear()
+        rows = help_rows(below.where, below.situation(), below.field_keys)
+        self._grid.apply(rows)
+        self._grid.select(rows[0].key)
 
-    def action_scroll(self, by: int) -> None:
-        self._pane.scroll_relative(y=by, animate=False)
+    @on(Grid.RowHighlighted)
+    def _explain_row(self) -> None:
+        if self._below is not None and self._grid.selected:
+            self._explained.show(*help_text(self._below.where, self._below.situation(), self._grid.selected))
+
+    @on(Grid.RowChosen)
+    def _do(self, event: Grid.RowChosen) -> None:
+        below = self._below
+        if below is not None and event.key.startswith(_ACTION):
+            self.app.pop_screen()
+            below.action_act(event.key.removeprefix(_ACTION))
+
+    @on(Input.Changed)
+    def _search(self, event: Input.Changed) -> None:
+        self._field.tell(self._grid.set_filter(event.value))
+
+    @on(Input.Submitted)
+    def _searched(self) -> None:
+        self.set_focus(self._grid)
+
+    def action_search(self) -> None:
+        self._field.show(True)
+        self.set_focus(self._field.input)
+
+    def action_move(self, by: int) -> None:
+        self._grid.action_move(by)
+
+    def action_leave(self) -> None:
+        """Clear the search; without one, close."""
+        if self._field.opened:
+            self._clear()
+        else:
+            self.action_close()
+
+    def action_close(self) -> None:
+        self.app.pop_screen()
+
+    def _clear(self) -> None:
+        with self.prevent(Input.Changed):
+            self._field.input.value = ""
+        self._field.tell("")
+        self._field.show(False)
+        self._grid.set_filter("")
+        self.set_focus(self._grid)

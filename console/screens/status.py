@@ -6,13 +6,14 @@ from dataclasses import replace
 from itertools import groupby
 
 from console.attention import Concern, Kind, concerns, last_seen
+from console.results import Results
 from console.view import Picture
 from widgets import glyphs
 from widgets.ink import Tone
 from widgets.statusbar import Part
 from widgets.text import cut
 
-__all__ = ["attention", "last_seen", "status_parts"]
+__all__ = ["attention", "last_seen", "status_parts", "unseen"]
 
 _LONGEST = 56
 """Cells of one concern: the reason in full stands on the screen that ``!`` opens."""
@@ -33,6 +34,13 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     if picture.now is not None:
         right.append(Part(picture.now.strftime("%H:%M:%SZ"), Tone.TEXT, 4))
     return left, right
+
+
+def unseen(results: Results) -> list[Part]:
+    """That errors were told which nobody has looked up yet."""
+    count = results.unseen_errors
+    words = f"{glyphs.current().bad} {count} error{'s' if count > 1 else ''}: ctrl+l"
+    return [Part(words, Tone.BAD, 2)] if count else []
 
 
 def attention(picture: Picture) -> list[Part]:

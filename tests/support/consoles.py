@@ -11,6 +11,7 @@ import msgspec
 from console.app import ConsoleApp
 from console.draft import Answer, Draft, Preview
 from console.view import Picture, RolloutCard
+from services.cluster.calls import Call
 from services.model.fleet import EnvironmentView, FleetView, Health, PodView, ServiceView
 from services.model.gates import GateName, GateOutcome, GateResult
 from services.model.release import DeployRequest
@@ -190,6 +191,9 @@ class StubSession:
         self.plan: Plan = PLAN
         self.failure: Exception | None = None
         self.problems: dict[str, str] = {}
+        self.home: Any = None
+        self.sandboxed = False
+        self.calls: tuple[Call, ...] = ()
 
     @property
     def deploys(self) -> "StubSession":

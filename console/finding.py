@@ -1,0 +1,186 @@
+"""Finding one's way: the prompt, the jump to a service, the logs of calls and results, the tour."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+import msgspec
+from textual import work
+from textual.screen import Screen
+
+from console.calls import Logged, merged
+from console.intents import Intents
+from console.remembered import Remembered, read, write
+from console.results import Results
+from console.screens.base import ConsoleScreen
+from console.tour import Sight, Tour
+from console.view import Picture, Selection
+from services.clock import Clock
+from widgets.text import cut
+
+if TYPE_CHECKING:
+    from console.prompt import Act, Go
+    from console.screens.fleet import FleetScreen
+
+Kept = TypeVar("Kept", bound=Screen[None])
+_SHOWN_LINE = 400
+"""Characters of a line in a toast; its whole text is among the results."""
+
+
+class Finding(Intents):
+    """An application in which one finds things. ``picture`` is what is known."""
+
+    picture: Picture
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.results = Results()
+        self.tour: Tour | None = None
+        self.remembered = Remembered()
+
+    def _kept(self, kind: type[Kept], *arguments: object) -> Kept:
+        """The one screen of this kind that is kept when it is left."""
+        name = kind.__name__
+        if not self.is_screen_installed(name):
+            self.install_screen(kind(*arguments), name)
+        return cast("Kept", self.get_screen(name))
+
+    def ready_for_keys(self) -> bool:
+        # a screen that is still being put together would lose them
+        return getattr(self.screen, "entered", True) is True
+
+    # ---- places
+
+    def open_prompt(self, below: ConsoleScreen) -> None:
+        from console.screens.prompt import PromptScreen
+
+        prompt = self._kept(PromptScreen, self.run_command, self._keep_commands)
+        if not prompt.history.lines:
+            prompt.remember(self.remembered.commands)
+        self.push_screen(prompt)
+        prompt.ask(below)
+
+    def open_jump(self, selection: Selection) -> None:
+        from console.screens.jump import JumpScreen
+
+        jump = self._kept(JumpScreen, self.open_service)
+        self.push_screen(jump)
+        jump.begin(self.picture, selection.environment)
+
+    def open_calls(self) -> None:
+        from console.screens.calls import CallsScreen
+
+        self._go_to(CallsScreen)
+
+    def open_results(self) -> None:
+        from console.screens.results import ResultsScreen
+
+        self._go_to(ResultsScreen)
+
+    def open_service(self, environment: str, service: str) -> None:
+        """Show a service."""
+        raise NotImplementedError
+
+    def _go_to(self, kind: type[Screen[None]]) -> None:
+        """To the screen of this kind: back to it, where it lies below already."""
+        kept = self._kept(kind)
+        if kept in self.screen_stack:
+            while self.screen is not kept:
+                self.pop_screen()
+        else:
+            self.push_screen(kept)
+
+    def run_command(self, below: ConsoleScreen, asked: Act | Go) -> None:
+        """Do what was typed at the prompt over the screen ``below``."""
+        from console.prompt import Act
+
+        if isinstance(asked, Act):
+            below.action_act(asked.action)
+            return
+        match asked.place, asked.words:
+            case "service", (service, environment):
+                self.open_service(environment, service)
+            case "rollout", (key,):
+                self.open_rollout(key)
+            case "deploy", (service, version, environment):
+                self.open_deploy(Selection(environment, service), version)
+            case "theme", (name,):
+                self.theme = name
+            case "env", (environment,):
+                self._to_fleet().choose(environment)
+            case _:
+                self._to_fleet()
+
+    def open_deploy(self, selection: Selection, version: str = "") -> None:
+        """Show the deploy form."""
+        raise NotImplementedError
+
+    def _to_fleet(self) -> FleetScreen:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        return cast("FleetScreen", self.screen)
+
+    # ---- logs
+
+    def logged_calls(self) -> list[Logged]:
+        """The calls of this console and the changes of others, oldest first."""
+        return merged(self.session.calls, self.picture.entries, process=(platform.node(), os.getpid()))
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: Literal["information", "warning", "error"] = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Every toast comes through here: it is kept in full, and shown cut."""
+        self.results.add(self.clock.now(), title, message, severity)
+        short = "\n".join(cut(line, _SHOWN_LINE) for line in message.splitlines())
+        super().notify(short, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    # ---- what is remembered, and the tour
+
+    @work(group="remember", exit_on_error=False)
+    async def recall(self) -> None:
+        """Read what was remembered, once there is a home; begin the tour where it is due."""
+        home = self.session.home
+        if home is None:
+            return
+        self.remembered = await asyncio.to_thread(read, home)
+        if self.session.sandboxed and not self.remembered.tour_seen:
+            self.begin_tour()
+
+    def _keep_commands(self, lines: tuple[str, ...]) -> None:
+        self.remembered = msgspec.structs.replace(self.remembered, commands=lines)
+        self._remember()
+
+    @work(group="remember", exit_on_error=False)
+    async def _remember(self) -> None:
+        if (home := self.session.home) is not None:
+            await asyncio.to_thread(write, home, self.remembered)
+
+    def begin_tour(self) -> None:
+        """Say in a strip what to try first."""
+        self.tour = Tour()
+        self.look_for_tour()
+
+    def end_tour(self) -> None:
+        """For good: it does not come again by itself."""
+        self.tour = None
+        self.look_for_tour()
+        self.remembered = msgspec.structs.replace(self.remembered, tour_seen=True)
+        self._remember()
+
+    def look_for_tour(self) -> None:
+        """Take the tour's next step where the last is done, and show it on the screen that is seen."""
+        from console.screens.tour import said
+
+        if isinstance(self.screen, ConsoleScreen):
+            if self.tour is not None:
+                self.tour.look(Sight(self.screen.where, self.picture))
+            self.screen.show_tour(said(self.tour) if self.tour is not None else None)
