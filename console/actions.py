@@ -176,7 +176,6 @@ ACTIONS: tuple[Action, ...] = (
         _LOGS,
         10,
     ),
-    Action("search", "search", ("slash",), "Find a text, or /a regular expression/.", "Logs", guards.always, _LOGS, 11),
     Action("next_match", "next", ("n",), "The next line that the search finds.", "Logs", guards.always, _LOGS, 12),
     Action("previous_match", "previous", ("N",), "The line before that the search finds.", "Logs", guards.always, _LOGS, 13),
     Action(
@@ -200,7 +199,7 @@ ACTIONS: tuple[Action, ...] = (
         15,
     ),
     Action("wrap", "wrap", ("w",), "Long lines go on below, or are cut at the edge.", "Logs", guards.always, _LOGS, 16),
-    Action("stamps", "times", ("t",), "Show when each line was written (UTC), or not.", "Logs", guards.always, _LOGS, 17),
+    Action("stamps", "times", ("u",), "Show when each line was written (UTC), or not.", "Logs", guards.always, _LOGS, 17),
     Action("container", "container", ("c",), "The next container of the pods.", "Logs", guards.always, _LOGS, 18),
     Action(
         "save",
@@ -217,10 +216,10 @@ ACTIONS: tuple[Action, ...] = (
         "filter",
         ("slash",),
         "Show only the rows in which every term holds: a word, !word, /regular expression/ or !/regular expression/. It stays "
-        "when you leave; esc clears it.",
+        "when you leave; esc clears it. In a log: a text or a /regular expression/ to go to.",
         "Navigation",
         guards.always,
-        _LISTS,
+        _LISTS | _LOGS,
         41,
     ),
     Action(
@@ -325,7 +324,6 @@ _ORDER = (
     "view",
     "logs",
     "follow",
-    "search",
     "next_match",
     "previous_match",
     "since",
@@ -350,6 +348,8 @@ def actions_on(screen: str) -> tuple[Action, ...]:
 
 def label_for(action: Action, situation: Situation) -> str:
     """What an action would do now, in a few words: a rollback says how long it takes and to what."""
+    if action.id == "filter" and situation.screen == "logs":
+        return "search"
     if action.id == "rollback" and situation.selection.revision:
         return f"ROLL BACK to revision {situation.selection.revision}"
     card = situation.card

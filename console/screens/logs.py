@@ -180,7 +180,7 @@ class LogsScreen(ConsoleScreen):
     def do_follow(self) -> None:
         self._pane.action_follow()
 
-    def do_search(self) -> None:
+    def do_filter(self) -> None:
         self._field.show(True)
         self.set_focus(self._field.input)
 
@@ -230,7 +230,7 @@ class LogsScreen(ConsoleScreen):
 
     def _go(self, *, backwards: bool) -> None:
         if not self._search:
-            self.do_search()
+            self.do_filter()
             return
         try:
             if self._pane.next_match(backwards) is None:
