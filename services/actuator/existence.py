@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from services.actuator.accounts import Account, outcome_of, told
+from services.actuator.commands import kubectl_delete
 from services.actuator.mutation import EPOCH_PATH, Applied, Misplaced, Mutation, Superseded
-from services.actuator.patch import epoch_of, newborn
+from services.actuator.patch import decide, epoch_of, newborn, same
 from services.clock import Clock
 from services.cluster.connection import Connection
 from services.cluster.writer import Writer
@@ -42,10 +43,11 @@ class Existence:
     async def create(
         self, mutation: Mutation, *, hold: Hold, rollout: Rollout, account: Account, facts: dict[str, Json], noted: Noted | None
     ) -> Applied:
-        """Make the object where it is absent. One that this rollout has made already is left as it is.
+        """Make the object where it is absent. One that this rollout has made already is left as it is; one that an earlier one
+        has left is taken for ours where it is what we would make. Either carries our epoch afterwards.
 
-        Raises :class:`Misplaced` where somebody else has made one of that name meanwhile, :class:`Superseded` where it carries a
-        newer epoch than ours.
+        Raises :class:`Misplaced` where somebody else has made one of that name meanwhile, or an earlier rollout has left another
+        one; :class:`Superseded` where it carries a newer epoch than ours.
         """
         ref, body = mutation.object, mutation.create
         assert body is not None
@@ -53,6 +55,7 @@ class Existence:
         recorded = any(item.object == ref and item.path == WHOLE for item in rollout.undo)
         undo = () if recorded else (record,)
         facts = {**facts, "creates": True}
+        sent = False
         for _ in range(ATTEMPTS):
             hold.check()
             live = await self._found(mutation)
@@ -64,11 +67,22 @@ class Existence:
                         "It was absent when this was planned. Nothing was changed.",
                         "Look at it; plan again.",
                     )
-                await account.outcome(mutation.command, "", "unchanged", facts)
-                return Applied(undo=undo, status=200, milliseconds=0.0, changed=False, object=live, epoch=epoch_of(live))
+                if not recorded and not sent and not _holds(live, body):
+                    raise Misplaced(
+                        f"{ref} in {ref.namespace} was left by an earlier rollout",
+                        "It is not what this one would make, and may be in use. Nothing was changed.",
+                        f"Look at it; where nothing needs it: {kubectl_delete(ref, context=self._connection.context)}",
+                    )
+                if epoch_of(live) == hold.epoch:
+                    await account.outcome(mutation.command, "", "unchanged", facts)
+                    return Applied(undo=undo, status=200, milliseconds=0.0, changed=False, object=live, epoch=hold.epoch)
+                fenced = await self._fenced(mutation, live, hold, account, facts, noted, undo)
+                if fenced is None:
+                    continue
+                return Applied(undo=undo, status=200, milliseconds=0.0, changed=False, object=fenced, epoch=hold.epoch)
             intent = await account.intent(mutation.command, {**facts, "changes": told((record,))})
             await _stored(noted, (record,), account, mutation, intent, facts)
-            started = self._clock.monotonic()
+            started, sent = self._clock.monotonic(), True
             try:
                 created = await self._writer.create(ref, newborn(ref, body, hold.epoch), timeout=TIMEOUT)
             except QuarterdeckError as error:
@@ -110,6 +124,29 @@ class Existence:
             return Applied(undo=undo, status=200, milliseconds=took, changed=True, object={}, epoch=hold.epoch)
         raise _restless(mutation)
 
+    async def _fenced(
+        self,
+        mutation: Mutation,
+        live: dict[str, Json],
+        hold: Hold,
+        account: Account,
+        facts: dict[str, Json],
+        noted: Noted | None,
+        undo: tuple[UndoRecord, ...],
+    ) -> dict[str, Json] | None:
+        """Put our epoch on what is there, so that whoever drove before is refused from here on; ``None``: decide anew."""
+        facts = {**facts, "creates": False, "fences": True}
+        intent = await account.intent(mutation.command, facts)
+        await _stored(noted, undo, account, mutation, intent, facts)
+        fence = decide(Mutation(object=mutation.object, writes=()), live, epoch=hold.epoch).operations
+        try:
+            fenced = await self._writer.patch(mutation.object, list(fence), timeout=TIMEOUT)
+        except QuarterdeckError as error:
+            await self._refused(error, account, mutation, intent, facts)
+            return None
+        await account.outcome(mutation.command, intent, "ok", {**facts, "status": 200})
+        return fenced
+
     async def _found(self, mutation: Mutation) -> dict[str, Json] | None:
         try:
             return await self._connection.get(mutation.object)
@@ -124,7 +161,8 @@ class Existence:
         await account.outcome(mutation.command, intent, outcome, {**facts, "error": str(error)})
         if outcome == "failed":
             raise error
-        await self._clock.sleep(error.retry_after if isinstance(error, Throttled) else 0.1)
+        # A busy server may ask for an hour: what waits for this must not.
+        await self._clock.sleep(min(error.retry_after, TIMEOUT) if isinstance(error, Throttled) else 0.1)
 
     @staticmethod
     def _check_epoch(mutation: Mutation, live: dict[str, Json], hold: Hold) -> None:
@@ -160,6 +198,15 @@ def _bare(live: dict[str, Json]) -> dict[str, Json]:
     metadata = value_at(live, "/metadata") or {}
     kept = {key: metadata[key] for key in _KEPT_METADATA if key in metadata}
     return {**{key: value for key, value in live.items() if key != "status"}, "metadata": kept}
+
+
+def _holds(live: Json, wanted: Json) -> bool:
+    """Whether ``live`` has all of ``wanted``; a server adds defaults, and others may add labels."""
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(key in live and _holds(live[key], part) for key, part in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(live, list) and len(live) == len(wanted) and all(map(_holds, live, wanted))
+    return same(live, wanted)
 
 
 def _restless(mutation: Mutation) -> Conflict:
