@@ -16,6 +16,7 @@ from services.actuator.commands import kubectl
 from services.actuator.existence import Existence
 from services.actuator.mutation import Applied, Mutation, Superseded
 from services.actuator.patch import Decision, decide, epoch_of, newborn
+from services.actuator.shown import without_values
 from services.actuator.unsettled import Unsettled
 from services.audit.journal import Journal
 from services.clock import Clock
@@ -245,7 +246,7 @@ class Actuator:
         try:
             after = await self._writer.patch(ref, list(decision.operations), timeout=TIMEOUT)
         except QuarterdeckError as error:
-            outcome = outcome_of(error)
+            outcome = outcome_of(without_values(error, decision.undo))
             took = round((self._clock.monotonic() - started) * 1000, 1)
             if outcome == "unknown":
                 late = self._unsettled.get((account.rollout, ref), Unsettled()).late

@@ -13,6 +13,7 @@ from services.actuator.accounts import Account, outcome_of, told
 from services.actuator.commands import kubectl_delete
 from services.actuator.mutation import EPOCH_PATH, Applied, Misplaced, Mutation, Superseded
 from services.actuator.patch import decide, epoch_of, newborn, same
+from services.actuator.shown import without_values
 from services.clock import Clock
 from services.cluster.connection import Connection
 from services.cluster.writer import Writer
@@ -86,7 +87,7 @@ class Existence:
             try:
                 created = await self._writer.create(ref, newborn(ref, body, hold.epoch), timeout=TIMEOUT)
             except QuarterdeckError as error:
-                await self._refused(error, account, mutation, intent, facts)
+                await self._refused(without_values(error, (record,)), account, mutation, intent, facts)
                 continue
             took = round((self._clock.monotonic() - started) * 1000, 1)
             await account.outcome(mutation.command, intent, "ok", {**facts, "status": 201, "milliseconds": took})

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from services.actuator.mutation import EPOCH_PATH, Misplaced, Mutation, Write
+from services.actuator.shown import brief, shown
 from services.model.objects import Json, ObjectRef, dotted, pointer, pointer_parts, value_at
 from services.model.rollout import Guard, UndoRecord
 
@@ -41,7 +42,11 @@ def decide(mutation: Mutation, live: dict[str, Json], *, epoch: int, exact: bool
     """
     for expected in mutation.expects:
         if not same(found := value_at(live, expected.path), expected.value):
-            raise _misplaced(mutation.object, expected.path, f"{expected.value!r} was expected there, {found!r} is")
+            raise _misplaced(
+                mutation.object,
+                expected.path,
+                f"{_brief(expected.path, expected.value)} was expected there, {_brief(expected.path, found)} is",
+            )
     undo: list[UndoRecord] = []
     operations: list[dict[str, Json]] = []
     guards: dict[str, Guard] = {expected.path: expected for expected in mutation.expects}
@@ -167,7 +172,9 @@ def _missing_parents(ref: ObjectRef, live: dict[str, Json], path: str) -> list[s
                 missing.append(pointer(*parts[:depth]))
             here = here.get(part) if here else None
         else:
-            raise _misplaced(ref, path, f"{dotted(pointer(*parts[:depth]))} is {here!r}, neither an object nor a list")
+            raise _misplaced(
+                ref, path, f"{dotted(pointer(*parts[:depth]))} is {_brief(path, here)}, neither an object nor a list"
+            )
     return missing
 
 
@@ -177,6 +184,10 @@ def _operation(live: dict[str, Json], write: Write) -> dict[str, Json]:
     # In an object `add` also replaces; in a list it would insert.
     in_list = isinstance(value_at(live, pointer(*pointer_parts(write.path)[:-1])), list)
     return {"op": "replace" if in_list else "add", "path": write.path, "value": write.value}
+
+
+def _brief(path: str, value: Json) -> str:
+    return brief(shown(path, value))
 
 
 def _misplaced(ref: ObjectRef, path: str, why: str) -> Misplaced:

@@ -9,16 +9,21 @@ by revision. Everything else that leaves the process goes through here: journal 
 lines (:mod:`services.actuator.commands`), plans on screens and in documents (:func:`shown_plan`), kept values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from services.model.errors import QuarterdeckError
 from services.model.objects import Json, pointer, pointer_parts
-from services.model.rollout import Guard
+from services.model.rollout import Guard, UndoRecord
 from services.model.steps import Plan
 from services.redaction import Redactor
 
 HIDDEN = "[hidden: an environment value]"
+BRIEF = 160
+"""Characters of a value in a sentence."""
+MOST = 600
+"""Characters of each text of an error about a request."""
 
 _redactor = Redactor()
 
@@ -39,6 +44,38 @@ def shown(path: str, value: Json, guards: Sequence[Guard] = ()) -> Json:
     redacted = _redactor.value(named)[0]
     assert isinstance(redacted, dict)
     return redacted["value"]
+
+
+def brief(value: Json) -> str:
+    """A value that was found in a cluster, as it stands in a sentence: quoted, so inert, and cut."""
+    text = repr(value)
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 1]}…"
+
+
+def without_values(error: QuarterdeckError, records: Iterable[UndoRecord]) -> QuarterdeckError:
+    """``error``, which a request with the values of ``records`` met, without those that must not be told: API servers and their
+    webhooks quote what they refuse. Its texts are cut and made inert too."""
+    redactor = Redactor()
+    for record in records:
+        for value in (record.old, record.new):
+            for text in set(_texts(value)) - set(_texts(shown(record.path, value, record.guards))):
+                redactor.register(text)
+    error.title, error.detail, error.hint = (_inert(redactor.text(text)) for text in (error.title, error.detail, error.hint))
+    error.args = (error.title,)
+    return error
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _inert(text: str) -> str:
+    clean = "".join(character if character.isprintable() else " " for character in text[: MOST + 1])
+    return clean if len(clean) <= MOST else f"{clean[: MOST - 1]}…"
 
 
 def shown_plan(plan: Plan) -> Plan:

@@ -14,7 +14,7 @@ import msgspec
 from services.actuator.commands import kubectl_delete, kubectl_for
 from services.actuator.mutation import Mutation, Write
 from services.actuator.patch import epoch_of, identities, same, written
-from services.actuator.shown import shown
+from services.actuator.shown import brief, shown
 from services.model.objects import Json, ObjectRef, dotted, pointer, pointer_parts, value_at
 from services.model.rollout import Guard, UndoRecord
 
@@ -77,8 +77,8 @@ class Kept(msgspec.Struct, frozen=True):
     command: str
 
     def __str__(self) -> str:
-        original, ours, found = (shown(self.path, value) for value in (self.original, self.ours, self.found))
-        return f"{self.object} {dotted(self.path)}: {self.why} (before {original!r}, ours {ours!r}, now {found!r})"
+        original, ours, found = (brief(shown(self.path, value)) for value in (self.original, self.ours, self.found))
+        return f"{self.object} {dotted(self.path)}: {self.why} (before {original}, ours {ours}, now {found})"
 
 
 class Restore(msgspec.Struct, frozen=True):

@@ -160,6 +160,10 @@ class Run:
                 # The step that needs it written says so on its own; this loop just tries again.
                 log.warning("checkpoint of %s not written: %s", self.rollout.id, error)
                 self._dirty.set()
+            except Exception:
+                # A defect of ours must not end it unnoticed: every console would take the rollout's last state for its present.
+                log.exception("checkpoint of %s not written", self.rollout.id)
+                self._dirty.set()
             await self.clock.sleep(SAVE_INTERVAL)
 
     # Acting ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from services.actuator import Mutation, Write
-from services.actuator.shown import shown
+from services.actuator.shown import brief, shown
 from services.analysis import reasons
 from services.analysis.triggers import crash_loop, progress_deadline
 from services.cluster.workloads import deployment_ready
@@ -138,11 +138,10 @@ async def as_planned(run: Run, ref: ObjectRef, changes: Sequence[Change]) -> tup
     for change in changes:
         found = value_at(live, change.path)
         if found not in (change.old, change.new):
-            found, old, new = (shown(change.path, value) for value in (found, change.old, change.new))
+            found, old, new = (brief(shown(change.path, value)) for value in (found, change.old, change.new))
             raise PersonNeeded(
                 f"{ref} is not what the plan was made for",
-                f"{dotted(change.path)} is {found!r}, neither {old!r} nor {new!r}: "
-                f"somebody changed it meanwhile. Nothing was written.",
+                f"{dotted(change.path)} is {found}, neither {old} nor {new}: somebody changed it meanwhile. Nothing was written.",
                 "Find out who changed it and why; then resume, or roll back and plan again.",
             )
     return expects

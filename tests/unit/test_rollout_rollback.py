@@ -515,3 +515,30 @@ async def test_pods_that_may_not_be_read_any_more_are_unknown(tmp_path: Path) ->
         assert on.run.sees_cluster
         on.seen.readable = False
         assert not on.run.sees_cluster
+
+
+async def test_a_defect_ends_neither_the_saving_nor_the_renewing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(tmp_path) as on:
+        saved, renewed = [], []
+
+        async def save(rollout: Rollout) -> None:
+            saved.append(rollout.pause_reason)
+            if len(saved) == 1:
+                raise TypeError("not encodable")
+
+        async def renewal(hold: Any) -> None:
+            renewed.append(hold)
+            raise KeyError("spec")
+
+        monkeypatch.setattr(on.coordination, "save", save)
+        monkeypatch.setattr(on.coordination, "renew", renewal)
+        station: Any = Station(on.clock)
+        tasks = [asyncio.create_task(on.run.keep_saved()), asyncio.create_task(renew(on.coordination, on.run.hold, station))]
+        on.run.change(msgspec.structs.replace(on.run.rollout, pause_reason="one"))
+        await on.clock.advance(10.0)
+        assert saved == ["one", "one"], "what could not be written is tried again"
+        assert len(renewed) >= 3
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
