@@ -175,3 +175,27 @@ def can_roll_back(situation: Situation) -> str | None:
         name = environment.name if environment else situation.selection.environment
         return f"{name} was never reached: {(environment.problem if environment else '') or 'no answer yet'}"
     return None
+
+
+def can_open_entry(situation: Situation) -> str | None:
+    return None if situation.selection.entry else "no entry is selected"
+
+
+def can_see_counterpart(situation: Situation) -> str | None:
+    if situation.selection.phase:
+        return None
+    return "the entry is neither an intent nor the outcome of one" if situation.selection.entry else "no entry is selected"
+
+
+def can_open_rollout(situation: Situation) -> str | None:
+    if situation.card is not None and situation.selection.rollout:
+        return None
+    if situation.selection.recorded:
+        return "no cluster has this rollout any more: t tells its story"
+    return "it belongs to no rollout"
+
+
+def can_tell_story(situation: Situation) -> str | None:
+    if situation.selection.recorded or situation.card is not None:
+        return None
+    return "no rollout is selected"

@@ -14,6 +14,14 @@ def phase_word(phase: Phase) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """A driver of this home lost its rollout to ``by`` (person@machine) ``at`` that moment."""
+
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutCard:
     """A rollout beside what its Lease says. ``watched`` is ``None`` where no cluster has answered yet."""
 
@@ -25,6 +33,12 @@ class RolloutCard:
     """Driven from this home: it can be restarted at once, and takes intents."""
     window_left: float = 0.0
     """Wall seconds in which one key still rolls back a finished rollout."""
+    lease_age: float | None = None
+    """Wall seconds since whoever drives it was last seen to renew the lease."""
+    why_orphaned: str = ""
+    """Why nobody is thought to watch it."""
+    replaced: Replaced | None = None
+    """Its driver of this home was replaced by another's."""
 
     @property
     def live(self) -> bool:
@@ -88,3 +102,9 @@ class Selection:
     rollout: str = ""
     revision: str = ""
     """The number of the service's revision to go back to, where one is selected that does not serve."""
+    recorded: str = ""
+    """The rollout that a selected entry names, whether a cluster still has it or not."""
+    entry: str = ""
+    """The sequence number of a selected entry."""
+    phase: str = ""
+    """``intent`` or ``outcome``, of a selected entry that is one."""

@@ -35,6 +35,14 @@ class FilteredScreen(ConsoleScreen):
     def _field(self) -> FilterField:
         return self.query_one(FilterField)
 
+    def filter_text(self) -> str:
+        """The filter that is in force, as it was typed."""
+        return self._grid.filter
+
+    def set_filter(self, text: str) -> str:
+        """Put a filter in force. Returns what is wrong with it, if anything: then the one before stays."""
+        return self._grid.set_filter(text)
+
     def remembered_as(self) -> str:
         """Under which name the filter is kept while the screen is left."""
         return f"{self.where} {self.filtered}"
@@ -42,7 +50,7 @@ class FilteredScreen(ConsoleScreen):
     def on_mount(self) -> None:
         text, faults = self.console.filters.get(self.remembered_as(), ("", False))
         if text:
-            self._grid.set_filter(text)
+            self.set_filter(text)
             with self.prevent(Input.Changed):
                 self._field.input.value = text
         self._grid.set_faults(faults)
@@ -63,7 +71,7 @@ class FilteredScreen(ConsoleScreen):
     def clearable(self) -> bool:
         if not self.is_mounted:
             return False
-        return self._field.opened or bool(self._grid.filter) or self._grid.faults_only or super().clearable()
+        return self._field.opened or bool(self.filter_text()) or self._grid.faults_only or super().clearable()
 
     def do_filter(self) -> None:
         self._field.show(True)
@@ -86,7 +94,7 @@ class FilteredScreen(ConsoleScreen):
             self._field.input.value = ""
         self._field.tell("")
         self._field.show(False)
-        self._grid.set_filter("")
+        self.set_filter("")
         self._grid.set_faults(False)
         self._filtered()
         self.focus_body()
@@ -94,18 +102,18 @@ class FilteredScreen(ConsoleScreen):
     @on(Input.Changed, "#filter")
     def filter_changed(self, event: Input.Changed) -> None:
         """A filter that is none is said to be none, and the one before stays in force."""
-        self._field.tell(self._grid.set_filter(event.value))
+        self._field.tell(self.set_filter(event.value))
         self._filtered()
 
     @on(Input.Submitted, "#filter")
     def keep_filter(self) -> None:
         """Leave the field. What stays in it is what is in force."""
         with self.prevent(Input.Changed):
-            self._field.input.value = self._grid.filter
+            self._field.input.value = self.filter_text()
         self._field.tell("")
         self._field.show(False)
         self.focus_body()
 
     def _filtered(self) -> None:
-        self.console.filters[self.remembered_as()] = (self._grid.filter, self._grid.faults_only)
+        self.console.filters[self.remembered_as()] = (self.filter_text(), self._grid.faults_only)
         self.show(self.console.picture)

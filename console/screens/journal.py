@@ -1,61 +1,91 @@
-"""The journal: entries newest last, filtered, and the selected one as it is stored."""
+"""The journal: all of it, in a window that slides; live at its newest end, filtered, and the selected entry beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
+from textual.message import Message
 
+from console.fieldterms import Query, parse
+from console.pages import NEWEST
 from console.screens.base import bindings_of
+from console.screens.entry import EntryScreen, EntryView, entry_selection, tell_no_counterpart
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
 from console.screens.words import change_words, detail_of, outcome_of, outcome_tone
 from console.view import Picture, Selection
-from widgets import text
-from widgets.drawn import Drawn
+from console.window import LARGEST, Window
+from widgets import glyphs
+from widgets.filterfield import FilterField
 from widgets.grid import Column, Grid, Row
-from widgets.ink import Line, Lines, Tone
+from widgets.grid.terms import BadFilter, Filter
+from widgets.grid.terms import parse as parse_words
+from widgets.ink import Span, Tone
+
+AHEAD = 60
+"""Lines above the first one on the screen at which older entries are read."""
+HINT = "words !word /regex/ service:payment user:jane event:rollback outcome:failed since:2h; enter keeps it, esc clears"
+_COLUMNS = (
+    Column("seq", "#", 6, align="right"),
+    Column("time", "TIME (UTC)", 14),
+    Column("event", "EVENT", 27),
+    Column("outcome", "OUTCOME", 10, flex=1),
+    Column("environment", "ENV", 10, priority=1),
+    Column("service", "SERVICE", 15, flex=1, priority=2),
+    Column("version", "VERSION", 9, priority=5),
+    Column("user", "USER", 8, priority=6),
+    Column("what", "", 10, flex=4, priority=4),
+)
+
+Entry = Mapping[str, Any]
 
 
-def entry_row(entry: dict[str, Any]) -> Row:
+def entry_row(entry: Entry) -> Row:
     """One entry as a row of the table."""
-    what = str(entry.get("command") or detail_of(entry))
+    told = dict(entry)
+    what = str(told.get("command") or detail_of(told))
     return Row(
-        str(entry["seq"]),
+        str(told["seq"]),
         (
-            (str(entry["seq"]), Tone.MUTED),
-            (str(entry.get("timestamp", ""))[5:19].replace("T", " "), Tone.MUTED),
-            (str(entry.get("event", "")), Tone.STRONG),
-            (outcome_of(entry), outcome_tone(entry)),
-            str(entry.get("environment", "")),
-            str(entry.get("service", "")),
-            str(entry.get("version", "")),
-            (str(entry.get("user", "")), Tone.MUTED),
+            (str(told["seq"]), Tone.MUTED),
+            (str(told.get("timestamp", ""))[5:19].replace("T", " "), Tone.MUTED),
+            (str(told.get("event", "")), Tone.STRONG),
+            (outcome_of(told), outcome_tone(told)),
+            str(told.get("environment", "")),
+            str(told.get("service", "")),
+            str(told.get("version", "")),
+            (str(told.get("user", "")), Tone.MUTED),
             (what, Tone.MUTED),
         ),
     )
 
 
-class StoredEntry(Drawn[str]):
-    """A document as it is stored: indented, nothing cut, nothing left out."""
+class Entries(Grid):
+    """The rows that the window holds. Its ends are those of the journal, not of what is held."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", id=id)
+    @dataclass
+    class End(Message):
+        """The operator goes to one end of the journal."""
 
-    def show(self, entry: dict[str, Any] | None) -> None:
-        self.replace(msgspec.json.format(msgspec.json.encode(entry), indent=2).decode() if entry else "")
+        grid: Entries
+        newest: bool
 
-    def draw(self, value: str, width: int, height: int | None) -> Lines:
-        return tuple(line for words in value.splitlines() for line in _hanging(words, width))
+        @property
+        def control(self) -> Entries:
+            return self.grid
 
+    def action_first(self) -> None:
+        super().action_first()
+        self.post_message(self.End(self, False))
 
-def _hanging(words: str, width: int) -> list[Line]:
-    indent = " " * min(len(words) - len(words.lstrip()), width // 2)
-    parts = text.chop(words.strip(), max(8, width - len(indent) - 2))
-    return [((indent if index == 0 else indent + "  ", Tone.MUTED), (part, Tone.TEXT)) for index, part in enumerate(parts)]
+    def action_last(self) -> None:
+        super().action_last()
+        self.post_message(self.End(self, True))
 
 
 class JournalScreen(FilteredScreen):
@@ -69,8 +99,7 @@ class JournalScreen(FilteredScreen):
     JournalScreen #body { height: 1fr; }
     JournalScreen #panes { height: 1fr; }
     JournalScreen #entries-pane { width: 1fr; }
-    JournalScreen #entry-pane { width: 56; border-left: solid $rule; }
-    JournalScreen #entry-scroll { padding: 0 1; scrollbar-size-vertical: 1; }
+    JournalScreen #entry-pane { width: 64; border-left: solid $rule; }
     JournalScreen.-narrow #panes { layout: vertical; }
     JournalScreen.-narrow #entries-pane { height: 3fr; width: 100%; }
     JournalScreen.-narrow #entry-pane { width: 100%; height: 2fr; border-left: none; border-top: solid $rule; }
@@ -80,38 +109,42 @@ class JournalScreen(FilteredScreen):
     def __init__(self) -> None:
         super().__init__()
         self._rollout = ""
-        self._entries: dict[str, dict[str, Any]] = {}
-        self._last = ""
+        self._query = Query()
+        self._typed = ""
+        self._words = Filter()
+        self._window = Window(self._wanted)
+        self._rows: dict[str, Row] = {}
+        self._following = True
+        self._goes_to = ""
+        """The end at which the window is being begun anew: ``first`` or empty."""
+        self._seen = 0
+        """The newest entry when the operator left the newest end."""
+        self._reading = False
 
     def body(self) -> ComposeResult:
         with Horizontal(id="panes"):
             with Pane("JOURNAL", id="entries-pane"):
-                yield Grid(
-                    [
-                        Column("seq", "#", 5, align="right"),
-                        Column("time", "TIME (UTC)", 14),
-                        Column("event", "EVENT", 27),
-                        Column("outcome", "OUTCOME", 10, flex=1),
-                        Column("environment", "ENV", 10, priority=1),
-                        Column("service", "SERVICE", 15, flex=1, priority=2),
-                        Column("version", "VERSION", 9, priority=5),
-                        Column("user", "USER", 8, priority=6),
-                        Column("what", "", 10, flex=4, priority=4),
-                    ],
-                    empty="no entries",
-                    id="entries",
-                )
-            with Pane("ENTRY AS STORED", id="entry-pane"), VerticalScroll(id="entry-scroll"):
-                yield StoredEntry(id="entry")
+                yield Entries(_COLUMNS, empty="no entries", id="entries")
+            with Pane("ENTRY", id="entry-pane"):
+                yield EntryView(id="entry")
         yield self.filter_field()
 
+    def filter_field(self) -> FilterField:
+        return FilterField(HINT)
+
+    @property
+    def _list(self) -> Entries:
+        return self.query_one("#entries", Entries)
+
     def focus_body(self) -> None:
-        self.set_focus(self.query_one("#entries", Grid))
+        self.set_focus(self._list)
+
+    # ---- what is shown
 
     def open_at(self, rollout: str) -> None:
         """Begin anew, at the newest entry: of ``rollout`` only, or of everything where it is empty."""
         self._rollout = rollout
-        self._entries = {}
+        self._anew()
         if self.is_mounted:
             self.close_filter()
 
@@ -121,33 +154,85 @@ class JournalScreen(FilteredScreen):
 
     def do_show_all(self) -> None:
         self._rollout = ""
+        self._anew()
         self.show(self.console.picture)
 
+    def _wanted(self, entry: Entry) -> bool:
+        if self._rollout and entry.get("rollout") != self._rollout:
+            return False
+        if not self._query.wanted(entry):
+            return False
+        # patterns are left to the list: only there is their time bounded
+        return not self._words.words or self._words.has_words(entry_row(entry).search)
+
+    def _anew(self) -> None:
+        """Forget what was read, and follow the newest."""
+        self._window = Window(self._wanted)
+        self._rows = {}
+        self._following, self._goes_to, self._seen = True, "", 0
+
+    def _selected(self) -> Entry | None:
+        return self._window.entries.get(self._list.selected or "") if self.is_mounted else None
+
     def selection(self) -> Selection:
-        entry = self._entries.get(self.query_one("#entries", Grid).selected or "") if self.is_mounted else None
-        if entry is None:
-            return Selection()
-        known = self.console.picture.rollout(str(entry.get("rollout", "")))
-        return Selection(str(entry.get("environment", "")), str(entry.get("service", "")), known.key if known else "")
+        return entry_selection(self._selected(), self.console.picture)
 
     def draw(self, picture: Picture) -> None:
-        entries = {
-            str(entry["seq"]): entry for entry in picture.entries if not self._rollout or entry.get("rollout") == self._rollout
-        }
-        last = next(reversed(entries), "")
-        grid = self.query_one("#entries", Grid)
-        if entries.keys() != self._entries.keys():
-            followed = not self._entries or grid.selected == self._last
-            self._entries, self._last = entries, last
-            grid.apply(entry_row(entry) for entry in entries.values())
-            if followed and last:
-                grid.select(last)
+        window, grid = self._window, self._list
+        if (self._goes_to != "first" and window.feed(picture.entries)) or len(self._rows) != len(window.entries):
+            self._arrange()
+        if self._following and window.misses(picture.entries):
+            self._anew()  # more came at once than a picture holds: begin at the newest again
+            window = self._window
+            window.feed(picture.entries)
+            self._arrange()
         self.query_one("#entries-pane", Pane).tell(
             ("" if picture.journal_ok else f"  can't be written: {picture.journal_detail}", Tone.ALARM),
             (f"  only {self._only_words(picture)}, a shows all" if self._rollout else "", Tone.ACCENT),
-            (f"  {len(entries)} newest entries", Tone.MUTED),
+            *self._below(picture),
+            (f"  {self._held_words()}", Tone.MUTED),
             *self.filter_words(),
         )
+        self.query_one("#entry", EntryView).show(self._selected(), picture)
+        if not self._reading and not window.at_start and self._room_above(grid):
+            self._read_older()
+
+    def _arrange(self) -> None:
+        """Give the list the rows of the window; at its newest end it follows."""
+        entries, grid = self._window.entries, self._list
+        self._rows = {key: self._rows.get(key) or entry_row(entry) for key, entry in entries.items()}
+        grid.apply(self._rows.values())
+        if self._following and grid.shown:
+            grid.select(grid.shown[-1])
+            self._seen = self._window.high
+        elif self._goes_to == "first" and grid.shown:
+            grid.select(grid.shown[0])
+            self._goes_to = ""
+
+    def _room_above(self, grid: Grid) -> bool:
+        """Whether older entries are needed: the first ones on hand are near, or too few are shown for the pane."""
+        if grid.filter and len(self._rows) >= LARGEST:
+            return False  # a pattern that hardly ever occurs does not read the whole journal by itself
+        return grid.scroll_offset.y < AHEAD if len(grid.shown) > grid.size.height else bool(self._window.begun)
+
+    def _held_words(self) -> str:
+        window = self._window
+        if not window.begun:
+            return "nothing read yet"
+        reading = f", reading {glyphs.current().ellipsis}" if self._reading else ""
+        if window.at_start:
+            return f"{len(self._rows)} entries, from the first{reading}"
+        return f"{len(self._rows)} entries, back to #{window.low}{reading}"
+
+    def _below(self, picture: Picture) -> tuple[Span, ...]:
+        """How many new entries are below what is looked at."""
+        if self._following:
+            return (("  live", Tone.GOOD),)
+        count = sum(int(entry["seq"]) > self._seen and self._wanted(entry) for entry in picture.entries)
+        more = bool(picture.entries) and int(picture.entries[0]["seq"]) > self._seen + 1
+        if not count:
+            return (("  G follows", Tone.MUTED),)
+        return ((f"  {count}{'+' if more else ''} new below, G", Tone.ACCENT),)
 
     def _only_words(self, picture: Picture) -> str:
         card = picture.rollout(self._rollout)
@@ -155,8 +240,116 @@ class JournalScreen(FilteredScreen):
             return f"the rollout {self._rollout}"
         return f"{card.rollout.release.service} {change_words(card)} in {card.environment}"
 
+    # ---- reading on
+
+    @work(group="the journal", exit_on_error=False)
+    async def _read_older(self) -> None:
+        window = self._window
+        if self._reading or window.at_start:
+            return
+        self._reading = True
+        try:
+            window.older(await self.console.session.pages.older(window.low if window.begun else NEWEST, self._wanted))
+        finally:
+            self._reading = False
+        if window is self._window:
+            self._arrange()
+        self.show(self.console.picture)
+
+    @work(group="the journal", exit_on_error=False)
+    async def _read_newer(self, after: int) -> None:
+        window = self._window
+        if self._reading:
+            return
+        self._reading = True
+        try:
+            window.newer(await self.console.session.pages.newer(after, self._wanted))
+        finally:
+            self._reading = False
+        if window is self._window:
+            self._arrange()
+        self.show(self.console.picture)
+
+    @on(Entries.End, "#entries")
+    def go_to_end(self, event: Entries.End) -> None:
+        if event.newest:
+            if self._window.misses(self.console.picture.entries):
+                self._anew()
+            self._following = True
+            self._arrange()
+        elif not self._window.at_start:
+            self._window = Window(self._wanted)
+            self._rows = {}
+            self._following, self._goes_to = False, "first"
+            self._read_newer(0)
+        self.show(self.console.picture)
+
     @on(Grid.RowHighlighted, "#entries")
     def show_entry(self, event: Grid.RowHighlighted) -> None:
-        self.query_one("#entry", StoredEntry).show(self._entries.get(event.key or ""))
-        self.query_one("#entry-scroll").scroll_home(animate=False)
-        self.draw_keys()
+        grid = self._list
+        last = grid.shown[-1] if grid.shown else None
+        at_end = grid.selected == last and not self._window.misses(self.console.picture.entries)
+        if self._following and not at_end:
+            self._seen = self._window.high
+        # a filter may leave nothing to select: that is nobody's wish to stop following
+        self._following = at_end or not grid.shown
+        if grid.selected == last and not at_end and self._goes_to != "first":
+            self._read_newer(self._window.high)
+        self.show(self.console.picture)
+
+    # ---- the filter
+
+    def filter_words(self) -> tuple[Span, ...]:
+        if self._query.narrows and not self._list.dropped:
+            return ((f"  /{self._typed}  {len(self._list.shown)} found", Tone.ACCENT),)
+        return super().filter_words()
+
+    def filter_text(self) -> str:
+        return self._typed
+
+    def set_filter(self, text: str) -> str:
+        try:
+            query = parse(text, self.console.clock.now())
+            words = parse_words(query.words)
+        except BadFilter as error:
+            return str(error)
+        if problem := self._list.set_filter(query.words):
+            return problem
+        if (query, words) != (self._query, self._words):
+            self._query, self._words = query, words
+            self._anew()
+        self._typed = text
+        return ""
+
+    # ---- where an entry leads
+
+    @on(Grid.RowChosen, "#entries")
+    def open_whole(self) -> None:
+        self.do_entry()
+
+    def do_entry(self) -> None:
+        entry = self._selected()
+        if entry is not None:
+            self.app.push_screen(EntryScreen(entry, self.query_one("#entry", EntryView).as_stored))
+
+    def do_stored(self) -> None:
+        view = self.query_one("#entry", EntryView)
+        view.switch(not view.as_stored)
+
+    def do_its_rollout(self) -> None:
+        self.console.open_rollout(self.selection().rollout)
+
+    def do_counterpart(self) -> None:
+        entry = self._selected()
+        if entry is not None:
+            self._go_to_counterpart(entry)
+
+    @work(group="the journal", exit_on_error=False)
+    async def _go_to_counterpart(self, entry: Entry) -> None:
+        other = await self.console.session.pages.counterpart(entry)
+        if other is None:
+            tell_no_counterpart(self, entry)
+        elif str(other["seq"]) in self._list.shown:
+            self._list.select(str(other["seq"]))
+        else:
+            self.app.push_screen(EntryScreen(other, self.query_one("#entry", EntryView).as_stored))

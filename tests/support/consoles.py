@@ -4,12 +4,14 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from console.app import ConsoleApp
 from console.draft import Answer, Draft, Preview
+from console.pages import JournalPages
 from console.view import Picture, RolloutCard
 from services.cluster.calls import Call
 from services.model.fleet import EnvironmentView, FleetView, Health, PodView, ServiceView
@@ -194,6 +196,7 @@ class StubSession:
         self.home: Any = None
         self.sandboxed = False
         self.calls: tuple[Call, ...] = ()
+        self.pages = JournalPages(Path("there is no journal"))
 
     @property
     def deploys(self) -> "StubSession":
@@ -217,6 +220,9 @@ class StubSession:
 
     def pods(self, environment: str, service: str) -> tuple[PodView, ...]:
         return PODS if service == "payment-service" else ()
+
+    def driver_process(self, card: RolloutCard) -> int | None:
+        return 4711 if card.own else None
 
     async def draft(self, request: DeployRequest) -> Draft:
         self._fail()
