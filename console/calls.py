@@ -57,16 +57,22 @@ def _own(index: int, call: Call) -> Logged:
 def _told(entry: dict[str, Any]) -> Logged:
     data = entry.get("data") or {}
     took, outcome = data.get("milliseconds"), str(entry.get("outcome") or "")
-    name, process = str((entry.get("prog") or {}).get("name") or "driver"), _process(entry)[1]
     return Logged(
         key=f"entry {entry.get('seq')}",
         at=_unix(str(entry.get("timestamp", ""))),
-        by=f"{name.removeprefix('quarterdeck').strip() or 'driver'} {process}".strip(),
+        by=_who(entry),
         answer=str(data.get("status") or outcome),
         seconds=took / 1000 if isinstance(took, int | float) else None,
         command=str(entry.get("command") or ""),
         problem=str(data.get("error") or outcome) if outcome not in ("ok", "unchanged") else "",
     )
+
+
+def _who(entry: dict[str, Any]) -> str:
+    """The process that made an entry: a driver, another console, or a command by its verb; with its id."""
+    name, process = str((entry.get("prog") or {}).get("name") or "quarterdeck drive"), _process(entry)[1]
+    verb = {"quarterdeck": "console", "quarterdeck drive": "driver"}.get(name, name.removeprefix("quarterdeck "))
+    return f"{verb} {process}" if process else verb
 
 
 def _process(entry: dict[str, Any]) -> tuple[str, int]:

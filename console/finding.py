@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 import msgspec
@@ -41,11 +42,11 @@ class Finding(Intents):
         self.tour: Tour | None = None
         self.remembered = Remembered()
 
-    def _kept(self, kind: type[Kept], *arguments: object) -> Kept:
-        """The one screen of this kind that is kept when it is left."""
+    def _kept(self, kind: type[Kept], make: Callable[[], Kept] | None = None) -> Kept:
+        """The one screen of this kind that is kept when it is left; ``make`` makes it where it takes arguments."""
         name = kind.__name__
         if not self.is_screen_installed(name):
-            self.install_screen(kind(*arguments), name)
+            self.install_screen((make or kind)(), name)
         return cast("Kept", self.get_screen(name))
 
     def ready_for_keys(self) -> bool:
@@ -57,7 +58,7 @@ class Finding(Intents):
     def open_prompt(self, below: ConsoleScreen) -> None:
         from console.screens.prompt import PromptScreen
 
-        prompt = self._kept(PromptScreen, self.run_command, self._keep_commands)
+        prompt = self._kept(PromptScreen, lambda: PromptScreen(self.run_command, self._keep_commands))
         if not prompt.history.lines:
             prompt.remember(self.remembered.commands)
         self.push_screen(prompt)
@@ -66,7 +67,7 @@ class Finding(Intents):
     def open_jump(self, selection: Selection) -> None:
         from console.screens.jump import JumpScreen
 
-        jump = self._kept(JumpScreen, self.open_service)
+        jump = self._kept(JumpScreen, lambda: JumpScreen(self.open_service))
         self.push_screen(jump)
         jump.begin(self.picture, selection.environment)
 

@@ -71,6 +71,15 @@ def can_go_back(situation: Situation) -> str | None:
     return "this is the first screen; ctrl+q quits" if situation.first else None
 
 
+def is_elsewhere(screen: str) -> Guard:
+    """Nothing stands in the way of going to a screen but being there."""
+
+    def guard(situation: Situation) -> str | None:
+        return "this is it" if situation.screen == screen else None
+
+    return guard
+
+
 def can_fold(situation: Situation) -> str | None:
     return None if situation.folded else "everything is on the screen"
 

@@ -73,7 +73,7 @@ class CallsScreen(FilteredScreen):
                 grid.select(newest)
             self._last = newest
         changes = sum(each.changes for each in logged.values())
-        counts = f"  {changes} changes, {len(logged) - changes} reads; the journal's newest entries are among them"
+        counts = f"  changes {changes}, reads {len(logged) - changes}; drivers' changes are from the journal's newest entries"
         self.query_one("#calls-pane", Pane).tell((counts, Tone.MUTED), *self.filter_words())
 
     @on(Grid.RowHighlighted, "#calls")

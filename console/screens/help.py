@@ -120,7 +120,9 @@ class HelpScreen(ModalScreen[None]):
             self._clear()
         rows = help_rows(below.where, below.situation(), below.field_keys)
         self._grid.apply(rows)
-        self._grid.select(rows[0].key)
+        # enter does what is selected, and help is opened and closed without a look: what is selected first changes nothing
+        harmless = [action.id for action in actions_on(below.where) if action.group != GROUPS[0]]
+        self._grid.select(f"{_ACTION}{harmless[0]}")
 
     @on(Grid.RowHighlighted)
     def _explain_row(self) -> None:

@@ -13,7 +13,7 @@ from console.screens.pane import Pane
 from console.view import Picture
 from widgets import glyphs
 from widgets.grid import Column, Grid, Row
-from widgets.ink import Span, Tone
+from widgets.ink import Line, Span, Tone
 from widgets.note import Note
 
 COLUMNS = (
@@ -69,7 +69,7 @@ class ResultsScreen(FilteredScreen):
     @on(Grid.RowHighlighted, "#results")
     def show_result(self, event: Grid.RowHighlighted) -> None:
         result = self._results.get(event.grid.selected or "")
-        lines = [] if result is None else [((result.title, Tone.STRONG),), *result.text.splitlines()]
+        lines: list[Line | str] = [] if result is None else [((result.title, Tone.STRONG),), *result.text.splitlines()]
         self.query_one("#result", Note).show(*lines)
         self.query_one("#result-scroll").scroll_home(animate=False)
         self.draw_keys()
