@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,24 @@ import msgspec
 
 from console.app import ConsoleApp
 from console.draft import Answer, Draft, Preview
+from console.inspecting import Said, Standing
+from console.tailing import Followed, LogsOf
 from console.pages import JournalPages
 from console.view import Picture, RolloutCard
 from services.cluster.calls import Call
+from services.cluster.objectevents import ObjectEvent
+from services.cluster.revisions import PodOf, Revision
 from services.model.fleet import EnvironmentView, FleetView, Health, PodView, ServiceView
 from services.model.gates import GateName, GateOutcome, GateResult
+from services.model.objects import ObjectRef
 from services.model.release import DeployRequest
 from services.model.rollout import Arm, Baseline, Rollout, Sample
 from services.model.steps import Plan
+from services.rollout.provenance import Origin
+from services.traffic.rules import RouteRules, Rule
 from support.clock import ManualClock
 from support.gallery import PLAN, PODS, READINGS, ROLLOUT
+from widgets.logpane import Record
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 PACE = 1002.0
@@ -184,6 +192,101 @@ def gates(**outcomes: GateOutcome) -> tuple[GateResult, ...]:
     )
 
 
+STABLE_WORKLOAD = ObjectRef("Deployment", "production", "payment-service")
+
+
+def revision(number: int, version: str, pods: int, *, current: bool = False, track: str = "stable", made: float = 7200.0) -> Revision:
+    """A revision of the payment service with so many ready pods, made so many seconds ago."""
+    name = "payment-service" + ("-canary" if track == "canary" else "")
+    return Revision(
+        workload=msgspec.structs.replace(STABLE_WORKLOAD, name=name),
+        replica_set=f"{name}-{number}",
+        track=track,
+        number=number,
+        version=version,
+        created=NOW.timestamp() - made,
+        desired=pods,
+        ready=pods,
+        current=current,
+        pods=tuple(
+            PodOf(
+                name=f"{name}-{number}-{index}",
+                uid=f"{name}-{number}-{index}",
+                ready=True,
+                phase="Running",
+                reason="",
+                restarts=index,
+                created=NOW.timestamp() - made,
+                node="node-a",
+                containers=(name, "proxy"),
+            )
+            for index in range(pods)
+        ),
+    )
+
+
+STANDING = Standing(
+    revisions=(
+        revision(1, "v2.15.0", 1, current=True, track="canary", made=120.0),
+        revision(12, "v2.14.1", 3, current=True),
+        revision(11, "v2.14.0", 0, made=90_000.0),
+        revision(10, "v2.13.9", 0, made=900_000.0),
+    ),
+    origins={
+        "payment-service-canary-1": Origin(operator="jane", rollout="r-1", source="rollout"),
+        "payment-service-12": Origin(operator="ops-lee", rollout="r-0", source="record"),
+    },
+    routes=(
+        RouteRules(
+            router="istio",
+            ref=ObjectRef("VirtualService", "production", "payment-service"),
+            rules=(
+                Rule("headers x-beta exact yes", (("payment-service canary", None),)),
+                Rule("every request", (("payment-service stable", 75), ("payment-service canary", 25))),
+            ),
+            actual=25,
+        ),
+    ),
+)
+SAID = Said(
+    events=(
+        ObjectEvent(
+            about=("Pod", "payment-service-canary-1-0"),
+            warning=True,
+            reason="Unhealthy",
+            message="Readiness probe failed: HTTP probe failed with statuscode: 503",
+            count=3,
+            first=NOW.timestamp() - 110,
+            last=NOW.timestamp() - 90,
+            key="one",
+        ),
+        ObjectEvent(
+            about=("Deployment", "payment-service-canary"),
+            warning=False,
+            reason="ScalingReplicaSet",
+            message="Scaled up replica set payment-service-canary-1 to 1",
+            count=1,
+            first=NOW.timestamp() - 120,
+            last=NOW.timestamp() - 120,
+            key="two",
+        ),
+    )
+)
+
+
+class StubTail:
+    """A log: batches that were there from the start, then those that a test puts."""
+
+    def __init__(self, first: list[Record]) -> None:
+        self.waiting: asyncio.Queue[list[Record]] = asyncio.Queue()
+        self.waiting.put_nowait(first)
+        self.followed = Followed(live=2, containers=("payment-service", "proxy"), container="payment-service")
+
+    async def batches(self) -> AsyncGenerator[list[Record]]:
+        while True:
+            yield await self.waiting.get()
+
+
 class StubSession:
     """``console.session.Session`` with its deploys and rollbacks in one; ``asked`` keeps the intents in their order."""
 
@@ -193,6 +296,10 @@ class StubSession:
         self.plan: Plan = PLAN
         self.failure: Exception | None = None
         self.problems: dict[str, str] = {}
+        self.standings = STANDING
+        self.said = SAID
+        self.log: list[Record] = []
+        self.tail = StubTail([])
         self.home: Any = None
         self.sandboxed = False
         self.calls: tuple[Call, ...] = ()
@@ -201,6 +308,21 @@ class StubSession:
     @property
     def deploys(self) -> "StubSession":
         return self
+
+    @property
+    def inspecting(self) -> "StubSession":
+        return self
+
+    async def standing(self, environment: str, namespace: str, service: str) -> Standing:
+        return self.standings if service == "payment-service" else Standing()
+
+    async def events(self, environment: str, namespace: str, service: str, pods: Sequence[str]) -> Said:
+        return self.said
+
+    def logs(self, wanted: LogsOf, previous: bool, since: int | None, container: str) -> StubTail:
+        self.asked.append(("logs", wanted.words, "previous" if previous else "", str(since or ""), container))
+        self.tail = StubTail(self.log)
+        return self.tail
 
     @property
     def rollbacks(self) -> "StubSession":

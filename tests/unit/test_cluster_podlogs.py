@@ -132,10 +132,13 @@ async def faults(home: Path, wanted: dict[str, str]) -> None:
     await asyncio.to_thread(control, document, home, "faults", wanted)
 
 
+NOW = Span()
+
+
 class Reader:
     """Follows a log in a task; what came is in ``lines``."""
 
-    def __init__(self, connection: Connection, source: Source, span: Span = Span()) -> None:
+    def __init__(self, connection: Connection, source: Source, span: Span = NOW) -> None:
         self.lines: list[LogLine] = []
         self.task = asyncio.create_task(self._read(connection, source, span))
 
@@ -147,7 +150,7 @@ class Reader:
 
     async def until(self, there: Callable[[list[LogLine]], bool]) -> None:
         async with asyncio.timeout(20):
-            while not there(self.lines):
+            while not there(self.lines):  # noqa: ASYNC110 - the lines come from a server, and nothing tells of them
                 await asyncio.sleep(0.02)
 
     async def close(self) -> None:

@@ -1,0 +1,138 @@
+"""What the service screen knows of a service, as the rows that it shows."""
+
+from console.inspecting import Said, Standing
+from services.cluster.revisions import PodOf
+from services.model.fleet import PodView, ServiceView
+from services.model.rollout import Rollout
+from widgets.grid import Row
+from widgets.ink import Span
+from widgets.pods import state_of
+from widgets.revisions import (
+    EventRow,
+    RevisionPod,
+    RevisionRow,
+    RouteRow,
+    Serving,
+    event_row,
+    revision_pod_row,
+    revision_row,
+    route_row,
+)
+
+
+def revision_rows(standing: Standing, now: float) -> list[Row]:
+    """The canary's revisions, then the service's own, newest first. ``now`` in Unix seconds."""
+    found = standing.origins or {}
+    rows: dict[str, Row] = {}
+    for each in standing.revisions:
+        origin = found.get(each.replica_set)
+        value = RevisionRow(
+            key=f"{each.track}/{each.number}",
+            number=each.number,
+            version=each.version,
+            canary=each.track == "canary",
+            ready=each.ready,
+            desired=each.desired,
+            current=each.current,
+            age=now - each.created if each.created is not None and now else None,
+            by=origin.operator if origin is not None else "",
+        )
+        rows.setdefault(value.key, revision_row(value))
+    return list(rows.values())
+
+
+def pod_rows(standing: Standing, now: float) -> list[Row]:
+    """The pods of each revision, the newest revision's first."""
+    return [
+        revision_pod_row(
+            RevisionPod(
+                key=pod.name,
+                name=pod.name,
+                state=_state(pod),
+                number=each.number,
+                version=each.version,
+                canary=each.track == "canary",
+                restarts=pod.restarts,
+                age=now - pod.created if pod.created is not None and now else None,
+                node=pod.node,
+            )
+        )
+        for each in standing.revisions
+        for pod in each.pods
+    ]
+
+
+def event_rows(said: Said, now: float) -> list[Row]:
+    return [
+        event_row(
+            EventRow(
+                key=event.key,
+                age=now - event.last if event.last is not None and now else None,
+                count=event.count,
+                warning=event.warning,
+                reason=event.reason,
+                about=f"{event.about[0].lower()}/{event.about[1]}",
+                message=event.message,
+            )
+        )
+        for event in said.events
+    ]
+
+
+def route_rows(standing: Standing, live: Rollout | None) -> list[Row]:
+    """Each object that routes to the service, with the share that a rollout under way wants beside the one that it gives; its
+    rules below it."""
+    rows = []
+    for route in standing.routes:
+        plan = live.plan if live is not None else None
+        wanted = live.weight if live is not None and plan is not None and plan.route in (route.ref, plan.canary) else None
+        head = RouteRow(
+            key=str(route.ref),
+            head=True,
+            when=f"{route.ref} ({route.router})",
+            desired=wanted,
+            actual=route.actual,
+            problem=route.problem,
+        )
+        rows.append(route_row(head))
+        for index, rule in enumerate(route.rules):
+            rows.append(route_row(RouteRow(key=f"{route.ref} {index}", head=False, when=rule.when, to=rule.destinations)))
+    return rows
+
+
+def servings(view: ServiceView, standing: Standing, live: Rollout | None) -> list[Serving]:
+    """Every version that has pods: the canary's share as its route gives it, the rest stable's; where pods of two versions are
+    behind one workload (a rolling update), each by its part of the ready pods."""
+    weight = next((route.actual for route in standing.routes if route.actual is not None), view.canary_weight)
+    sample = live.samples[-1] if live is not None and live.samples else None
+    found = []
+    for track in ("canary", "stable"):
+        kept = [each for each in standing.revisions if each.track == track and (each.ready or each.desired)]
+        ready = sum(each.ready for each in kept)
+        share = (weight or 0) if track == "canary" else 100 - (weight or 0)
+        for each in kept:
+            arm = (sample.canary if track == "canary" else sample.stable) if sample is not None else None
+            part = round(share * each.ready / ready) if ready else 0 if track == "canary" else None
+            found.append(
+                Serving(
+                    version=each.version,
+                    canary=track == "canary",
+                    ready=each.ready,
+                    desired=each.desired,
+                    share=part,
+                    measured=arm is not None and len(kept) == 1,
+                    errors=arm.error_rate if arm is not None else None,
+                    p99=arm.p99 if arm is not None else None,
+                )
+            )
+    if not found:
+        found.append(Serving(view.version, False, view.ready, view.desired, None if weight is None else 100 - weight))
+    return found
+
+
+def _state(pod: PodOf) -> Span:
+    seen = PodView(
+        name=pod.name, version="", track="", ready=pod.ready, phase=pod.phase, reason=pod.reason, restarts=pod.restarts
+    )
+    sign, word, tone = state_of(seen)
+    return (f"{sign} {pod.reason or word}", tone)
