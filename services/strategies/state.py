@@ -33,8 +33,8 @@ class ServiceState:
     """Kinds of routes that may not be read."""
     autoscaled: bool | None = False
 
-    def around(self, service: str, namespace: str) -> Surroundings:
-        """The same as the routers look at it."""
+    def around(self, service: str, namespace: str, context: str = "") -> Surroundings:
+        """The same as the routers look at it. ``context`` is the cluster's name in command lines."""
         return Surroundings(
             service=service,
             namespace=namespace,
@@ -48,6 +48,7 @@ class ServiceState:
             ingresses=self.ingresses,
             classes=self.classes,
             unseen=self.unseen,
+            context=context,
         )
 
     @property

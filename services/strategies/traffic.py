@@ -41,7 +41,8 @@ def capacity(weight: int, stable_replicas: int) -> int:
 def router_of(release: Release, state: ServiceState, settings: Settings) -> Chosen:
     """Raises :class:`Rejected`, naming ``--strategy rolling`` as the way without a split."""
     try:
-        return choose(state.around(release.service, release.target.namespace), settings.router(release.service))
+        around = state.around(release.service, release.target.namespace, release.target.context)
+        return choose(around, settings.router(release.service))
     except NotRoutable as problem:
         why = "; ".join(part.rstrip(".") for part in (problem.title, problem.detail) if part)
         accepted = f"--strategy rolling, or, for a canary: {problem.hint}".rstrip(".")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.model.objects import ObjectRef, pointer, value_at
-from services.traffic.labels import told_apart
+from services.traffic.labels import reached_through_service, selector_of, told_apart
 from services.traffic.router import (
     CANARY,
     STABLE,
@@ -49,6 +49,9 @@ __all__ = [
 ]
 
 KIND = "VirtualService"
+
+
+UNKNOWN_CONTEXT = "CONTEXT"  # in a command line: to be filled in by the person, who knows which cluster it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,15 @@ def is_host(host: str, service: str, namespace: str) -> bool:
 
 
 def locate(
-    virtual_service: Mapping[str, Any], service: str, *, stable_subset: str = STABLE, canary_subset: str = CANARY
+    virtual_service: Mapping[str, Any],
+    service: str,
+    *,
+    stable_subset: str = STABLE,
+    canary_subset: str = CANARY,
+    context: str = UNKNOWN_CONTEXT,
 ) -> Split:
-    """Find the split rules of ``service``. Raises :class:`NotRoutable` where there is none or one is ambiguous."""
+    """Find the split rules of ``service``. Raises :class:`NotRoutable` where there is none or one is ambiguous; the commands in
+    its hints name ``context``."""
     name = _name(virtual_service)
     namespace = str(value_at(virtual_service, "/metadata/namespace") or "")
     split: list[SplitRule] = []
@@ -117,7 +126,7 @@ def locate(
                 raise NotRoutable(
                     f"virtualservice/{name} gives no weights in {label}",
                     f"Both {stable_subset} and {canary_subset} have weight 0, so where requests go is not defined.",
-                    "Set the weights to 100 and 0: " + _patch(name, namespace, _pairs(found, 0)),
+                    "Set the weights to 100 and 0: " + _patch(name, namespace, _weighing(_pairs(found, 0)), context),
                 )
             split.append(found)
         elif canary:
@@ -127,7 +136,7 @@ def locate(
         else:
             without_subset.append(index)
     if not split:
-        raise _unsplit(virtual_service, name, service, stable_only, without_subset, stable_subset, canary_subset)
+        raise _unsplit(virtual_service, name, service, stable_only, without_subset, stable_subset, canary_subset, context)
     return Split(service, tuple(split), stable_subset, canary_subset, tuple(pinned))
 
 
@@ -209,11 +218,6 @@ def subset_labels(destination_rule: Mapping[str, Any] | None, split: Split) -> t
     return subsets[split.stable_subset], subsets[split.canary_subset]
 
 
-def check_subsets(destination_rule: Mapping[str, Any] | None, split: Split) -> None:
-    """Raise :class:`NotRoutable` unless the DestinationRule defines both subsets."""
-    subset_labels(destination_rule, split)
-
-
 class Istio:
     """The router of VirtualServices."""
 
@@ -241,14 +245,21 @@ class Istio:
                 "",
                 f"a VirtualService that routes to {around.service}'s subsets stable (weight 100) and canary (weight 0)",
             )
-        split = locate(body, around.service)
+        split = locate(body, around.service, context=around.context or UNKNOWN_CONTEXT)
         rule = _destination_rule(around)
         stable_labels, canary_labels = subset_labels(rule, split)
         labels = told_apart(around.stable, stable_labels, canary_labels, stable="the subset stable", canary="the subset canary")
+        reached_through_service(around, labels)
         notes: tuple[str, ...] = ()
         if split.pinned:
             notes = (f"{chosen}: {', '.join(split.pinned)} sends its requests to the canary whatever the weight; left as it is.",)
-        return Route(ref=chosen, body=body, labels=labels, basis={"subsets": value_at(rule, "/spec")}, notes=notes)
+        return Route(
+            ref=chosen,
+            body=body,
+            labels=labels,
+            basis={"subsets": value_at(rule, "/spec"), "service": selector_of(around.own)},
+            notes=notes,
+        )
 
     def weight_of(self, document: Mapping[str, Any], service: str, pods: Pods) -> int:
         return weight_of(document, locate(document, service))
@@ -322,9 +333,13 @@ def _pairs(rule: SplitRule, weight: int) -> tuple[Write, Write]:
     return (rule.weight_path(rule.stable), 100 - weight), (rule.weight_path(rule.canary), weight)
 
 
-def _patch(name: str, namespace: str, pairs: tuple[Write, ...]) -> str:
-    operations = [{"op": "add", "path": path, "value": weight} for path, weight in pairs]
-    return shlex.join(["kubectl", "patch", "virtualservice", name, "-n", namespace, "--type=json", "-p", json.dumps(operations)])
+def _weighing(pairs: tuple[Write, ...]) -> list[dict[str, Any]]:
+    return [{"op": "add", "path": path, "value": weight} for path, weight in pairs]
+
+
+def _patch(name: str, namespace: str, operations: list[dict[str, Any]], context: str) -> str:
+    change = ["--type=json", "-p", json.dumps(operations)]
+    return shlex.join(["kubectl", "patch", "virtualservice", name, "-n", namespace, *change, "--context", context])
 
 
 def _ambiguous(name: str, label: str, route: list[dict[str, Any]], stable: str, canary: str) -> NotRoutable:
@@ -347,6 +362,7 @@ def _unsplit(
     without_subset: list[int],
     stable: str,
     canary: str,
+    context: str,
 ) -> NotRoutable:
     namespace = str(value_at(virtual_service, "/metadata/namespace") or "")
     title = f"virtualservice/{name} has no rule that splits {service} between {stable} and {canary}"
@@ -363,12 +379,12 @@ def _unsplit(
                 "value": {"destination": {**destination, "subset": canary}, "weight": 0},
             },
         ]
-        command = ["kubectl", "patch", "virtualservice", name, "-n", namespace, "--type=json", "-p", json.dumps(operations)]
+        command = _patch(name, namespace, operations, context)
         return NotRoutable(
             title,
             f"{_label(_rules(virtual_service)[index], index).capitalize()} sends everything to {stable}; "
             f"there is no {canary} destination.",
-            f"Add it once at weight 0, which changes nothing for users: {shlex.join(command)}",
+            f"Add it once at weight 0, which changes nothing for users: {command}",
         )
     if without_subset:
         index = without_subset[0]

@@ -68,6 +68,19 @@ def between_services(around: Surroundings) -> dict[str, str]:
     )
 
 
+def reached_through_service(around: Surroundings, labels: Mapping[str, str]) -> None:
+    """Raise :class:`NotRoutable` where the Service does not select the canary's pods: a subset has only those of the Service's
+    endpoints that carry its labels, and Istio answers a share that goes to none of them with 503."""
+    asked, pods = selector_of(around.own), {**pod_labels(around.stable), **labels}
+    if asked and not asked.items() <= pods.items():
+        missing = {key: value for key, value in asked.items() if pods.get(key) != value}
+        raise NotRoutable(
+            f"service/{around.service} selects {text(asked)}, which the canary's pods ({text(pods)}) don't carry",
+            "The subset canary would have no endpoints: its share of the requests would be answered with 503.",
+            f"a Service {around.service} that selects the pods of both versions, without {text(missing)}",
+        )
+
+
 def _selected(selector: Mapping[str, Any]) -> str:
     expressions = [
         f"{each.get('key')} {each.get('operator')} {', '.join(each.get('values') or ())}".rstrip()

@@ -60,6 +60,8 @@ class Surroundings:
     """Controller by IngressClass; ``None`` where the classes can't be read. The default class is also listed as ''."""
     unseen: tuple[str, ...] = ()
     """Kinds of routes that may not be read here."""
+    context: str = ""
+    """The cluster, as command lines name it."""
 
     @property
     def canary_name(self) -> str:

@@ -311,6 +311,8 @@ def test_a_leftover_split_says_how_to_restore_it():
     with pytest.raises(Rejected) as refused:
         compile_plan(release(), state(route=route(25)), settings())
     assert "kubectl patch virtualservice pay" in refused.value.accepted
+    assert "--context" in refused.value.accepted
+    assert "--context CONTEXT" not in refused.value.accepted
     assert '"value":100' in refused.value.accepted
 
 

@@ -180,6 +180,7 @@ def test_a_route_without_canary_says_the_command_that_adds_it():
         istio.locate(virtual_service({"name": "main", "route": [destination("stable", port={"number": 80})]}), "pay")
     command = refused.value.hint
     assert "kubectl patch virtualservice pay -n production --type=json" in command
+    assert command.endswith(" --context CONTEXT"), "pasted, it must not go to whatever cluster is the current one"
     operations = json.loads(command[command.index("[{") : command.rindex("]") + 1])
     assert operations[-1]["value"] == {"destination": {"host": "pay", "subset": "canary", "port": {"number": 80}}, "weight": 0}
 
@@ -213,8 +214,8 @@ def test_undefined_subsets_are_refused_before_requests_get_503():
     split = istio.locate(virtual_service(split_rule()), "pay")
     rule = {"metadata": {"name": "pay"}, "spec": {"host": "pay", "subsets": [{"name": "stable", "labels": {"track": "stable"}}]}}
     with pytest.raises(istio.NotRoutable, match="no DestinationRule"):
-        istio.check_subsets(None, split)
+        istio.subset_labels(None, split)
     with pytest.raises(istio.NotRoutable, match="no subset canary"):
-        istio.check_subsets(rule, split)
+        istio.subset_labels(rule, split)
     rule["spec"]["subsets"].append({"name": "canary", "labels": {"track": "canary"}})
     assert istio.subset_labels(rule, split) == ({"track": "stable"}, {"track": "canary"})

@@ -427,8 +427,9 @@ MESH = {"virtual_services": (virtual_service(),), "destination_rules": (destinat
 
 def test_each_route_that_is_there_chooses_its_router() -> None:
     split = http_route({"backendRefs": [backend()]})
-    assert choose(around(**MESH)).router.name == "istio"
-    assert "virtualservice/web routes to it" in choose(around(**MESH)).reason
+    mesh = around(**MESH, own=service(track=""))
+    assert choose(mesh).router.name == "istio"
+    assert "virtualservice/web routes to it" in choose(mesh).reason
     assert choose(around(http_routes=(split,))).router.name == "gateway"
     assert choose(around(ingresses=(ingress(),))).router.name == "nginx"
     others = {
@@ -473,7 +474,7 @@ def test_what_may_not_be_read_is_not_taken_for_absent() -> None:
     with pytest.raises(NotRoutable, match="it can't be told what routes to web: HTTPRoute may not be read"):
         choose(blind)
     assert choose(blind, "replicas").router.name == "replicas"
-    assert choose(around(**MESH, unseen=("HTTPRoute",))).router.name == "istio"
+    assert choose(around(**MESH, own=service(track=""), unseen=("HTTPRoute",))).router.name == "istio"
 
 
 def test_pods_that_could_not_be_told_apart_are_refused() -> None:
@@ -492,3 +493,15 @@ def test_a_share_that_was_left_over_is_found_whoever_routes_it() -> None:
     pods = shares(around(own=service(track=""), canary=deployment("web-canary", replicas=1)), Pods(3, 1))
     assert [(held.router.name, held.weight) for held in pods] == [("replicas", 25)]
     assert shares(around(http_routes=(http_route({"backendRefs": [backend()]}),)), NONE) == ()
+
+
+@pytest.mark.parametrize(("own", "reached"), [(service(track="stable"), False), (None, True)])
+def test_a_subset_has_only_the_pods_that_the_service_selects(own: dict[str, Any] | None, reached: bool) -> None:
+    seen = around(own=own, virtual_services=(virtual_service(),), destination_rules=(destination_rule(),))
+    if reached:
+        assert choose(seen).route.labels == {"track": "canary"}
+        return
+    with pytest.raises(NotRoutable, match=r"service/web selects .*track=stable.*which the canary's pods") as refused:
+        choose(seen)
+    assert "503" in refused.value.detail
+    assert "without track=stable" in refused.value.hint
