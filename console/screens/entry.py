@@ -97,12 +97,12 @@ def entry_selection(entry: Entry | None, picture: Picture) -> Selection:
     known = picture.rollout(recorded)
     phase = str(entry.get("phase") or "")
     return Selection(
-        str(entry.get("environment") or ""),
-        str(entry.get("service") or ""),
-        known.key if known else "",
-        recorded,
-        str(entry["seq"]),
-        phase if phase == "intent" or (phase == "outcome" and entry.get("ref")) else "",
+        environment=str(entry.get("environment") or ""),
+        service=str(entry.get("service") or ""),
+        rollout=known.key if known else "",
+        recorded=recorded,
+        entry=str(entry["seq"]),
+        phase=phase if phase == "intent" or (phase == "outcome" and entry.get("ref")) else "",
     )
 
 

@@ -38,7 +38,7 @@ _COLUMNS = (
     Column("environment", "ENV", 10, priority=1),
     Column("service", "SERVICE", 15, flex=1, priority=2),
     Column("version", "VERSION", 9, priority=5),
-    Column("user", "USER", 8, priority=6),
+    Column("user", "USER", 8, priority=3),
     Column("what", "", 10, flex=4, priority=4),
 )
 

@@ -57,7 +57,7 @@ class StoryScreen(ConsoleScreen):
         card = self.console.picture.rollout(self.key)
         if card is None:
             return Selection(recorded=self.key)
-        return Selection(card.environment, card.rollout.release.service, self.key, self.key)
+        return Selection(card.environment, card.rollout.release.service, self.key, recorded=self.key)
 
     def draw(self, picture: Picture) -> None:
         newest = max((int(entry["seq"]) for entry in picture.entries if entry.get("rollout") == self.key), default=0)
@@ -76,7 +76,8 @@ class StoryScreen(ConsoleScreen):
         self.query_one("#ribbon", RibbonBar).show(marks)
         self.query_one("#timeline", Timeline).show(marks, "nothing about it is in this home's journal")
         self.query_one("#story-pane", Pane).tell(
-            (f"  {len(story.moments)} moments, times in UTC, from this home's journal", Tone.MUTED),
+            (f"  {len(story.moments)} moments from this home's journal", Tone.MUTED),
+            (f", durations in sandbox time (x{picture.speed:g})" if picture.speed != 1 else "", Tone.MUTED),
             (f"  {self._problem}" if self._problem else "", Tone.BAD),
         )
 
