@@ -7,6 +7,7 @@ Lower-case letters never change a cluster, but for ``p``: a pause is safe.
 from dataclasses import dataclass
 
 from console import guards
+from console.attention import can_attend
 from console.guards import Guard, Situation
 from services.model.rollout import Phase
 from widgets.format import expected
@@ -309,6 +310,15 @@ ACTIONS: tuple[Action, ...] = (
         priority=63,
     ),
     Action("help", "help", ("question_mark", "f1"), "All keys that work here.", "General", guards.always, priority=2),
+    Action(
+        "attention",
+        "unsafe",
+        ("exclamation_mark",),
+        "Go to what is unsafe now, the worst first; once more goes to the next.",
+        "Navigation",
+        can_attend,
+        priority=9,
+    ),
     Action(
         "theme", "light/dark", ("ctrl+t",), "Switch between the dark and the light theme.", "General", guards.always, priority=70
     ),

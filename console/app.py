@@ -18,7 +18,10 @@ from textual import on, work
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from console import terminal, theme
+from console import announcing, terminal, theme
+from console.announcing import Announcer
+from console.attending import Attending
+from console.attention import concerns
 from console.finding import Finding
 from console.palette import Actions
 from console.screens.base import ConsoleScreen
@@ -64,6 +67,8 @@ class ConsoleApp(Finding):
         self.filters: dict[str, tuple[str, bool]] = {}
         """What lists are filtered to, and whether to faults only, by list: who comes back finds it as it was left."""
         self.session = Session(arguments, self.new_picture)
+        self.attending = Attending()
+        self.announcer: Announcer | None = None
         for ours in theme.THEMES:
             self.register_theme(ours)
         # Textual takes TEXTUAL_THEME for the theme in use, registered or not: first away from that, then to ours, so that both
@@ -81,6 +86,8 @@ class ConsoleApp(Finding):
             loop.add_signal_handler(signal.SIGHUP, self.hang_up)
             loop.add_signal_handler(signal.SIGTERM, self.leave)
             self.set_interval(1.0, self._look_after_terminal)
+            if announcing.wanted(os.environ) and self._driver is not None:
+                self.announcer = Announcer(self._driver.write, self.clock)
         self.call_after_refresh(self.run_session)
 
     @work(group="session", exit_on_error=False)
@@ -108,6 +115,8 @@ class ConsoleApp(Finding):
             gc.freeze()
             self.recall()
         self.picture = picture
+        if self.announcer is not None:
+            self.announcer.tell(concerns(picture))
         if isinstance(self.screen, ConsoleScreen):
             self.screen.show(picture)
 
@@ -158,8 +167,21 @@ class ConsoleApp(Finding):
     def switch_theme(self) -> None:
         self.theme = theme.other(self.theme, os.environ, self.console.color_system)
 
+    def ask_to_leave(self) -> None:
+        """Quit at once where no rollout runs; else first say that they go on, and who watches them."""
+        from console.screens.leaving import LeavingScreen
+
+        live = [card for card in self.picture.rollouts if card.live]
+        if not live or isinstance(self.screen, LeavingScreen):
+            self.leave()
+            return
+        drivers = {card.key: self.session.driver_process(card) for card in live}
+        self.push_screen(LeavingScreen(live, drivers), lambda wanted: self.leave() if wanted else None)
+
     def leave(self) -> None:
         """Quit. Rollouts go on in their drivers; say which, and who watches them."""
+        if self.announcer is not None:
+            self.announcer.leave()
         live = [card for card in self.picture.rollouts if card.live and card.own and not card.orphaned]
         message = None
         if live:
@@ -171,7 +193,7 @@ class ConsoleApp(Finding):
         self.exit(int(ExitCode.DONE), message=message)
 
     async def action_quit(self) -> None:
-        self.leave()
+        self.ask_to_leave()
 
     def action_help_quit(self) -> None:
         """ctrl+c, which elsewhere ends a program."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from console.guards import Situation
 from console.view import Picture, RolloutCard, Selection
 from services.model.fleet import EnvironmentView, Health, ServiceView
 from services.model.rollout import Phase, Rollout
@@ -164,3 +165,7 @@ def _of_service(service: ServiceView, environment: str) -> Iterator[Concern]:
 def last_seen(view: EnvironmentView) -> str:
     """How old the picture of an environment is that can't be reached."""
     return f"unreachable, seen {age(view.age_seconds)} ago" if view.age_seconds is not None else "never reached"
+
+
+def can_attend(situation: Situation) -> str | None:
+    return None if concerns(situation.picture) else "nothing is unsafe"

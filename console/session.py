@@ -172,6 +172,12 @@ class Session:
 
         return Inspecting(self.context, _there(self._watching))
 
+    def driver_process(self, card: RolloutCard) -> int | None:
+        """The id of the process that drives a rollout from this home; ``None`` where none does."""
+        from services.rollout.home import driver_process
+
+        return driver_process(self.context.home, card.rollout)
+
     # ---- intents
 
     async def intend(self, card: RolloutCard, verb: str) -> Answer:

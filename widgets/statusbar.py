@@ -12,12 +12,16 @@ from widgets.ink import Line, Lines, Tone
 class Part:
     """One piece of the line. The highest ``priority`` number is left out first, of several the last; 0 stays.
 
-    ``short``, where there is one, takes the place of ``text`` before anything is left out."""
+    ``short``, where there is one, takes the place of ``text`` before anything of priority 3 or less is left out."""
 
     text: str
     tone: str = Tone.TEXT
     priority: int = 0
     short: str = ""
+
+
+_DEAR = 3
+"""Parts of this priority and below are shortened before they are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +39,15 @@ def _line(parts: Sequence[Part]) -> Line:
 def draw_status(left: Sequence[Part], right: Sequence[Part], width: int) -> Line:
     """The status line for ``width`` cells. Where there is room for one part only, it is the first on the left."""
     kept_left, kept_right = list(left), list(right)
-    if _needed(kept_left, kept_right) > width:
-        kept_left, kept_right = _shortened(kept_left), _shortened(kept_right)
     while _needed(kept_left, kept_right) > width:
         worst = max((*reversed(kept_right), *reversed(kept_left)), key=lambda part: part.priority, default=None)
-        if worst is None or worst.priority == 0:
+        long = [index for index, part in enumerate(kept_left) if part.short and part.short != part.text]
+        if long and (worst is None or worst.priority <= _DEAR):
+            kept_left[long[-1]] = replace(kept_left[long[-1]], text=kept_left[long[-1]].short)
+        elif worst is None or worst.priority == 0:
             break
-        (kept_left if worst in kept_left else kept_right).remove(worst)
+        else:
+            (kept_left if worst in kept_left else kept_right).remove(worst)
     if kept_left and _needed(kept_left, kept_right) > width:
         return ink.fill(_line(kept_left[:1]), width)
     return ink.spread(_line(kept_left), _line(kept_right), width)
@@ -50,10 +56,6 @@ def draw_status(left: Sequence[Part], right: Sequence[Part], width: int) -> Line
 def _needed(left: Sequence[Part], right: Sequence[Part]) -> int:
     """Cells that both halves take with the gap between them; a half that is empty needs none."""
     return ink.cells(_line(left)) + ink.cells(_line(right)) + 2 * bool(right)
-
-
-def _shortened(parts: Sequence[Part]) -> list[Part]:
-    return [replace(part, text=part.short) if part.short else part for part in parts]
 
 
 class StatusBar(Drawn[_Parts]):

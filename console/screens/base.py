@@ -210,10 +210,13 @@ class ConsoleScreen(Screen[None]):
             self.app.pop_screen()
 
     def do_quit(self) -> None:
-        self.console.leave()
+        self.console.ask_to_leave()
 
     def do_help(self) -> None:
         self.console.open_help(self)
+
+    def do_attention(self) -> None:
+        self.console.attending.go_on(self.console)
 
     def do_journal(self) -> None:
         self.console.open_journal(self.selection())

@@ -53,10 +53,11 @@ class FleetScreen(FilteredScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
-    def __init__(self) -> None:
+    def __init__(self, environment: str = "") -> None:
+        """``environment``: what to look at first; without it what a person most likely came to see."""
         super().__init__()
-        self._environment = ""
-        self._chosen = False
+        self._environment = environment
+        self._chosen = bool(environment)
         self._recent: list[dict[str, Any]] = []
 
     def body(self) -> ComposeResult:
@@ -72,8 +73,23 @@ class FleetScreen(FilteredScreen):
             yield LogView(capacity=RECENT, empty="nothing was changed from here", id="recent")
         yield self.filter_field()
 
+    def on_mount(self) -> None:
+        if self._environment:
+            self.query_one("#environments", Grid).select(self._environment)
+
     def focus_body(self) -> None:
         self.set_focus(self.query_one("#services", Grid))
+
+    @property
+    def environment(self) -> str:
+        """The environment whose services are shown."""
+        return self._environment
+
+    def look_at(self, environment: str) -> None:
+        """Show this environment's services, and its line among the environments."""
+        environments = self.query_one("#environments", Grid)
+        environments.select(environment)
+        self.set_focus(environments)
 
     def title_text(self) -> str:
         return f"fleet {glyphs.current().bullet} {self._environment}" if self._environment else "fleet"

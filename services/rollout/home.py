@@ -130,6 +130,16 @@ def alive(home: Path, rollout: Rollout) -> bool | None:
     return False
 
 
+def driver_process(home: Path, rollout: Rollout) -> int | None:
+    """The process id of the driver of ``rollout``, for a person who wants to look at it; ``None`` where this home has none."""
+    if rollout.driver is None or not alive(home, rollout):
+        return None
+    try:
+        return int(_alive_path(home, rollout.id, rollout.driver.token).read_text())
+    except (OSError, ValueError):  # it ended just now, or the disk was full when it began
+        return None
+
+
 def lock_rollback(home: Path, rollout_id: str) -> int | None:
     """A descriptor that holds the right to roll this rollout back from this home, to be handed to the driver that does it (it
     holds it for as long as it lives); ``None`` where somebody has it already."""

@@ -799,14 +799,50 @@ async def test_a_session_that_ends_leaves_the_picture_and_says_so(app, caplog):
         assert app.session.asked == []
 
 
-async def test_ctrl_q_leaves_and_says_what_goes_on(app, monkeypatch):
+async def test_ctrl_q_with_rollouts_says_first_who_watches_them(app, monkeypatch):
     said = []
     monkeypatch.setattr(app, "exit", lambda code, message=None: said.append((code, message)))
     async with app.run_test(size=NARROW) as pilot:
         await pilot.pause()
         await pilot.press("ctrl+q")
+        await until(pilot, lambda: "goes on in its driver, process 4711 of this home" in words_on(app))
+        assert "quarterdeck watch" in words_on(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "ENVIRONMENTS" in words_on(app))
+        assert said == []
+        await pilot.press("ctrl+q", "ctrl+q")
+        await until(pilot, lambda: said)
     assert said[0][0] == 0
     assert "payment-service in production" in said[0][1]
+
+
+@pytest.mark.parametrize("key", ["enter", "q"])
+async def test_one_more_key_leaves(app, monkeypatch, key):
+    said = []
+    monkeypatch.setattr(app, "exit", lambda code, message=None: said.append(code))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        await pilot.press("ctrl+q", key)
+        await until(pilot, lambda: said == [0])
+
+
+async def test_without_rollouts_ctrl_q_leaves_at_once(monkeypatch):
+    app = TestConsole(picture(rollouts=()))
+    said = []
+    monkeypatch.setattr(app, "exit", lambda code, message=None: said.append((code, message)))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: said == [(0, None)])
+
+
+async def test_what_nobody_watches_is_said_before_one_leaves(monkeypatch):
+    app = TestConsole(picture(rollouts=(card(rollout(), watched=False),)))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.pause()
+        await pilot.press("ctrl+q")
+        told = ("no driver watches its triggers", "T resumes it")
+        await until(pilot, lambda: all(words in words_on(app) for words in told))
 
 
 async def test_ctrl_c_says_how_to_quit_and_ctrl_z_does_nothing(app):
@@ -824,7 +860,7 @@ async def test_leaving_does_not_wait_for_connections_that_hang(app):
     async with app.run_test(size=NARROW) as pilot:
         await pilot.pause()
         began = asyncio.get_running_loop().time()
-        await pilot.press("ctrl+q")
+        await pilot.press("ctrl+q", "ctrl+q")
     assert asyncio.get_running_loop().time() - began < 5
 
 
