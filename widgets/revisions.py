@@ -32,9 +32,16 @@ EVENT_COLUMNS = (
     Column("about", "OBJECT", width=14, flex=2, priority=1),
     Column("message", "MESSAGE", width=20, flex=6),
 )
+ROLLOUT_COLUMNS = (
+    Column("change", "CHANGE", width=17, flex=1),
+    Column("state", "STATE", width=16, flex=1),
+    Column("by", "BY", width=6, flex=1, priority=2),
+    Column("age", "BEGUN", width=5, align="right", priority=1),
+    Column("next", "NEXT", width=10, flex=3, priority=3),
+)
 RULE_COLUMNS = (
-    Column("when", "REQUESTS", width=14, flex=2),
-    Column("to", "GO TO", width=20, flex=3),
+    Column("when", "REQUESTS", width=14, flex=1),
+    Column("to", "GO TO", width=24, flex=1),
 )
 
 
@@ -143,6 +150,7 @@ class RouteRow:
     key: str
     head: bool
     when: str
+    object: str = ""
     to: tuple[tuple[str, int | None], ...] = ()
     desired: int | None = None
     actual: int | None = None
@@ -154,13 +162,14 @@ def route_row(value: RouteRow) -> Row:
     if value.head:
         share: list[Span] = []
         if value.problem:
-            share = [(f"{signs.warning} {value.problem}", Tone.WARN)]
+            share = [(f"{signs.warning} share unknown: {value.problem}", Tone.WARN)]
         else:
             split = value.desired is not None and value.desired != value.actual
             wanted = f"canary {figures.weight(value.actual)}"
             share = [(wanted, Tone.CANARY if value.actual else Tone.MUTED)]
             if value.desired is not None:
                 share.append((f"   wanted {figures.weight(value.desired)}", Tone.WARN if split else Tone.MUTED))
+        share.append((f"   {value.object}", Tone.MUTED))
         return Row(value.key, ((value.when, Tone.STRONG), tuple(share)))
     to: list[Span] = []
     for name, weight in value.to:

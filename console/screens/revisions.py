@@ -1,11 +1,16 @@
 """What the service screen knows of a service, as the rows that it shows."""
 
+from collections.abc import Sequence
+
 from console.inspecting import Said, Standing
+from console.screens.words import rollout_row
+from console.view import Picture, RolloutCard
 from services.cluster.revisions import PodOf
 from services.model.fleet import PodView, ServiceView
 from services.model.rollout import Rollout
+from widgets import format as figures
 from widgets.grid import Row
-from widgets.ink import Span
+from widgets.ink import Span, Tone
 from widgets.pods import state_of
 from widgets.revisions import (
     EventRow,
@@ -41,13 +46,14 @@ def revision_rows(standing: Standing, now: float) -> list[Row]:
     return list(rows.values())
 
 
-def pod_rows(standing: Standing, now: float) -> list[Row]:
+def pod_rows(standing: Standing, service: str, now: float) -> list[Row]:
     """The pods of each revision, the newest revision's first."""
     return [
         revision_pod_row(
             RevisionPod(
                 key=pod.name,
-                name=pod.name,
+                # what tells pods apart is at the end of their names
+                name=pod.name.removeprefix(f"{service}-"),
                 state=_state(pod),
                 number=each.number,
                 version=each.version,
@@ -79,7 +85,7 @@ def event_rows(said: Said, now: float) -> list[Row]:
     ]
 
 
-def route_rows(standing: Standing, live: Rollout | None) -> list[Row]:
+def route_rows(standing: Standing, service: str, live: Rollout | None) -> list[Row]:
     """Each object that routes to the service, with the share that a rollout under way wants beside the one that it gives; its
     rules below it."""
     rows = []
@@ -89,14 +95,27 @@ def route_rows(standing: Standing, live: Rollout | None) -> list[Row]:
         head = RouteRow(
             key=str(route.ref),
             head=True,
-            when=f"{route.ref} ({route.router})",
+            when=route.router,
+            object=str(route.ref),
             desired=wanted,
             actual=route.actual,
             problem=route.problem,
         )
         rows.append(route_row(head))
         for index, rule in enumerate(route.rules):
-            rows.append(route_row(RouteRow(key=f"{route.ref} {index}", head=False, when=rule.when, to=rule.destinations)))
+            to = tuple((name.removeprefix(f"{service} "), weight) for name, weight in rule.destinations)
+            rows.append(route_row(RouteRow(key=f"{route.ref} {index}", head=False, when=rule.when, to=to)))
+    return rows
+
+
+def rollout_rows(cards: Sequence[RolloutCard], picture: Picture) -> list[Row]:
+    """The rollouts of one service: what they change, how far they are, who began them and when."""
+    now = picture.now.timestamp() if picture.now else 0.0
+    rows = []
+    for card in cards:
+        _, _, change, state, *_, following = rollout_row(card, picture.pace).cells
+        age = figures.age(now - card.rollout.created.timestamp() if now else None)
+        rows.append(Row(card.key, (change, state, card.rollout.operator, (age, Tone.MUTED), following)))
     return rows
 
 

@@ -9,9 +9,9 @@ from textual.containers import Horizontal
 from console.inspecting import Said, Standing
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
-from console.screens.revisions import event_rows, pod_rows, revision_rows, route_rows, servings
+from console.screens.revisions import event_rows, pod_rows, revision_rows, rollout_rows, route_rows, servings
 from console.screens.status import last_seen
-from console.screens.words import ROLLOUT_COLUMNS, grey, health_word, rollout_row
+from console.screens.words import grey, health_word
 from console.tailing import LogsOf
 from console.view import Picture, Selection
 from services.model.errors import QuarterdeckError
@@ -20,7 +20,7 @@ from widgets import glyphs
 from widgets.grid import Grid, Row
 from widgets.ink import Line, Span, Tone
 from widgets.note import Note
-from widgets.revisions import EVENT_COLUMNS, OF_REVISION_COLUMNS, REVISION_COLUMNS, RULE_COLUMNS, serving_lines
+from widgets.revisions import EVENT_COLUMNS, OF_REVISION_COLUMNS, REVISION_COLUMNS, ROLLOUT_COLUMNS, RULE_COLUMNS, serving_lines
 
 VIEWS = ("pods", "events", "routes")
 """What shares one place on a narrow terminal, in the order in which it is shown."""
@@ -161,7 +161,7 @@ class ServiceScreen(ConsoleScreen):
         view, environment = picture.service(self.environment, self.service), picture.environment(self.environment)
         self.query_one("#summary", Note).show(*self._summary(view, environment, picture))
         cards = picture.rollouts_of(self.environment, self.service)
-        self.query_one("#rollouts", Grid).apply(rollout_row(card, picture.pace) for card in cards)
+        self.query_one("#rollouts", Grid).apply(rollout_rows(cards, picture))
         self._draw_standing(picture)
         self._draw_events(picture)
 
@@ -170,8 +170,8 @@ class ServiceScreen(ConsoleScreen):
         live = next((card for card in picture.rollouts_of(self.environment, self.service) if card.live), None)
         for name, rows in (
             ("revisions", revision_rows(self._standing, now)),
-            ("pods", pod_rows(self._standing, now)),
-            ("routes", route_rows(self._standing, live.rollout if live is not None else None)),
+            ("pods", pod_rows(self._standing, self.service, now)),
+            ("routes", route_rows(self._standing, self.service, live.rollout if live is not None else None)),
         ):
             grid = self.query_one(f"#{name}", Grid)
             if self._trouble:

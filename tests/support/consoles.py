@@ -12,8 +12,8 @@ import msgspec
 from console.app import ConsoleApp
 from console.draft import Answer, Draft, Preview
 from console.inspecting import Said, Standing
-from console.tailing import Followed, LogsOf
 from console.pages import JournalPages
+from console.tailing import Followed, LogsOf
 from console.view import Picture, RolloutCard
 from services.cluster.calls import Call
 from services.cluster.objectevents import ObjectEvent
@@ -195,7 +195,9 @@ def gates(**outcomes: GateOutcome) -> tuple[GateResult, ...]:
 STABLE_WORKLOAD = ObjectRef("Deployment", "production", "payment-service")
 
 
-def revision(number: int, version: str, pods: int, *, current: bool = False, track: str = "stable", made: float = 7200.0) -> Revision:
+def revision(
+    number: int, version: str, pods: int, *, current: bool = False, track: str = "stable", made: float = 7200.0
+) -> Revision:
     """A revision of the payment service with so many ready pods, made so many seconds ago."""
     name = "payment-service" + ("-canary" if track == "canary" else "")
     return Revision(
