@@ -103,7 +103,7 @@ def configuration(
         "version": 1,
         "home": str(home),
         "kubeconfig": str(kubeconfig),
-        "sandbox": {"speed": float(speed), "epoch": epoch},
+        "sandbox": {"speed": float(speed), "epoch": epoch, "real_cluster": not through_proxy},
         "environments": {
             name: {"tier": name, "context": name, "namespaces": [name]} | ({"aliases": ["prod"]} if name == "production" else {})
             for name in fleet.NAMESPACES

@@ -96,6 +96,7 @@ MEANINGS: Mapping[str, str] = {
     "Triggers.on_shared_incident": "What is done where stable fails as well as the new version",
     "SandboxClock.speed": "How much faster simulated time runs",
     "SandboxClock.epoch": "From when simulated time is counted",
+    "SandboxClock.real_cluster": "Whether the objects are those of a real control plane, which keeps no simulated time",
 }
 """What each key is for, by model and field."""
 

@@ -216,6 +216,8 @@ class SandboxClock(Section):
 
     speed: float = ranged(0.01, 1000, "times", default=1.0)
     epoch: float = ranged(0, 1e11, "Unix seconds", default=0.0)
+    real_cluster: bool = True
+    """Whether the objects are a real control plane's, whose controllers know nothing of simulated time."""
 
 
 class DefaultStrategies(Section):
