@@ -21,10 +21,12 @@ from console.tour import Sight, Tour
 from console.view import Picture, Selection
 from services.clock import Clock
 from widgets.text import cut
+from widgets.toast import toast
 
 if TYPE_CHECKING:
     from console.prompt import Act, Go
     from console.screens.fleet import FleetScreen
+    from console.tailing import LogsOf
 
 Kept = TypeVar("Kept", bound=Screen[None])
 _SHOWN_LINE = 400
@@ -110,10 +112,23 @@ class Finding(Intents):
                 self.open_deploy(Selection(environment, service), version)
             case "theme", (name,):
                 self.theme = name
+            case "logs", (service, environment):
+                from console.tailing import LogsOf
+
+                self.open_logs(LogsOf(environment, service))
+            case "tour", ():
+                if self.session.sandboxed:
+                    self.begin_tour()
+                else:
+                    toast(self.screen, "the tour is for a sandbox: `quarterdeck demo` starts one", severity="warning")
             case "env", (environment,):
                 self._to_fleet().choose(environment)
             case _:
                 self._to_fleet()
+
+    def open_logs(self, wanted: LogsOf) -> None:
+        """Show logs."""
+        raise NotImplementedError
 
     def open_deploy(self, selection: Selection, version: str = "") -> None:
         """Show the deploy form."""

@@ -123,7 +123,16 @@ PLACES: tuple[Place, ...] = (
         0,
         "deploy",
     ),
-    Place("theme", "NAME", "how it looks", (_themes,), 1),
+    Place(
+        "logs",
+        "NAME [ENV]",
+        "the logs of a service's pods; without a name, of what is selected",
+        (_services, _where_it_runs),
+        0,
+        "logs",
+    ),
+    Place("theme", "[NAME]", "how it looks; without a name, the other of dark and light", (_themes,), 0, "theme"),
+    Place("tour", "", "the first-run tour again, on a sandbox"),
     Place("quit", "", "leave the console; rollouts go on in their drivers", action="quit"),
     Place("q", "", "quit", action="quit"),
 )
@@ -160,21 +169,29 @@ def understood(line: str, world: World) -> Act | Go:
     place = BY_NAME.get(name)
     if place is None:
         raise NotUnderstood(f"no command {name}{_nearest(name, [*NAMES, *BY_NAME])}" if name else "type a command")
-    if place.action and (reason := BY_ID[place.action].guard(world.situation)):
+    if place.action and (reason := _in_the_way(place, words, world)):
         raise NotUnderstood(f"{name}: {reason}")
     if not place.least <= len(words) <= len(place.choices):
         raise NotUnderstood(f"{name} {place.usage}".strip() if place.usage else f"{name} takes no words")
     return _there(place, words, world)
 
 
+def _in_the_way(place: Place, words: Sequence[str], world: World) -> str | None:
+    """Why the place's action can't be done. Of one that only looks the guard is about what is selected: a name goes past it."""
+    action = BY_ID[place.action]
+    if words and action.group != "Change":
+        return None
+    if action.screens and not words and world.situation.screen not in action.screens:
+        return f"it does nothing on the {world.situation.screen} screen"
+    return action.guard(world.situation)
+
+
 def _there(place: Place, words: list[str], world: World) -> Act | Go:
-    if place.name in ("q", "quit"):
-        return Act("quit")
-    if place.name == "deploy" and not words:
-        return Act("deploy")
+    if place.action and not words:
+        return Act(place.action)
     if place.name == "env":
         return Go("env", (_environment(words[0], world),))
-    if place.name == "service":
+    if place.name in ("service", "logs"):
         service = _one_of(words[0], world.services(), "service")
         return Go(place.name, (service, _its_environment(service, words[1:], world)))
     if place.name == "deploy":
@@ -262,8 +279,9 @@ def _matching(typed: str, names: Sequence[str]) -> list[str]:
 
 
 def completed(line: str, found: Sequence[Offer]) -> str:
-    """``line`` as far as tab takes it: what all ways to go on have in common, and the first of them where it is that already."""
+    """``line`` as far as tab takes it: what all that begin with it have in common, and the first of them where it is that."""
     lines = [offer.line for offer in found]
+    lines = [each for each in lines if each.startswith(line)] or lines
     if not lines:
         return line
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*lines, strict=False))

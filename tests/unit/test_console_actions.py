@@ -1,21 +1,25 @@
 """The registry: what can be done when, and that keys, key bar, help and palette all say the same."""
 
 import pytest
-from support.consoles import card, environment, picture, rollout, service
+from support.consoles import TestConsole, card, environment, picture, rollout, service, until
 from textual.binding import Binding
+from textual.widgets import Input
 
 from console.actions import ACTIONS, BY_ID, Situation, actions_on, label_for, typed
 from console.palette import entry_of
+from console.prompt import BY_NAME, NAMES
+from console.screens.calls import CallsScreen
 from console.screens.deploy import DeployScreen
 from console.screens.fleet import FleetScreen
-from console.screens.help import help_lines
+from console.screens.help import help_rows, help_text
 from console.screens.journal import JournalScreen
+from console.screens.results import ResultsScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
 from console.view import Picture, Selection
 from services.model.fleet import FleetView
 from services.model.rollout import Phase
-from widgets import ink
+from widgets.keybar import KeyBar
 
 SCREENS = {
     "fleet": FleetScreen,
@@ -23,6 +27,17 @@ SCREENS = {
     "deploy": DeployScreen,
     "rollout": RolloutScreen,
     "journal": JournalScreen,
+    "calls": CallsScreen,
+    "results": ResultsScreen,
+}
+WAYS = {
+    "fleet": (),
+    "service": ("shift+tab", "j", "j", "enter"),
+    "deploy": ("d",),
+    "rollout": ("enter",),
+    "journal": ("J",),
+    "calls": ("at",),
+    "results": ("ctrl+l",),
 }
 CHANGES = ("rollback", "pause", "resume", "promote", "abort", "take_over")
 SELECTED = Selection("production", "payment-service", "r-1")
@@ -112,8 +127,11 @@ def test_lower_case_letters_never_change_a_cluster_but_for_pause():
 
 
 def test_a_key_means_one_thing_everywhere():
-    keys = [key for action in ACTIONS for key in action.keys]
-    assert len(keys) == len(set(keys))
+    for screen in SCREENS:
+        keys = [key for action in actions_on(screen) for key in action.keys]
+        assert len(keys) == len(set(keys)), screen
+    changing = {key for action in ACTIONS if action.changes for key in action.keys}
+    assert not changing & {key for action in ACTIONS if not action.changes for key in action.keys}
 
 
 def test_ctrl_z_shows_faults_and_never_suspends():
@@ -141,19 +159,52 @@ def test_every_action_has_its_method(screen):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_help_lists_every_action_with_all_its_keys(screen):
+def test_help_lists_exactly_the_actions_of_the_screen_with_all_their_keys(screen):
     situation = on(picture(), screen=screen)
-    text = "\n".join(ink.plain(line) for line in help_lines(screen, situation, 100, SCREENS[screen].field_keys))
+    rows = help_rows(screen, situation, SCREENS[screen].field_keys)
+    told = {row.key.removeprefix("action "): row for row in rows if row.key.startswith("action ")}
+    assert set(told) == {action.id for action in actions_on(screen)}
     for action in actions_on(screen):
-        assert f"{' '.join(action.shown_keys)} " in text
-        assert action.label in text
-    labels = {action.label for action in ACTIONS} - {action.label for action in actions_on(screen)}
-    heads = {line[1][0].strip() for line in help_lines(screen, situation, 100) if len(line) == 3}
-    assert not labels & heads
+        (keys, _), (label, _), (text, _), (group, _) = told[action.id].cells
+        assert keys == " ".join(action.shown_keys)
+        assert label == action.label
+        assert group == action.group
+        reason = action.guard(situation)
+        assert (text == f"not now: {reason}") is (reason is not None)
+        whole = str(help_text(screen, situation, told[action.id].key))
+        assert action.help in whole
+        assert (reason or "enter does it now") in whole
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_the_key_bar_shows_only_keys_that_are_bound_and_every_one_that_changes(screen):
+    app = TestConsole()
+    async with app.run_test(size=(300, 50)) as pilot:
+        await pilot.press(*WAYS[screen])
+        await until(pilot, lambda: getattr(app.screen, "where", "") == screen)
+        await pilot.pause()
+        shown = {key.id: key for key in app.screen.query_one("#keys", KeyBar).value.keys if key.id}
+        here = {action.id: action for action in actions_on(screen)}
+        assert set(shown) <= set(here)
+        in_text = isinstance(app.screen.focused, Input)
+        for id, key in shown.items():
+            assert key.key == (here[id].text_key if in_text else here[id].shown_key)
+            assert key.enabled is (here[id].guard(app.screen.situation()) is None)
+        for action in here.values():
+            if action.changes and (not in_text or action.text_key):
+                assert action.id in shown
+        live = {binding.key for _, binding, _, _ in app.screen.active_bindings.values() if "act(" in binding.action}
+        assert {key for action in here.values() for key in action.keys if not (in_text and typed(key))} == live
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_action_has_a_name_that_can_be_typed(screen):
+    known = {action.id for action in NAMES.values()} | {place.action for place in BY_NAME.values()} | {"prompt", "open"}
+    assert {action.id for action in actions_on(screen)} <= known
 
 
 def test_help_says_why_something_does_not_work_now():
-    text = "\n".join(ink.plain(line) for line in help_lines("rollout", on(picture(read_only=True)), 100))
+    text = "\n".join(row.text for row in help_rows("rollout", on(picture(read_only=True))))
     assert text.count("not now: observer mode") == 6  # taking over is refused for another reason: it is ours
 
 
