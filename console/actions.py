@@ -64,6 +64,7 @@ class Action:
 _ROLLOUTS = frozenset({"fleet", "service", "rollout"})
 _LISTS = frozenset({"fleet", "journal", "calls", "results"})
 _LOGS = frozenset({"logs"})
+_ENTRIES = frozenset({"journal", "entry"})
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -254,6 +255,56 @@ ACTIONS: tuple[Action, ...] = (
         12,
     ),
     Action(
+        "entry",
+        "whole entry",
+        ("enter",),
+        "Open the selected entry on the whole screen, with what it belongs to.",
+        "Navigation",
+        guards.can_open_entry,
+        frozenset({"journal"}),
+        10,
+    ),
+    Action(
+        "stored",
+        "as stored",
+        ("y",),
+        "Show the entry as it is stored (JSON), or as fields again.",
+        "Navigation",
+        guards.can_open_entry,
+        _ENTRIES,
+        13,
+    ),
+    Action(
+        "counterpart",
+        "its outcome",
+        ("i",),
+        "From an intent to its outcome, and from an outcome to its intent.",
+        "Navigation",
+        guards.can_see_counterpart,
+        _ENTRIES,
+        14,
+    ),
+    Action(
+        "its_rollout",
+        "its rollout",
+        ("o",),
+        "Open the rollout that the entry or the story is about.",
+        "Navigation",
+        guards.can_open_rollout,
+        _ENTRIES | {"story"},
+        15,
+    ),
+    Action(
+        "story",
+        "story",
+        ("t",),
+        "The story of one rollout as a time line, from this home's journal: who, what, when, how long, and why.",
+        "Navigation",
+        guards.can_tell_story,
+        _ROLLOUTS | _ENTRIES,
+        39,
+    ),
+    Action(
         "back",
         "back",
         ("escape", "q"),
@@ -363,6 +414,8 @@ def label_for(action: Action, situation: Situation) -> str:
     if action.id == "rollback" and situation.selection.revision:
         return f"ROLL BACK to revision {situation.selection.revision}"
     card = situation.card
+    if action.id == "counterpart" and situation.selection.phase == "outcome":
+        return "its intent"
     if card is None:
         return action.label
     if action.id == "rollback" and card.rollout.phase is Phase.ROLLING_BACK and not card.orphaned:
@@ -373,4 +426,6 @@ def label_for(action: Action, situation: Situation) -> str:
         return f"ROLL BACK now ({takes}to {plan.previous_version})"
     if action.id == "take_over" and card.own:
         return "resume"
+    if action.id == "take_over" and card.live and not card.orphaned and card.driver:
+        return f"take over from {card.driver}"
     return action.label

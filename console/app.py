@@ -23,6 +23,7 @@ from console.announcing import Announcer
 from console.attending import Attending
 from console.attention import concerns
 from console.finding import Finding
+from console.guards import Situation
 from console.palette import Actions
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
@@ -115,6 +116,7 @@ class ConsoleApp(Finding):
             gc.freeze()
             self.recall()
         self.picture = picture
+        self.tell_replaced(picture)
         if self.announcer is not None:
             self.announcer.tell(concerns(picture))
         if isinstance(self.screen, ConsoleScreen):
@@ -156,6 +158,13 @@ class ConsoleApp(Finding):
             journal = JournalScreen()  # a journal on the way to a rollout stays what it is
         journal.open_at(selection.rollout)
         self.push_screen(journal)
+
+    def open_story(self, situation: Situation) -> None:
+        from console.screens.story import StoryScreen
+
+        rollout = situation.selection.recorded or (situation.card.key if situation.card is not None else "")
+        if rollout:
+            self.push_screen(StoryScreen(rollout))
 
     def open_help(self, below: ConsoleScreen) -> None:
         from console.screens.help import HelpScreen

@@ -12,8 +12,9 @@ from console.actions import Situation
 from console.draft import Answer
 from console.screens.base import ConsoleScreen
 from console.screens.restore import RestoreScreen
+from console.screens.words import replaced_words
 from console.typeahead import InOrder
-from console.view import RolloutCard, Selection
+from console.view import Picture, RolloutCard, Selection
 from services.clock import Clock
 from services.model.errors import QuarterdeckError
 from widgets import glyphs
@@ -37,6 +38,8 @@ class Intents(InOrder):
         self.clock = clock
         self._looking = False
         """Whether what a rollback would restore is being looked up, or shown."""
+        self._replaced: dict[str, str] = {}
+        """Of the rollouts that somebody took over from this home: who, as the operator was told."""
 
     def open_rollout(self, key: str) -> None:
         """Show a rollout, if it is not shown already."""
@@ -80,6 +83,8 @@ class Intents(InOrder):
     async def _roll_back_now(self, card: RolloutCard) -> None:
         arrow = glyphs.current().arrow
         words = f"{card.rollout.release.service} in {card.environment} {arrow} {card.rollout.plan.previous_version}"
+        if card.live and not card.own and not card.orphaned and card.driver:
+            words += f"\n{card.driver} drives it: that driver loses it, and its console is told who took it."
         toast(self.screen, words, title="Rolling back", severity="warning")
         await self._told("rollback", self.session.rollbacks.of_rollout(card))
         if isinstance(self.screen, ConsoleScreen) and self.screen.where != "rollout":
@@ -96,7 +101,9 @@ class Intents(InOrder):
         environment, service = selection.environment, selection.service
         try:
             preview = await self.session.rollbacks.preview(environment, service, revision)
-            wanted = await self.push_screen_wait(RestoreScreen(self.clock, preview))
+            wanted = await self.push_screen_wait(
+                RestoreScreen(self.clock, preview, lambda: self.session.rollbacks.overtaken(environment, service))
+            )
         except QuarterdeckError as error:
             toast(self.screen, str(error), title="Nothing to roll back", severity="warning", seconds=15)
             return
@@ -106,6 +113,22 @@ class Intents(InOrder):
             key = await self._told("rollback", self.session.rollbacks.of_service(environment, service))
             if key:
                 self.open_rollout(key)
+
+    def tell_replaced(self, picture: Picture) -> None:
+        """Say, once and wherever the operator is, that a driver of this home was replaced by somebody else's."""
+        for card in picture.rollouts:
+            if card.replaced is not None and self._replaced.get(card.key) != card.replaced.by:
+                self._replaced[card.key] = card.replaced.by
+                place = f"{card.rollout.release.service} in {card.environment}"
+                toast(
+                    self.screen,
+                    f"{replaced_words(card.replaced)}",
+                    title=f"{place} was taken over",
+                    severity="warning",
+                    seconds=30,
+                )
+            elif card.replaced is None and card.own:
+                self._replaced.pop(card.key, None)
 
     async def _told(self, what: str, asked: Awaitable[Answer]) -> str:
         """Await an intent and tell its answer; an error is told, not raised. Returns the key the answer is about, if any."""

@@ -10,13 +10,16 @@ from services.model.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
     from console.context import Context
+    from console.takeovers import Takeovers
     from console.watching import Watching
 
 ROLLBACK_WINDOW = 3600.0
 """Wall seconds after a rollout's end in which one key rolls it back at once."""
 
 
-def picture_of(context: Context, watching: Watching, entries: tuple[dict[str, Any], ...], unreadable: str = "") -> Picture:
+def picture_of(
+    context: Context, watching: Watching, takeovers: Takeovers, entries: tuple[dict[str, Any], ...], unreadable: str = ""
+) -> Picture:
     """Everything as it is now. ``unreadable`` says what is wrong with ``entries``: then they are of an earlier moment."""
     from services.cluster.fleet import fleet_view
 
@@ -24,7 +27,7 @@ def picture_of(context: Context, watching: Watching, entries: tuple[dict[str, An
     fleet = fleet_view(context.settings.environments, watching.inventories, context.clock)
     return Picture(
         fleet=_with_problems(fleet, watching.problems),
-        rollouts=_cards(context, watching),
+        rollouts=_cards(context, watching, takeovers),
         entries=entries,
         journal_ok=health.ok and not unreadable,
         journal_detail=health.detail or unreadable,
@@ -48,7 +51,7 @@ def _with_problems(fleet: FleetView, problems: dict[str, str]) -> FleetView:
     )
 
 
-def _cards(context: Context, watching: Watching) -> tuple[RolloutCard, ...]:
+def _cards(context: Context, watching: Watching, takeovers: Takeovers) -> tuple[RolloutCard, ...]:
     from services.cluster.fleet import rollouts
     from services.rollout.home import alive, home_id
     from services.rollout.routes import read_back
@@ -68,6 +71,9 @@ def _cards(context: Context, watching: Watching) -> tuple[RolloutCard, ...]:
                     driver=watch.who,
                     own=rollout.driver is not None and rollout.driver.home == mine,
                     window_left=max(0.0, window),
+                    lease_age=watch.lease_age,
+                    why_orphaned=watch.reason,
+                    replaced=takeovers.look(watch, mine, now),
                 )
             )
     return tuple(sorted(found, key=lambda card: (not card.live, -card.rollout.created.timestamp())))

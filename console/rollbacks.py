@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.draft import Answer, Preview, answer_to
-from console.view import Picture, RolloutCard
+from console.takeovers import ending_of
+from console.view import Picture, RolloutCard, phase_word
 from services.model.errors import Rejected
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
@@ -47,7 +48,28 @@ class Rollbacks:
         from services.rollout.immediate import rollback_now
 
         inventory = self._watching.inventory_of(card.rollout.release.target.context)
-        return self._told(await rollback_now(self._context, inventory, card.rollout, reason=_BY_KEY))
+        newest = self._picture().rollout(card.key) or card
+        if newest.rollout.phase is Phase.ROLLED_BACK:
+            raise Rejected("rollout", card.key, f"is {ending_of(newest)}. Nothing was done", "a look at what runs now")
+        return self._told(await rollback_now(self._context, inventory, newest.rollout, reason=_BY_KEY))
+
+    def overtaken(self, environment: str, service: str) -> str:
+        """Why what :meth:`preview` showed is no longer to be done, if somebody else was quicker."""
+        asked = self._shown.get((environment, service))
+        if asked is None:
+            return ""
+        shown, _ = asked
+        newest = self._picture().rollout(shown.id)
+        if newest is not None and newest.rollout.phase is Phase.ROLLED_BACK:
+            return f"it was rolled back meanwhile: {ending_of(newest)}"
+        other = next(
+            (card for card in self._picture().rollouts_of(environment, service) if card.live and card.key != shown.id), None
+        )
+        if other is not None:
+            return f"{other.driver or 'somebody'} began another rollout of it meanwhile, to {other.rollout.versions[1]}"
+        if newest is not None and newest.live and shown.phase.final:
+            return f"{newest.driver or 'somebody'} is at it: it is {phase_word(newest.rollout.phase)}"
+        return ""
 
     async def of_service(self, environment: str, service: str) -> Answer:
         """The same for a service whose rollback window is over, or that has no rollout: exactly what :meth:`preview` showed,
@@ -56,7 +78,10 @@ class Rollbacks:
 
         target = self._target(environment, service)
         inventory = self._watching.inventory_of(target.context)
+        gone = self.overtaken(environment, service)
         shown, revision = self._shown.pop((environment, service), (None, ""))
+        if gone:
+            raise Rejected("service", service, f"is not rolled back: {gone}. Nothing was done", "a look at it, then R again")
         if shown is None:
             raise Rejected("service", service, "is rolled back by one press only", "R again shows what it would restore now")
         if revision:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.deploys import Deploys, field_problem
 from console.draft import Answer
+from console.pages import JournalPages
 from console.picturing import picture_of
 from console.rollbacks import Rollbacks
+from console.takeovers import Takeovers, must_be_live, take_over
 from console.view import Picture, RolloutCard
 from console.watching import Watching
 from services.model.errors import QuarterdeckError, Unavailable
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from console.context import Context
     from console.inspecting import Inspecting
     from console.tailing import LogsOf, Tail
-
     from services.cluster.calls import Call, CallLog
 
 SHORTEST_INTERVAL = 0.2
@@ -73,6 +74,11 @@ class Session:
     def rollbacks(self) -> Rollbacks:
         return _there(self._rollbacks)
 
+    @property
+    def pages(self) -> JournalPages:
+        """The journal beyond its newest entries."""
+        return JournalPages(self.context.journal.directory)
+
     # ---- life
 
     async def run(self) -> None:
@@ -80,6 +86,7 @@ class Session:
         context = self._context = await asyncio.to_thread(_open, self._arguments)
         self._calls = context.keep_calls()
         watching = self._watching = Watching(context, self._dirty.set)
+        takeovers = Takeovers(context.home)
         self._deploys = Deploys(context, watching, self._drivers.append)
         self._rollbacks = Rollbacks(context, watching, lambda: self._picture, self._drivers.append)
         await asyncio.to_thread(_warm_up)
@@ -92,7 +99,7 @@ class Session:
             self._dirty.clear()
             # reaps drivers of ours that ended; the others are none of this process's business
             self._drivers[:] = [driver for driver in self._drivers if driver.poll() is None]
-            self._picture = picture_of(context, watching, self._entries, self._unreadable)
+            self._picture = picture_of(context, watching, takeovers, self._entries, self._unreadable)
             self._show(self._picture)
             await context.clock.sleep(SHORTEST_INTERVAL)
 
@@ -183,15 +190,14 @@ class Session:
     async def intend(self, card: RolloutCard, verb: str) -> Answer:
         from services.rollout.intents import Ask, Intent, send
 
+        must_be_live(card, self._picture.rollout(card.key))
         answer = await send(self.context.home, card.key, Ask(intent=Intent(verb), operator=self.context.user))
         return Answer(answer.detail if answer.ok else f"not done: {answer.detail}", card.key)
 
     async def take_over(self, card: RolloutCard) -> Answer:
-        """A driver of this home for the rollout, from its checkpoint; whoever drove before is refused by the API server."""
-        from services.rollout.start import start_driver
-
-        self._drivers.append(start_driver(self.context, card.key, take_over=True))
-        return Answer("a driver was started: it takes over from the checkpoint", card.key)
+        """A driver of this home for the rollout, from its checkpoint, once it has it."""
+        must_be_live(card, self._picture.rollout(card.key))
+        return await take_over(self.context, _there(self._watching), card, self._drivers.append)
 
 
 def _there(part: _Part | None) -> _Part:

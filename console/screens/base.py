@@ -221,6 +221,9 @@ class ConsoleScreen(Screen[None]):
     def do_journal(self) -> None:
         self.console.open_journal(self.selection())
 
+    def do_story(self) -> None:
+        self.console.open_story(self.situation())
+
     def do_logs(self) -> None:
         from console.tailing import LogsOf
 

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 
 from services.clock import Clock
 from widgets import glyphs, ink
-from widgets.ink import Line
+from widgets.ink import Line, Tone
 from widgets.note import Note
 
 RESTING = 0.5
@@ -42,6 +42,7 @@ class ConfirmingScreen(ModalScreen[bool]):
         self._lines = tuple(lines)
         self._rests_until: float | None = None
         """Monotonic; ``None`` until the question is on the screen."""
+        self._told = ""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll() as pane:
@@ -56,7 +57,11 @@ class ConfirmingScreen(ModalScreen[bool]):
     @property
     def ready(self) -> bool:
         """Whether the key would confirm now."""
-        return self._rests_until is not None and self._clock.monotonic() >= self._rests_until
+        return self._rests_until is not None and self._clock.monotonic() >= self._rests_until and not self.objection()
+
+    def objection(self) -> str:
+        """Why the answer can't be yes any more: the world went on while the question was on the screen."""
+        return ""
 
     def action_confirm(self) -> None:
         """Yes, or a key that came too early: then it has to rest again."""
@@ -70,8 +75,19 @@ class ConfirmingScreen(ModalScreen[bool]):
         self._name_keys()
 
     def _name_keys(self) -> None:
+        gone = self.objection()
+        if gone and gone != self._told:
+            self._told = gone
+            words = f"{glyphs.current().bad} {gone[:1].upper()}{gone[1:]}. Nothing was done."
+            self.query_one(Note).show(((words, Tone.ALARM),), "", *self._lines)
+        if gone:
+            self._entitle("nothing is left to confirm: esc leaves it")
+            return
         now = f"{self.key} {self.deed}" if self.ready else f"{self.key} works when it has rested for half a second"
-        title = ink.title(f"{now} {glyphs.current().bullet} esc leaves it")
+        self._entitle(f"{now} {glyphs.current().bullet} esc leaves it")
+
+    def _entitle(self, words: str) -> None:
+        title = ink.title(words)
         pane = self.query_one(VerticalScroll)
         if pane.border_subtitle != title:
             pane.border_subtitle = cast("str", title)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from console.screens.words import next_line, phase_words, since_words
+from console.screens.words import driver_words, next_line, phase_words, replaced_words, since_words
 from console.view import Picture, RolloutCard
 from services.model.rollout import Phase
 from widgets import glyphs, ink, text
@@ -76,14 +76,14 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
     rollout = card.rollout
     found: list[Span] = []
     if card.orphaned:
-        found.append(
-            (
-                "Nobody watches this rollout: its triggers are off and no step will be taken. T resumes it, R rolls it back.",
-                Tone.BAD,
-            )
-        )
-    elif card.live and not card.own and card.driver:
-        found.append((f"driven by {card.driver}", Tone.MUTED))
+        why = f" ({card.why_orphaned})" if card.why_orphaned else ""
+        last = f" {card.driver} drove it last." if card.driver and not card.own else ""
+        words = f"Nobody watches this rollout{why}: its triggers are off and no step will be taken."
+        found.append((f"{words} T resumes it, R rolls it back.{last}", Tone.ALARM))
+    if card.replaced is not None and not card.orphaned:
+        found.append((replaced_words(card.replaced), Tone.WARN))
+    if card.live and not card.orphaned and (not card.own or card.replaced is not None):
+        found.append((f"driven by {driver_words(card)}. You only watch: T takes it over, R rolls it back by force.", Tone.ACCENT))
     environment = picture.environment(card.environment)
     if environment is not None and not environment.reachable:
         old = f"{age(environment.age_seconds)} old" if environment.age_seconds is not None else "of unknown age"

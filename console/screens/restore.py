@@ -1,5 +1,6 @@
 """What a rollback outside any window would restore, and the one key that does it."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -14,5 +15,10 @@ class RestoreScreen(ConfirmingScreen):
     key = "R"
     deed = "rolls back now"
 
-    def __init__(self, clock: Clock, preview: Preview) -> None:
+    def __init__(self, clock: Clock, preview: Preview, overtaken: Callable[[], str] = str) -> None:
+        """``overtaken`` says why it is no longer to be done, if somebody else was quicker."""
         super().__init__(clock, preview.title, preview.lines)
+        self._overtaken = overtaken
+
+    def objection(self) -> str:
+        return self._overtaken()

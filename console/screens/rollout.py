@@ -11,8 +11,8 @@ from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.headline import Head, Headline, footline, head_of
 from console.screens.pane import Pane
 from console.screens.vitals import Vitals, figures_of
-from console.screens.words import entry_line, reading_of, telling
-from console.view import Picture, Selection
+from console.screens.words import entry_line, planned_calls, reading_of, telling
+from console.view import Picture, RolloutCard, Selection
 from services.model.rollout import Arm, Rollout, TriggerName
 from widgets import glyphs
 from widgets.charts import Chart, Series, SeriesChart
@@ -136,10 +136,18 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#pods", PodStrip).show(self.console.pods(card.environment, rollout.release.service))
         self._draw_charts(rollout)
         self.query_one("#next", Note).show(footline(card, picture))
-        mine = telling(entry for entry in picture.entries if entry.get("rollout") == self.key)[-CALLS:]
-        if mine != self._calls:
-            self._calls = list(mine)
-            self.query_one("#calls", LogView).replace(entry_line(entry, commands=True) for entry in mine)
+        self._draw_calls(card, picture)
+
+    def _draw_calls(self, card: RolloutCard, picture: Picture) -> None:
+        """This home's entries; where another home drove, the commands of its steps as the checkpoint has them."""
+        entries = [entry for entry in picture.entries if entry.get("rollout") == self.key]
+        mine = [(str(entry.get("timestamp", "")), entry_line(entry, commands=True)) for entry in telling(entries)]
+        # a step of our own may be older than the entries at hand: then it is nobody else's
+        elsewhere = planned_calls(card, entries) if card.replaced is not None or not card.own else []
+        calls = [line for _, line in sorted([*mine, *elsewhere], key=lambda call: call[0])][-CALLS:]
+        if calls != self._calls:
+            self._calls = list(calls)
+            self.query_one("#calls", LogView).replace(calls)
 
     def _draw_charts(self, rollout: Rollout) -> None:
         errors, latency = reading_of(rollout, TriggerName.ERROR_RATE), reading_of(rollout, TriggerName.LATENCY_P99)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from console.view import RolloutCard, phase_word
+from console.view import Replaced, RolloutCard, phase_word
 from services.model.fleet import EnvironmentView, Health, ServiceView
 from services.model.rollout import Phase, Rollout, TriggerName, TriggerReading
 from widgets import glyphs, ink
@@ -72,6 +72,22 @@ def phase_words(card: RolloutCard) -> Span:
         Phase.REFUSED: (signs.skipped, Tone.MUTED),
     }[card.rollout.phase]
     return f"{sign} {phase_word(card.rollout.phase)}", tone
+
+
+def replaced_words(replaced: Replaced) -> str:
+    """That a driver of this home lost its rollout: to whom, when, and what that means."""
+    return f"Your driver was replaced by {replaced.by} at {replaced.at:%H:%M:%S}Z; it can no longer change anything."
+
+
+def driver_words(card: RolloutCard) -> str:
+    """Who drives a rollout: person and machine, from which home, since when, and when the lease was last renewed."""
+    driver = card.rollout.driver
+    parts = [card.driver or (f"{driver.operator}@{driver.host}" if driver is not None else "somebody")]
+    if driver is not None:
+        parts += [f"home {driver.home[:6]}", f"since {driver.since:%H:%M:%S}Z"]
+    if card.lease_age is not None:
+        parts.append(f"lease renewed {age(card.lease_age)} ago")
+    return ", ".join(parts)
 
 
 def change_words(card: RolloutCard) -> str:
@@ -200,6 +216,20 @@ def entry_line(entry: dict[str, Any], *, commands: bool = False) -> LogEntry:
         took * 1000 if isinstance(took, int | float) else None,
         outcome_tone(entry),
     )
+
+
+def planned_calls(card: RolloutCard, told: Iterable[dict[str, Any]]) -> list[tuple[str, LogEntry]]:
+    """The commands of the steps that were begun and of which ``told``, this home's entries, say nothing: by the checkpoint, with
+    their moments. Whoever drove then has the answers in his journal."""
+    known = {(entry.get("data") or {}).get("step") for entry in told if entry.get("event") == "deployment.executed"}
+    found: list[tuple[str, LogEntry]] = []
+    for index, (step, own) in enumerate(zip(card.rollout.plan.steps, card.rollout.steps, strict=False)):
+        if step.command and own.started is not None and index not in known:
+            stamp = own.started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            outcome = own.outcome.value
+            tone = {"failed": Tone.BAD, "aborted": Tone.WARN, "done": Tone.GOOD}.get(outcome, Tone.TEXT)
+            found.append((stamp, LogEntry(stamp[11:19], step.command, outcome, None, tone)))
+    return found
 
 
 def outcome_tone(entry: dict[str, Any]) -> Tone:

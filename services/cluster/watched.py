@@ -9,7 +9,7 @@ from services.clock import Clock
 from services.cluster.inventory import HEARTBEAT_SECONDS, Inventory
 from services.cluster.objects import ROLLOUT_LABEL, ConfigMap, Lease
 from services.cluster.picture import Picture
-from services.model.objects import ObjectRef
+from services.model.objects import EPOCH_ANNOTATION, ObjectRef
 from services.model.rollout import Rollout
 
 DATA_KEY = "rollout"
@@ -19,6 +19,8 @@ RENEWAL_SECONDS = 4.0
 _GRACE_SECONDS = 2.0
 """Lease and checkpoint arrive on two streams: one may be ahead of the other for a moment."""
 _LEASE_SECONDS = 15.0
+_TAKING_SECONDS = 5.0
+"""From a checkpoint that was taken to the first one of the driver that follows: it has to be started first."""
 
 _rollout = msgspec.json.Decoder(Rollout)
 
@@ -86,9 +88,12 @@ def _watch(
     since_change = seen - (inventory.changed_at(ref) or 0.0) if lease is not None else 0.0
     age = _lease_age(lease, since_change, clock.unix() - (clock.monotonic() - seen)) if lease is not None and mine else None
     holder = (lease.spec.holder_identity or "") if lease is not None and mine else ""
+    driver = rollout.driver
+    # Whoever takes it over has the lease before the checkpoint names him; a rollback by key has the checkpoint before the lease.
+    still_its = not holder or (driver is not None and holder == driver.identity)
     reason = ""
-    if not rollout.phase.final:
-        if local_alive is not None and local_alive(rollout) is False:
+    if not rollout.phase.final and not _being_taken(inventory, config_map, rollout, seen):
+        if local_alive is not None and still_its and local_alive(rollout) is False:
             reason = "its driver process ended"
         elif not inventory.can_read("Lease", namespace):
             reason = ""
@@ -97,9 +102,15 @@ def _watch(
                 reason = f"its lease was not renewed for {age:.0f} s"
         elif seen - max(_last(inventory, ref), _last(inventory, _ref(config_map))) > _GRACE_SECONDS:
             reason = _gone(lease)
-    driver = rollout.driver
     who = holder.partition("#")[0] or (f"{driver.operator}@{driver.host}" if driver is not None else rollout.operator)
     return RolloutWatch(rollout=rollout, lease_holder=holder, lease_age=age, orphaned=bool(reason), who=who, reason=reason)
+
+
+def _being_taken(inventory: Inventory, config_map: ConfigMap, rollout: Rollout, seen: float) -> bool:
+    """Whether somebody has just taken the checkpoint and not written it yet: a driver is on its way."""
+    epoch = config_map.metadata.annotations.get(EPOCH_ANNOTATION, "")
+    taken = epoch.isascii() and epoch.isdigit() and int(epoch) > rollout.epoch
+    return taken and seen - _last(inventory, _ref(config_map)) < _TAKING_SECONDS
 
 
 def _seen_until(inventory: Inventory, clock: Clock) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.cluster.inventory import Inventory
 from services.cluster.watched import RolloutWatch, rollouts
 from services.coordination import Coordination
-from services.model.errors import ExitCode, QuarterdeckError, Unavailable
+from services.model.errors import ExitCode, NeedsAttention, QuarterdeckError, Unavailable
 from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
 from services.rollout import state
@@ -18,6 +18,8 @@ LOOK_SECONDS = 0.25
 """Wall seconds between two looks at the driver's process; checkpoints arrive by watch."""
 SUCCESSOR_SECONDS = 10.0
 """Wall seconds in which whoever replaced a driver has to show itself."""
+TAKING_SECONDS = 20.0
+"""Wall seconds after which it is said that a take-over is still under way."""
 KINDS = ("ConfigMap", "Lease")
 """All that an inventory needs to hold for following."""
 
@@ -78,6 +80,32 @@ async def follow(
             if not await _driven(station, inventory, newest, process):
                 last = homes.read_ended(station.home, rollout.id)
                 return Followed(newest, abandoned=True, error=last.error() if last is not None else None)
+        await _change(inventory, version)
+
+
+async def taken_over(station: Station, inventory: Inventory, rollout: Rollout, process: subprocess.Popen[bytes]) -> Rollout:
+    """Wait until ``process``, a driver just started to take ``rollout`` over, has it: the answer is its newest state.
+
+    Raises what the driver ended with, and :class:`NeedsAttention` where it takes longer than :data:`TAKING_SECONDS`.
+    """
+    began, mine = station.clock.monotonic(), homes.home_id(station.home)
+    while True:
+        version = inventory.version
+        watch = watched(station, inventory, rollout.id)
+        newest = watch.rollout if watch is not None else rollout
+        if newest.epoch > rollout.epoch and newest.driver is not None and newest.driver.home == mine:
+            return newest
+        if process.poll() is not None:
+            last = homes.read_ended(station.home, rollout.id)
+            if last is not None and (error := last.error()) is not None:
+                raise error
+            return newest
+        if station.clock.monotonic() - began > TAKING_SECONDS:
+            raise NeedsAttention(
+                f"{rollout.release.service} is not taken over yet",
+                f"Its new driver (process {process.pid}) is still at it after {TAKING_SECONDS:.0f} s.",
+                "It goes on trying; the rollout's screen shows who drives it.",
+            )
         await _change(inventory, version)
 
 

@@ -305,6 +305,8 @@ class StubSession:
         self.home: Any = None
         self.sandboxed = False
         self.calls: tuple[Call, ...] = ()
+        self.gone = ""
+        """Why what a rollback was to restore is no longer to be done."""
         self.pages = JournalPages(Path("there is no journal"))
 
     @property
@@ -375,6 +377,9 @@ class StubSession:
 
     async def of_rollout(self, card: RolloutCard) -> Answer:
         return self._answer("roll_back", card)
+
+    def overtaken(self, environment: str, service: str) -> str:
+        return self.gone
 
     async def of_service(self, environment: str, service: str) -> Answer:
         self.asked.append(("roll_back_service", environment, service))
