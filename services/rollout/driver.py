@@ -18,6 +18,7 @@ import msgspec
 
 from services.actuator import Actuator
 from services.actuator.undo import ROUTES
+from services.cluster.connection import Connection
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
 from services.model.errors import ExitCode, HeldByAnother, NeedsAttention, QuarterdeckError, Rejected, Unavailable
@@ -33,6 +34,7 @@ from services.rollout.events import entry
 from services.rollout.finish import finish
 from services.rollout.holding import START_PATIENCE, Patience, held, patiently, release, renew, taken
 from services.rollout.intents import IntentServer
+from services.rollout.remembered import lost, remembered
 from services.rollout.run import Run
 from services.rollout.service import bodies, unchanged
 from services.rollout.station import Station
@@ -186,6 +188,8 @@ async def _drive(
         background.append(asyncio.create_task(routes.run(), name="routes"))
         known = msgspec.structs.replace(rollout, epoch=hold.epoch)
         rollout = through(await taken(station, coordination, known, patience, anyway=rollback), target.context)
+        if lost(rollout):
+            rollout = await _known_again(station, connection, rollout)
         if not rollback and not rollout.phase.final:
             wanted = await patiently(station, patience, lambda: coordination.rollback_wanted(target.namespace, rollout_id))
             rollback, reason = bool(wanted), reason or wanted
@@ -316,6 +320,15 @@ async def _kept_beside(run: Run, background: list[asyncio.Task[Any]]) -> None:
         task.result()
     else:
         log.warning("the bookkeeping of %s takes long; rolling back beside it", run.rollout.id)
+
+
+async def _known_again(station: Station, connection: Connection, rollout: Rollout) -> Rollout:
+    """The rollout as the journal of this home knows it, where its checkpoint was lost: it may have begun."""
+    try:
+        return await remembered(station.journal, connection, rollout, pace=station.clock.pace())
+    except (OSError, QuarterdeckError) as error:
+        log.warning("what %s has changed is not known from the journal: %s", rollout.id, error)
+        return rollout
 
 
 async def _find(station: Station, rollout_id: str) -> Rollout:

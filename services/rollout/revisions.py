@@ -50,15 +50,23 @@ async def to_revision(
     ref = ObjectRef("Deployment", target.namespace, service)
     found = await read_state(connection, target, service)
     live = found.stable
-    sets = await connection.list("ReplicaSet", target.namespace, type=dict)
-    owned = [each for each in sets if value_at(live, "/metadata/uid") in _owners(each)]
-    chosen = choose(live, owned, revision)
-    wanted, now = template_of(chosen), value_at(live, TEMPLATE)
+    beside = _canary_taken_back(found, target, service)
+    now = value_at(live, TEMPLATE)
+    only_canary = bool(beside) and not revision and _beside_another(found, service)
+    # A canary that has not been promoted runs beside the version to go back to: one further back would be another change.
+    chosen = live if only_canary else choose(live, await _owned(connection, live, target.namespace), revision)
+    wanted = template_of(chosen)
     version, previous = _version(now, service), _version(wanted, service)
-    beside = _canary_taken_back(found, target, service, _revision(chosen))
+    if only_canary:
+        version = _version(value_at(found.canary, TEMPLATE), service)
     canary = next((record.object for record in beside if record.object.kind == "Deployment"), None)
     route = next((record.object for record in beside if record.object.kind in BY_KIND and record.object != canary), canary)
-    notes = [f"To revision {_revision(chosen)} ({previous})."]
+    notes = [f"To revision {revision_of(chosen)} ({previous})."]
+    if only_canary:
+        notes = [
+            f"Stable runs {previous} and is left as it is; the canary ({version}) is taken back. No record says whether anything "
+            f"else was changed."
+        ]
     if route is not None:
         notes.append(f"All requests go to stable again ({route})" + (f", and {canary} goes to zero pods." if canary else "."))
     plan = Plan(
@@ -79,11 +87,13 @@ async def to_revision(
         plan=plan,
         operator=operator,
         created=created,
-        undo=(*_template_records(ref, live, wanted, _revision(chosen)), *beside),
+        undo=(*_template_records(ref, live, wanted, revision_of(chosen)), *beside),
         now=pace,
         started=pace,
     )
-    asked = Reason(kind="operator", name="rollback", detail=reason or f"to revision {_revision(chosen)}, asked for by {operator}")
+    asked = Reason(
+        kind="operator", name="rollback", detail=reason or f"to revision {revision_of(chosen)}, asked for by {operator}"
+    )
     rolling = state.breached(rollout, asked, pace=pace)
     assert rolling.phase is Phase.ROLLING_BACK
     return rolling
@@ -92,14 +102,14 @@ async def to_revision(
 def choose(live: dict[str, Json], sets: Sequence[dict[str, Json]], revision: str) -> dict[str, Json]:
     """The ReplicaSet of ``revision``, else the newest that is not the current one. Raises :class:`Rejected`."""
     now = value_at(live, TEMPLATE)
-    known = sorted(sets, key=_revision, reverse=True)
+    known = sorted(sets, key=revision_of, reverse=True)
     others = [found for found in known if differences(now, template_of(found))]
-    listed = ", ".join(f"{_revision(found)} ({_images(found)})" for found in others) or "none is left"
+    listed = ", ".join(f"{revision_of(found)} ({_images(found)})" for found in others) or "none is left"
     if revision:
         if not (revision.isascii() and revision.isdigit()):
             raise Rejected("to", revision, "is not a revision number", listed)
         for found in known:
-            if _revision(found) == int(revision):
+            if revision_of(found) == int(revision):
                 if found not in others:
                     raise Rejected("to", revision, "is what runs now", listed)
                 return found
@@ -108,6 +118,21 @@ def choose(live: dict[str, Json], sets: Sequence[dict[str, Json]], revision: str
         name = value_at(live, "/metadata/name")
         raise Rejected("service", str(name), "has no earlier revision to go back to", "a service with a previous ReplicaSet")
     return others[0]
+
+
+async def owned_sets(connection: Connection, deployment: ObjectRef) -> list[dict[str, Json]]:
+    """The ReplicaSets of a Deployment: its history."""
+    return await _owned(connection, await connection.get(deployment), deployment.namespace)
+
+
+async def _owned(connection: Connection, live: dict[str, Json], namespace: str) -> list[dict[str, Json]]:
+    sets = await connection.list("ReplicaSet", namespace, type=dict)
+    return [each for each in sets if value_at(live, "/metadata/uid") in _owners(each)]
+
+
+def _beside_another(found: ServiceState, service: str) -> bool:
+    """Whether the canary runs another version than stable."""
+    return _version(value_at(found.canary, TEMPLATE) or {}, service) != _version(value_at(found.stable, TEMPLATE), service)
 
 
 def template_of(replica_set: dict[str, Json]) -> dict[str, Json]:
@@ -136,7 +161,7 @@ def _template_records(ref: ObjectRef, live: dict[str, Json], wanted: Json, revis
     )
 
 
-def _canary_taken_back(found: ServiceState, target: Target, service: str, revision: int) -> tuple[UndoRecord, ...]:
+def _canary_taken_back(found: ServiceState, target: Target, service: str) -> tuple[UndoRecord, ...]:
     """What takes the requests from a canary that has a share of them, and its pods. Raises :class:`Rejected` where a canary
     runs and its share can't be found: restoring stable alone would be called a rollback and leave the bad version serving."""
     name = f"{service}-canary"
@@ -152,7 +177,8 @@ def _canary_taken_back(found: ServiceState, target: Target, service: str, revisi
             service,
             f"has a canary of {pods} pods, and its share of the requests can't be found: {why}",
             f"by hand: take the requests from {name} where they are routed, {kubectl_scale(canary, 0, context=target.context)}, "
-            f"then {kubectl_undo(ObjectRef('Deployment', target.namespace, service), revision, context=target.context)}",
+            f"and only where {service} itself runs the bad version: "
+            f"{kubectl_undo(ObjectRef('Deployment', target.namespace, service), context=target.context)}",
         ) from problem
     known = [each for each in held if each.problem is None]
     records = [
@@ -177,7 +203,7 @@ def _owners(document: dict[str, Json]) -> set[str]:
     return {str(owner.get("uid")) for owner in value_at(document, "/metadata/ownerReferences") or ()}
 
 
-def _revision(document: dict[str, Json]) -> int:
+def revision_of(document: dict[str, Json]) -> int:
     text = str((value_at(document, "/metadata/annotations") or {}).get(REVISION_ANNOTATION) or "0")
     return int(text) if text.isascii() and text.isdigit() else 0
 

@@ -1,5 +1,6 @@
 """Which rollout a rollback of a service is about, and starting it."""
 
+import asyncio
 import subprocess
 
 from services.cluster.inventory import Inventory
@@ -10,6 +11,7 @@ from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
 from services.rollout.events import entry
 from services.rollout.intents import Ask, Intent, send
+from services.rollout.remembered import unfinished
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
@@ -21,7 +23,8 @@ async def start_rollback(
     """Start rolling a service back; the rollout to follow, and the driver where one was started.
 
     A live rollout is rolled back by its driver, or taken over where that is not ours or does not answer; a finished one by a
-    new driver from its undo records; a service without any, or with ``revision``, to an earlier ReplicaSet's template.
+    new driver from its undo records, one whose checkpoint is gone from this home's journal; a service without any, or with
+    ``revision``, to an earlier ReplicaSet's template.
     Raises :class:`Rejected` where there is nothing to go back to.
     """
     live, newest = _newest(station, inventory, service)
@@ -31,6 +34,10 @@ async def start_rollback(
         )
     if live is not None:
         return await _roll_back_live(station, live, reason)
+    forgotten = await asyncio.to_thread(unfinished, station, service, target) if not revision else None
+    if forgotten is not None and (newest is None or (newest.id != forgotten.id and newest.created < forgotten.created)):
+        # Its checkpoint is gone: its driver finds in the journal what it changed.
+        return forgotten, start_driver(station, forgotten.id, take_over=True, rollback=True, reason=reason)
     if newest is not None and not revision:
         if newest.phase is Phase.ROLLED_BACK:
             raise Rejected(

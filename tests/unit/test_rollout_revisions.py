@@ -134,6 +134,18 @@ async def test_a_canary_with_a_share_is_taken_back_with_stable() -> None:
     assert any("All requests go to stable again" in note for note in rolling.plan.notes)
 
 
+async def test_a_canary_of_another_version_is_taken_back_alone() -> None:
+    connection, memory = memory_connection()
+    put_service(memory, share=25, canary_pods=2)
+    memory.edit(CANARY, lambda live: live["spec"]["template"]["spec"]["containers"][1].update(image="r/pay:v4"))
+    rolling = await planned((connection, memory))
+    assert {record.object for record in rolling.undo} == {CANARY, ROUTE}, "stable runs what was there before"
+    assert (rolling.release.version, rolling.plan.previous_version) == ("v4", "v3")
+    assert "is left as it is" in rolling.plan.notes[0]
+    asked = await to_revision(connection, TARGET, "pay", "4", id="r1", operator="jane", reason="", created=NOW, pace=0.0)
+    assert {record.object for record in asked.undo} == {STABLE, CANARY, ROUTE}
+
+
 @pytest.mark.parametrize(("share", "pods"), [(None, None), (0, 0), (0, 2), (None, 0)])
 async def test_without_a_share_only_stable_is_touched(share: int | None, pods: int | None) -> None:
     connection, memory = memory_connection()
@@ -147,5 +159,5 @@ async def test_a_running_canary_whose_share_is_not_known_is_refused_with_what_to
     with pytest.raises(Rejected) as caught:
         await planned((connection, memory))
     assert "canary of 2 pods" in caught.value.rule
-    for command in ("kubectl scale deployment/pay-canary --replicas=0", "kubectl rollout undo deployment/pay --to-revision=4"):
+    for command in ("kubectl scale deployment/pay-canary --replicas=0", "kubectl rollout undo deployment/pay -n production"):
         assert command in caught.value.accepted

@@ -435,7 +435,7 @@ async def test_a_rollback_to_a_revision_takes_the_share_back_whoever_routes_it(
         meta = {"ownerReferences": owners, "annotations": {"deployment.kubernetes.io/revision": "3"}}
         on.cluster.put(ObjectRef("ReplicaSet", NS, "web-1"), {"metadata": meta, "spec": {"template": template}})
         found = await to_revision(
-            on.run.connection, RELEASE.target, "web", "", id="r2", operator="jane", reason="", created=NOW, pace=0.0
+            on.run.connection, RELEASE.target, "web", "3", id="r2", operator="jane", reason="", created=NOW, pace=0.0
         )
         plan = found.plan
         folded = fold(found.undo)
