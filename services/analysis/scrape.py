@@ -51,7 +51,9 @@ class DirectScrape:
         endpoint: Endpoint = (
             Templated(metrics.scrape_url, appends_path=False) if metrics.scrape_url else Proxied(connection, "pods", metrics.port)
         )
-        return cls(endpoint, clock, path=metrics.path)
+        series = metrics.names
+        names = MetricNames(requests=series.requests, duration=series.latency, cpu=series.cpu, memory=series.memory)
+        return cls(endpoint, clock, path=metrics.path, names=names)
 
     async def scrape(self, pods: Sequence[PodTarget]) -> dict[str, Reading]:
         readings = await asyncio.gather(*(self._read(pod) for pod in pods))

@@ -96,6 +96,19 @@ class Tickets(Section):
         return self
 
 
+SeriesName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_:][A-Za-z0-9_:]{0,199}$")]
+"""A metric's name in Prometheus (https://prometheus.io/docs/concepts/data_model/)."""
+
+
+class Series(Section):
+    """What services call the metrics that they are judged by, in the Prometheus text format."""
+
+    requests: SeriesName = Field(default="http_requests_total", description="a counter, by status code")
+    latency: SeriesName = Field(default="http_request_duration_seconds", description="a histogram in seconds, without _bucket")
+    cpu: SeriesName = Field(default="process_cpu_seconds_total", description="a counter in seconds")
+    memory: SeriesName = Field(default="process_resident_memory_bytes", description="a gauge in bytes")
+
+
 class Metrics(Section):
     """How the pods' own metrics are read: through the API server's proxy (``port``), or from ``scrape_url``.
 
@@ -107,6 +120,7 @@ class Metrics(Section):
     path: UrlPath = "/metrics"
     interval: float = ranged(1, 300, "seconds", default=10.0)
     warm_up: float = ranged(0, 3600, "seconds", default=30.0)
+    names: Series = Series()
 
     @field_validator("scrape_url")
     @classmethod

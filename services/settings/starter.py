@@ -45,7 +45,8 @@ _REST = """\
 #     - {name: health, path: /healthz, status: 200}
 
 # Where metrics, health and smoke tests are read; through the API server unless a URL is given.
-# metrics: {port: 8080, path: /metrics, interval: 10, warm_up: 30}
+# metrics: {port: 8080, path: /metrics, interval: 10, warm_up: 30, names: {requests: http_requests_total,
+#   latency: http_request_duration_seconds, cpu: process_cpu_seconds_total, memory: process_resident_memory_bytes}}
 # probes: {port: 8080, path: /healthz, interval: 10, failures: 3}
 # smoke: {port: 80}
 

@@ -13,6 +13,7 @@ from services.cluster.objects import Container, Meta, Pod, PodSpec, Resources
 from services.model.errors import Forbidden, Invalid, NotFound, Unavailable
 from services.model.steps import SmokeCheck
 from services.settings import Metrics, Probes, Smoke
+from services.settings.schema import Series
 
 METRICS = b'http_requests_total{code="200"} 7\nprocess_cpu_seconds_total 1.5\n'
 
@@ -254,3 +255,14 @@ def test_limits_are_those_of_the_services_container():
     assert target_of(pod, "other").cpu_limit == 2.0
     bare = Pod(metadata=Meta(name="x", namespace="y"), spec=PodSpec(containers=(container("app", "pay:v1"),)))
     assert (target_of(bare, "pay").cpu_limit, target_of(bare, "pay").memory_limit) == (None, None)
+
+
+async def test_metrics_are_found_by_the_names_of_the_configuration():
+    page = b'app_requests_total{code="200"} 5\nused_cpu 3\nhttp_requests_total 99\n'
+    async with web(lambda path: (200, page)) as (_, url):
+        names = Series(requests="app_requests_total", cpu="used_cpu")
+        metrics = Metrics(scrape_url=url + "/{namespace}/{pod}", names=names)
+        scrape = DirectScrape.configured(metrics, None, ManualClock())
+        readings = await scrape.scrape([target("good")])
+        await scrape.close()
+    assert (readings["good"].requests, readings["good"].cpu_seconds, readings["good"].memory) == (5.0, 3.0, None)

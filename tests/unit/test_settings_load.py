@@ -301,3 +301,12 @@ def test_every_problem_names_its_line_and_what_is_accepted(what: str) -> None:
     assert all(problem.problem and problem.accepted for problem in found)
     assert len({(problem.line, problem.key) for problem in found}) == len(found), "each once"
     assert "hunter2" not in str(found)
+
+
+def test_what_services_call_their_metrics_can_be_said() -> None:
+    usual = configured().metrics.names
+    assert (usual.requests, usual.latency) == ("http_requests_total", "http_request_duration_seconds")
+    named = configured(WHOLE + "metrics: {names: {requests: app:requests_total, cpu: cpu_seconds}}\n").metrics.names
+    assert (named.requests, named.cpu, named.memory) == ("app:requests_total", "cpu_seconds", usual.memory)
+    with pytest.raises(ConfigurationError, match="metrics.names.requests"):
+        configured(WHOLE + "metrics: {names: {requests: 'sum(rate(x[5m]))'}}\n")
