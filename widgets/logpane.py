@@ -62,11 +62,11 @@ class LogPane(ScrollView, can_focus=True):
     LogPane > .logpane--found { background: $warning 60%; text-style: bold reverse; }
     """ + ink.tone_css("LogPane")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "scroll_down", "Down", show=False),
-        Binding("up,k", "scroll_up", "Up", show=False),
-        Binding("pagedown,ctrl+f", "page_down", "Page down", show=False),
-        Binding("pageup,ctrl+b", "page_up", "Page up", show=False),
-        Binding("home,g", "scroll_home", "First", show=False),
+        Binding("down,j", "rows(1)", "Down", show=False),
+        Binding("up,k", "rows(-1)", "Up", show=False),
+        Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
+        Binding("pageup,ctrl+b", "pages(-1)", "Page up", show=False),
+        Binding("home,g", "oldest", "Oldest", show=False),
         Binding("end,G", "follow", "Newest", show=False),
     ]
 
@@ -176,6 +176,15 @@ class LogPane(ScrollView, can_focus=True):
             self._found = index + self._first
             self._show(index)
         return index
+
+    def action_rows(self, by: int) -> None:
+        self.scroll_to(y=self.scroll_offset.y + by, animate=False, force=True, immediate=True)
+
+    def action_pages(self, by: int) -> None:
+        self.action_rows(by * max(1, self.size.height - 1))
+
+    def action_oldest(self) -> None:
+        self.scroll_to(y=0, animate=False, force=True, immediate=True)
 
     def action_follow(self) -> None:
         self.follows, self.missed = True, 0

@@ -18,6 +18,7 @@ from typing import Any
 
 import footprint
 import keys
+import logs
 import parts
 import rollback
 import starting
@@ -53,6 +54,7 @@ def main() -> int:
     with sandbox() as place:
         figures["sandbox_ready"] = figure([place.ready_seconds], "s", what="sandbox process start → everything answers")
         take("start", lambda: starting.measure(place))
+        take("logs", lambda: logs.measure(place))
         take("canary", lambda: _canary(place, take))
     document: dict[str, Any] = {
         "python": platform.python_version(),
