@@ -156,6 +156,8 @@ class Finding(Intents):
     ) -> None:
         """Every toast comes through here: it is kept in full, and shown cut."""
         self.results.add(self.clock.now(), title, message, severity)
+        if severity == "error" and isinstance(self.screen, ConsoleScreen):
+            self.call_later(self.screen.show, self.picture)  # it is counted at the top
         short = "\n".join(cut(line, _SHOWN_LINE) for line in message.splitlines())
         super().notify(short, title=title, severity=severity, timeout=timeout, markup=markup)
 
@@ -196,7 +198,7 @@ class Finding(Intents):
         """Take the tour's next step where the last is done, and show it on the screen that is seen."""
         from console.screens.tour import said
 
-        if isinstance(self.screen, ConsoleScreen):
+        if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
             if self.tour is not None:
                 self.tour.look(Sight(self.screen.where, self.picture))
             self.screen.show_tour(said(self.tour) if self.tour is not None else None)

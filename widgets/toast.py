@@ -7,7 +7,8 @@ from textual.widget import Widget
 from widgets.text import cut
 
 Severity = Literal["information", "warning", "error"]
-_LONGEST = 400
+_LONGEST = 4000
+"""Characters of a line: the application keeps what it is told, and shows less of it."""
 
 
 def toast(widget: Widget, message: str, *, title: str = "", severity: Severity = "information", seconds: float = 8) -> None:

@@ -73,6 +73,7 @@ class PromptScreen(ModalScreen[None]):
         self._offers = Offers(())
         self._told = Note(id="told")
         self._input = Input(compact=True, max_length=500)
+        self.styles.background = "transparent"  # here, where the application's own style for screens can't go before it
 
     @property
     def entered(self) -> bool:
