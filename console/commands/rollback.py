@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from services.model.errors import ExitCode, ObserverMode, QuarterdeckError, Rejected
+from services.model.errors import ExitCode, ObserverMode, QuarterdeckError, Rejected, Unavailable
 from services.model.release import DeployRequest
 
 if TYPE_CHECKING:
@@ -67,9 +67,38 @@ async def _roll_back(args: argparse.Namespace, asked: DeployRequest) -> int:
             rollout, process = await start_rollback(
                 context, inventory, target, args.service, revision=args.to, reason=context.redactor.text(args.reason)
             )
+        except Unavailable as error:
+            return await _through_its_driver(args, context, asked, error)
         except QuarterdeckError as error:
             return await refuse(args, context, asked, error)
         return await _follow(args, context, inventory, rollout, process)
+
+
+async def _through_its_driver(args: argparse.Namespace, context: "Context", asked: DeployRequest, error: Unavailable) -> int:
+    """The cluster does not listen to this command; the driver of this home that is at work there may still be heard."""
+    from console import output
+    from console.commands.following import checkpoints
+    from console.commands.refused import refuse
+    from services.model.reasons import reason_of
+    from services.rollout.report import deploy_document
+    from services.rollout.undoing import ask_own_driver
+
+    rollout = None
+    if not context.read_only and not args.to:
+        name, _ = context.settings.resolve_environment(args.environment)
+        rollout = await ask_own_driver(context, args.service, name, args.namespace, context.redactor.text(args.reason))
+    if rollout is None:
+        return await refuse(args, context, asked, error)
+    output.problem(error)
+    output.note(f"quarterdeck: the driver of {rollout.id} was asked instead, and rolls back")
+    try:
+        async with checkpoints(context, rollout.release.target) as inventory:
+            return await _follow(args, context, inventory, rollout, None)
+    except Unavailable as unseen:
+        output.note(f"quarterdeck: it can't be followed from here. Once the cluster is back: quarterdeck watch {rollout.id}")
+        if args.output == "json":
+            output.document(deploy_document(rollout, "interrupted", reason_of(unseen)))
+        return ExitCode.INTERRUPTED
 
 
 async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inventory", rollout: "Rollout", process: Any) -> int:

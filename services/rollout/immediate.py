@@ -26,6 +26,7 @@ from services.rollout import home as homes
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
+from services.rollout.undoing import asked
 
 LIVE = (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
 FENCE_SECONDS = 3.0
@@ -37,7 +38,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Immediate:
     """``seconds``: wall seconds from the call to the API server's acceptance of the first patch (``None``: none was needed, or
-    it was refused, see ``problem``: the driver tries again). ``joined``: a rollback of it was under way already."""
+    it was refused, see ``problem``: the driver tries again). ``joined``: a rollback of it was under way already, or the driver at
+    work does it, since the cluster refuses us."""
 
     rollout: Rollout
     object: ObjectRef | None = None
@@ -67,18 +69,24 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
         return Immediate(rollout, joined=True)
     holding = lock if lock >= 0 else None
     process: subprocess.Popen[bytes] | None = None
+    joined = False
     try:
-        (accepted, touched, problem), _ = await asyncio.gather(
+        (accepted, touched, problem), fenced = await asyncio.gather(
             _first(station, inventory, rollout), _fence(station, inventory, rollout, reason or f"asked for by {station.user}")
         )
+        # Where the cluster listens to us no more, it may still listen to the driver that is at work.
+        joined = problem is not None and not fenced and await asked(station, rollout, reason)
     finally:
         # Whatever became of the patch, also where the console is closed under it: the driver that was running may be fenced
         # off by now, and somebody has to finish.
         try:
-            process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=holding)
+            if not joined:
+                process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=holding)
         finally:
             if holding is not None:
                 os.close(holding)
+    if joined:
+        return Immediate(rollout, joined=True)
     seconds = accepted - started if accepted is not None else None
     return Immediate(rollout, object=touched, seconds=seconds, problem=problem, process=process)
 
@@ -129,16 +137,19 @@ async def rollback_service_now(
     return await rollback_now(station, inventory, rollout, reason=reason)
 
 
-async def _fence(station: Station, inventory: Inventory, rollout: Rollout, reason: str) -> None:
-    """Take the checkpoint from the driver that is running, beside the first patch: it stores the undo of a change before it
-    sends it, so from here on it changes nothing any more. The driver that follows fences it again, whatever comes of this; and
-    where this process dies before it has started one, the checkpoint says what was wanted to whoever drives next."""
+async def _fence(station: Station, inventory: Inventory, rollout: Rollout, reason: str) -> bool:
+    """Take the checkpoint from the driver that is running, beside the first patch; whether that was done. It stores the undo of
+    a change before it sends it, so from here on it changes nothing any more. The driver that follows fences it again, whatever
+    comes of this; and where this process dies before it has started one, the checkpoint says what was wanted to whoever drives
+    next."""
     coordination = Coordination(inventory.connection, station.clock, read_only=station.read_only)
     try:
         async with asyncio.timeout(FENCE_SECONDS):
             await coordination.take(msgspec.structs.replace(rollout, epoch=rollout.epoch + 1), reason)
     except (QuarterdeckError, TimeoutError) as error:
         log.warning("the checkpoint of %s was not taken beside the first patch: %s", rollout.id, error)
+        return False
+    return True
 
 
 async def _first(

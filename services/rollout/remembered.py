@@ -6,6 +6,7 @@ said to be so.
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -71,18 +72,20 @@ async def remembered(journal: Journal, connection: Connection, rollout: Rollout,
     return state.paused(rollout, f"attention: {LOST}{told}. Roll it back; or resume, which does {_named(rollout)} again")
 
 
+def started_here(home: Path, service: str) -> list[Rollout]:
+    """The rollouts of a service that were started from this home, newest first. Reads files."""
+    places = home.glob("rollouts/*/rollout.json")
+    found = [rollout for place in places if (rollout := homes.read_started(home, place.parent.name)) is not None]
+    ours = [rollout for rollout in found if rollout.release.service == service]
+    return sorted(ours, key=lambda rollout: rollout.created, reverse=True)
+
+
 def unfinished(station: Station, service: str, target: Target) -> Rollout | None:
     """The newest rollout of a service that was started from this home, where it has changed something and has no end in the
     journal: one whose checkpoint is gone is found by nothing else. Reads files."""
-    places = station.home.glob("rollouts/*/rollout.json")
-    started = [found for place in places if (found := homes.read_started(station.home, place.parent.name)) is not None]
-    ours = [
-        each
-        for each in started
-        if each.release.service == service
-        and (each.release.target.environment, each.release.target.namespace) == (target.environment, target.namespace)
-    ]
-    newest = max(ours, key=lambda each: each.created, default=None)
+    place = (target.environment, target.namespace)
+    ours = started_here(station.home, service)
+    newest = next((each for each in ours if (each.release.target.environment, each.release.target.namespace) == place), None)
     if newest is None or not newest.plan.steps:
         return None
     if station.journal.entries(rollout=newest.id, event="deployment.completed", limit=1):

@@ -11,7 +11,7 @@ from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
 from services.rollout.events import entry
 from services.rollout.intents import Ask, Intent, send
-from services.rollout.remembered import unfinished
+from services.rollout.remembered import started_here, unfinished
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
@@ -79,11 +79,25 @@ def _newest(station: Station, inventory: Inventory, service: str) -> tuple[Rollo
 
 async def _roll_back_live(station: Station, live: RolloutWatch, reason: str) -> tuple[Rollout, subprocess.Popen[bytes] | None]:
     rollout = live.rollout
-    if not live.orphaned and rollout.phase is not Phase.NEEDS_ATTENTION and homes.alive(station.home, rollout):
-        try:
-            answer = await send(station.home, rollout.id, Ask(intent=Intent.ROLLBACK, operator=station.user, reason=reason))
-        except NeedsAttention:
-            answer = None
-        if answer is not None and answer.ok:
-            return rollout, None
+    ours = not live.orphaned and rollout.phase is not Phase.NEEDS_ATTENTION and homes.alive(station.home, rollout)
+    if ours and await asked(station, rollout, reason):
+        return rollout, None
     return rollout, start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason)
+
+
+async def ask_own_driver(station: Station, service: str, environment: str, namespace: str, reason: str) -> Rollout | None:
+    """Ask the driver of this home that is at work on a service, over its socket, to roll back; its rollout as it was started.
+    ``None`` where there is none. For when the cluster refuses us: its driver may still be heard there."""
+    for rollout in await asyncio.to_thread(started_here, station.home, service):
+        there = rollout.release.target.environment == environment and namespace in ("", rollout.release.target.namespace)
+        if there and await asked(station, rollout, reason):
+            return rollout
+    return None
+
+
+async def asked(station: Station, rollout: Rollout, reason: str) -> bool:
+    """Whether the rollout's driver lives in this home and rolls back, or does so already."""
+    try:
+        return (await send(station.home, rollout.id, Ask(intent=Intent.ROLLBACK, operator=station.user, reason=reason))).ok
+    except NeedsAttention:
+        return False

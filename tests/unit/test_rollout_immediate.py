@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 from support.clock import ManualClock
-from support.memory_cluster import memory_connection
+from support.memory_cluster import memory_connection, refusal_of
 from support.rollouts import deployment, rollout, virtual_service
 
 from services.actuator import Actuator
 from services.audit import Journal
 from services.cluster.inventory import Inventory
+from services.cluster.transport import Answer, Request
 from services.cluster.watched import RolloutWatch
 from services.model.errors import Rejected
 from services.model.objects import ObjectRef
@@ -21,6 +22,8 @@ from services.model.rollout import Phase, UndoRecord
 from services.redaction import Redactor
 from services.rollout import immediate
 from services.rollout.immediate import Immediate, rollback_now
+from services.rollout.intents import Answer as Told
+from services.rollout.intents import Ask, Intent, IntentServer
 
 BASE = rollout(epoch=3)
 ROUTE = BASE.plan.route
@@ -107,6 +110,39 @@ async def test_a_defect_of_the_fast_way_leaves_the_slow_one(tmp_path: Path, monk
     assert len(on.started) == 1
     assert answer.problem is not None
     assert "writes overlap" in str(answer.problem)
+
+
+@pytest.mark.parametrize(("heard", "fenced"), [(True, False), (False, False), (True, True)])
+async def test_a_cluster_that_refuses_us_may_still_listen_to_the_driver_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: bool, fenced: bool
+) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+    answer, asks = on.cluster.request, list[Ask]()
+
+    async def refuses(request: Request, seconds: float = 10.0) -> Answer:
+        if "/configmaps" in request.path and fenced:
+            return await answer(request, seconds)
+        raise refusal_of(403, request)
+
+    async def rolls_back(ask: Ask) -> Told:
+        asks.append(ask)
+        return Told(ok=True, detail="rolling back")
+
+    monkeypatch.setattr(on.cluster, "request", refuses)
+    driver = IntentServer(tmp_path, on.rollout.id, rolls_back)
+    if heard:
+        await driver.open()
+    try:
+        done = await on.press()
+    finally:
+        await driver.close()
+    if heard and not fenced:
+        assert (done.joined, on.started) == (True, []), "a second driver would be refused as we are, and fence the first off"
+        assert [ask.intent for ask in asks] == [Intent.ROLLBACK]
+    else:
+        # Fenced, the one at work can't store anything any more: the one that follows has to finish.
+        assert (done.joined, len(on.started), asks) == (False, 1, [])
+        assert done.problem is not None
 
 
 async def test_a_finished_rollout_is_not_taken_back_under_one_that_is_under_way(
