@@ -62,11 +62,16 @@ class Rollbacks:
         newest = self._picture().rollout(shown.id)
         if newest is not None and newest.rollout.phase is Phase.ROLLED_BACK:
             return f"it was rolled back meanwhile: {ending_of(newest)}"
-        other = next(
-            (card for card in self._picture().rollouts_of(environment, service) if card.live and card.key != shown.id), None
-        )
-        if other is not None:
-            return f"{other.driver or 'somebody'} began another rollout of it meanwhile, to {other.rollout.versions[1]}"
+        later = [
+            card
+            for card in self._picture().rollouts_of(environment, service)
+            if card.key != shown.id and card.rollout.created > shown.created and card.rollout.phase is not Phase.REFUSED
+        ]
+        if later:
+            other = later[0]
+            who, goal = other.rollout.operator, other.rollout.versions[1]
+            state = phase_word(other.rollout.phase) if other.live else ending_of(other)
+            return f"{who} began to bring {service} to {goal} meanwhile ({state})"
         if newest is not None and newest.live and shown.phase.final:
             return f"{newest.driver or 'somebody'} is at it: it is {phase_word(newest.rollout.phase)}"
         return ""
