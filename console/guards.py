@@ -11,8 +11,8 @@ from services.model.fleet import EnvironmentView
 from services.model.rollout import Phase
 from widgets.format import age
 
-STALE_AFTER = 15.0
-"""Wall seconds after which a cluster's picture is too old to act on."""
+STALE_AFTER = 10.0
+"""Wall seconds after which a cluster's picture is too old to act on: two signs of life in a row were missed."""
 READ_ONLY = "observer mode (--read-only): nothing can be changed from here"
 
 

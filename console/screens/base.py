@@ -84,8 +84,8 @@ class ConsoleScreen(Screen[None]):
 
     def show(self, picture: Picture) -> None:
         """Draw a new picture. Parts that did not change are not painted again. A failure is told, and the last drawing stays."""
-        if not self.is_mounted:
-            return
+        if not self.is_mounted or not self.query("#keys"):
+            return  # not put together yet, or being taken apart
         try:
             self.draw(picture)
             left, right = status_parts(picture, self.title_text())

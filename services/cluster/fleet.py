@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.clock import Clock
-from services.cluster.inventory import Inventory
+from services.cluster.inventory import HEARTBEAT_SECONDS, Inventory
 from services.cluster.objects import REVISION_ANNOTATION, Deployment, VirtualService, template_version
 from services.cluster.picture import Picture
 from services.cluster.watched import RolloutWatch, decoded, rollouts, unreadable_checkpoints
@@ -13,8 +13,8 @@ from services.model.fleet import EnvironmentView, FleetView, Health, PodView, Se
 from services.model.objects import ObjectRef
 from services.model.rollout import Rollout
 
-STALE_SECONDS = 15.0
-"""Older than this a picture says nothing about health any more."""
+STALE_SECONDS = 2 * HEARTBEAT_SECONDS
+"""Older than this, two signs of life in a row missed, a picture says nothing about health any more."""
 CANARY = "-canary"
 
 __all__ = ["RolloutWatch", "fleet_view", "pod_views", "rollouts", "service_names", "unreadable_checkpoints"]

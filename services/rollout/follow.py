@@ -16,6 +16,8 @@ from services.rollout.station import Station
 
 LOOK_SECONDS = 0.25
 """Wall seconds between two looks at the driver's process; checkpoints arrive by watch."""
+UNREAD_SECONDS = 30.0
+"""Wall seconds for which a cluster that can't be read is waited for, before a rollout without a driver is called abandoned."""
 SUCCESSOR_SECONDS = 10.0
 """Wall seconds in which whoever replaced a driver has to show itself."""
 TAKING_SECONDS = 20.0
@@ -55,6 +57,7 @@ async def follow(
     """
     newest, done = rollout, until or settled
     left_at: float | None = None
+    unread_since: float | None = None
     while True:
         version = inventory.version
         watch = watched(station, inventory, rollout.id)
@@ -74,7 +77,15 @@ async def follow(
             await _change(inventory, version)
             continue
         if ended or (watch is not None and watch.orphaned and (process is None or watch.rollout.epoch > rollout.epoch)):
-            newest = await _stored(station, inventory, newest)
+            stored = await _stored(station, inventory, newest)
+            if stored is None:
+                # it may have ended well while we could not look
+                unread_since = unread_since if unread_since is not None else station.clock.monotonic()
+                if station.clock.monotonic() - unread_since < UNREAD_SECONDS:
+                    await _change(inventory, version)
+                    continue
+            else:
+                newest, unread_since = stored, None
             if done(newest) and newest.epoch > rollout.epoch:
                 return Followed(newest)
             if not await _driven(station, inventory, newest, process):
@@ -130,13 +141,14 @@ async def _driven(station: Station, inventory: Inventory, rollout: Rollout, proc
     return not ours or homes.alive(station.home, rollout) is not False
 
 
-async def _stored(station: Station, inventory: Inventory, known: Rollout) -> Rollout:
-    """The checkpoint as it is stored now: the watch may be a moment behind a driver that has just ended."""
+async def _stored(station: Station, inventory: Inventory, known: Rollout) -> Rollout | None:
+    """The checkpoint as it is stored now: the watch may be a moment behind a driver that has just ended. ``None`` where the
+    cluster can't be read."""
     reading = Coordination(inventory.connection, station.clock, read_only=True)
     try:
         return await reading.load(known.release.target.namespace, known.id) or known
     except Unavailable:
-        return known
+        return None
 
 
 async def _change(inventory: Inventory, version: int) -> None:

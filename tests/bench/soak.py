@@ -26,15 +26,12 @@ from place import sandbox
 
 HOURS, SPEED = 8.0, 60.0
 SAMPLES = 96
-AT_ONCE = 2
 WARM_UP = 0.25
 """Of the whole: until then screens, modules and pools are met for the first time."""
 GROWTH = 0.05
 SIZES = ((120, 40), (80, 24), (200, 50))
-RELEASES = (
-    *(("payment-service", "dev"), ("payment-service", "staging"), ("checkout", "dev")),
-    *(("checkout", "staging"), ("search", "dev"), ("search", "staging")),
-)
+RELEASES = (("payment-service", "dev"), ("payment-service", "staging"))
+"""Few services: of each the clusters keep the last ten rollouts, and those are to be there when the warm-up is over."""
 JOURNEYS = (
     *(("J", "j", "k", "q"), ("question_mark", "q"), ("enter", "v", "q"), ("slash", "a", "escape", "escape")),
     *(("d", "escape", "q"), ("tab", "j", "enter", "q"), ("ctrl+t", "ctrl+t"), ("colon", "escape")),
@@ -106,7 +103,9 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
         numbers = count()
         for share in (WARM_UP, 1 - WARM_UP):
             end = time.monotonic() + share * seconds
-            work = [asyncio.create_task(_rollouts(app, pilot, numbers, end, done, errors)) for _ in range(AT_ONCE)]
+            work = [
+                asyncio.create_task(_rollouts(app, pilot, which, numbers, end, done, errors)) for which in range(len(RELEASES))
+            ]
             while time.monotonic() < end:
                 await asyncio.sleep(seconds / SAMPLES)
                 samples.append(_sample(place))
@@ -127,22 +126,26 @@ def _logged(log: Path) -> list[str]:
     return [line[:400] for line in log.read_text(errors="replace").splitlines() if " ERROR " in line or " CRITICAL " in line]
 
 
-async def _rollouts(app: Any, pilot: Any, numbers: Iterator[int], end: float, done: dict[str, int], errors: list[str]) -> None:
+async def _rollouts(
+    app: Any, pilot: Any, which: int, numbers: Iterator[int], end: float, done: dict[str, int], errors: list[str]
+) -> None:
     while time.monotonic() < end:
-        await _release(app, pilot, next(numbers), done, errors, end)
+        await _release(app, pilot, RELEASES[which], next(numbers), done, errors, end)
 
 
-async def _release(app: Any, pilot: Any, number: int, done: dict[str, int], errors: list[str], end: float) -> None:
+async def _release(
+    app: Any, pilot: Any, where: tuple[str, str], number: int, done: dict[str, int], errors: list[str], end: float
+) -> None:
     """One rollout from draft to its end, with a person who looks around meanwhile."""
     from services.model.errors import QuarterdeckError
     from services.model.release import DeployRequest
 
-    service, environment = RELEASES[number % len(RELEASES)]
+    service, environment = where
     request = DeployRequest(
         service=service,
         version=f"v9.{number}.0",
         environment=environment,
-        strategy=("canary", "rolling")[number // 4 % 2],
+        strategy=("canary", "canary", "rolling")[number % 3],
         ticket="CHG-4821",
     )
     journeys = _journeys(number)
@@ -153,7 +156,7 @@ async def _release(app: Any, pilot: Any, number: int, done: dict[str, int], erro
         errors.append(f"{service} in {environment}: {error}")
         await asyncio.sleep(1)
         return
-    back = number % 2 == 1
+    back = number // 2 % 2 == 1
     for turn in count():
         card = app.picture.rollout(key)
         if card is not None and not card.live:
