@@ -1,0 +1,79 @@
+"""What every source of metrics answers: what each version did between two looks, how old that is, and what is wrong.
+
+A source is looked at once an interval and never raises for a bad answer of the other side: no data is a value, with its reason.
+What could not be told at one look is told at the next one that can: counts then reach back to the last look that was told (a
+bridged gap), for both versions alike, so that what is compared began and ended at the same time.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from services.analysis.histogram import Histogram
+from services.analysis.judge import ERRORS, Interval
+from services.analysis.windows import ArmName
+
+ERRORS_NAME = ERRORS.name
+"""The tally of all requests and those that failed."""
+LATENCY_NAME = "latency"
+"""The tally whose ``durations`` say how long all requests took; what counts as slow is the reader's edge."""
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of one metric and one version in one interval, whole or not. ``bad`` is ``None`` where it is not known, or where it
+    is for ``durations`` and an edge to say."""
+
+    total: float
+    bad: float | None = None
+    durations: Histogram | None = None
+
+    def slower(self, edge: float) -> float | None:
+        """How many took longer than ``edge`` seconds, which has to be a bound of the histogram; else it is not known."""
+        if self.durations is None or edge not in self.durations.bounds:
+            return None
+        return max(0.0, self.durations.total - self.durations.counts[self.durations.bounds.index(edge)])
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One look. ``since`` and ``at`` are pace seconds: what ``arms`` counts lies between them.
+
+    ``arms`` has both versions or none. None is no data: nothing to judge, nothing to count as "no requests", and the next reading
+    that has data reaches back over it (``since`` is before the look before). A metric that could not be told for both versions is
+    missing in both. A tally of zero requests is data: the version was looked at and served nothing.
+    """
+
+    at: float
+    since: float
+    arms: Mapping[ArmName, Mapping[str, Tally]] = {}
+    age: float = 0.0
+    """Pace seconds from the newest data that the source has to ``at``; where it has none, since the first look."""
+    problem: str = ""
+    """Why something is missing, for a person; one line, inert, without secrets. Empty also where data is just not due yet."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the counts took, in pace seconds: more than the interval after a gap."""
+        return self.at - self.since
+
+    def interval(self, metric: str, edge: float | None = None) -> Interval | None:
+        """The counts of a metric as the judge takes them; with ``edge``, the bad are those slower than it (s). ``None`` where
+        either version's are not known."""
+        canary = self.arms.get(ArmName.CANARY, {}).get(metric)
+        control = self.arms.get(ArmName.STABLE, {}).get(metric)
+        if canary is None or control is None:
+            return None
+        s = canary.bad if edge is None else canary.slower(edge)
+        f = control.bad if edge is None else control.slower(edge)
+        if s is None or f is None:
+            return None
+        return Interval(canary.total, control.total, min(s, canary.total), min(f, control.total))
+
+
+class MetricSource(Protocol):
+    """Looks at both versions of one service. Counts begin with the first look, which has none itself."""
+
+    async def read(self, at: float) -> Reading:
+        """One look at pace second ``at``; never raises for what the other side does."""
+
+    async def close(self) -> None: ...
