@@ -17,7 +17,7 @@ class FilterField(Horizontal):
     FilterField { display: none; height: 1; background: $panel; }
     FilterField.-open { display: block; }
     FilterField > Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $panel; }
-    FilterField > #filter-problem { width: auto; max-width: 60%; padding: 0 1; display: none; }
+    FilterField > #filter-problem { width: auto; max-width: 75%; padding: 0 1; display: none; }
     FilterField > #filter-problem.-told { display: block; }
     """
 

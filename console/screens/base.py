@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from console.app import ConsoleApp
 
 
+_UNFIT = 15
+"""By how much a key that does not work now is of less use than it would be."""
+
+
 def bindings_of(screen: str) -> list[BindingType]:
     """The bindings of a screen's actions.
 
@@ -141,7 +145,9 @@ class ConsoleScreen(Screen[None]):
             if shown is None or (reason is not None and action.group != "Change"):
                 continue
             label = "leave the field" if in_text and action.id == "back" else label_for(action, situation)
-            key = Key(shown, label, reason is None, reason or "", action.priority, action.id)
+            # where there is no room for all, what works stays before what does not
+            priority = action.priority + (_UNFIT if reason is not None else 0)
+            key = Key(shown, label, reason is None, reason or "", priority, action.id)
             if action.id == "rollback":
                 keys.insert(0, key)
             else:

@@ -26,7 +26,7 @@ COLUMNS = (
     Column("answer", "ANSWER", 9),
     Column("took", "TOOK", 7, align="right", priority=2),
     Column("times", "TIMES", 6, align="right", priority=4),
-    Column("command", "COMMAND", 20, flex=1),
+    Column("command", "COMMAND", 40, flex=1),
 )
 _WELL = frozenset({"ok", "unchanged"})
 

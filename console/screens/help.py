@@ -93,7 +93,7 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen { align: center middle; }
     HelpScreen > Vertical { width: 94%; max-width: 124; height: 94%; max-height: 42;
         border: round $primary; padding: 0 1; background: $surface; }
-    HelpScreen #explained { height: 5; border-top: solid $rule; padding: 0 1; }
+    HelpScreen #explained { height: 6; border-top: solid $rule; padding: 0 1; }
     """
 
     def __init__(self) -> None:

@@ -217,11 +217,11 @@ async def test_an_invalid_pattern_is_said_beside_the_field_and_the_old_filter_st
         for _ in "pay":
             await pilot.press("backspace")
         await pilot.press(*"/(")
-        await until(pilot, lambda: "not a regular expression" in words_on(app))
+        await until(pilot, lambda: "no regular expression" in words_on(app))
         assert grid.filter == "/"
         await pilot.press("backspace", *"^acc")
         await until(pilot, lambda: grid.shown == ("accounts",))
-        assert "not a regular expression" not in words_on(app)
+        assert "no regular expression" not in words_on(app)
         await pilot.press("enter")
         assert "/^acc  1 of 4" in words_on(app)
 

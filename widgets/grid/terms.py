@@ -98,10 +98,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             warnings.simplefilter("ignore")  # of what a later Python may read otherwise: nobody can see it here
             return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     except re.error as error:
-        raise BadFilter(f"not a regular expression: {error.msg}{_where(error)}") from error
+        raise BadFilter(f"no regular expression: {error.msg}{_where(error)}") from error
     except (OverflowError, RecursionError) as error:
-        raise BadFilter(f"not a regular expression: {error}") from error
+        raise BadFilter(f"no regular expression: {error}") from error
 
 
 def _where(error: re.error) -> str:
-    return f" at character {error.pos + 1}" if error.pos is not None else ""
+    return f" at {error.pos + 1}" if error.pos is not None else ""
