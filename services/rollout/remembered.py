@@ -5,6 +5,7 @@ journal: those of stable's pod template are taken from the ReplicaSet that the D
 said to be so.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -49,17 +50,19 @@ def changes_of(entries: Iterable[dict[str, Json]]) -> tuple[UndoRecord, ...]:
 
 
 def lost(stored: Rollout) -> bool:
-    """Whether a rollout looks as if nothing had ever been done: so does one of which only its beginning is known."""
-    return bool(stored.plan.steps) and not stored.undo and stored.step == 0 and stored.phase is Phase.RUNNING
+    """Whether a rollout is as it was started: nobody has driven it, or what they kept of it is lost. A driver stores itself, and
+    then the undo of each change, before it sends one."""
+    return bool(stored.plan.steps) and stored.driver is None and not stored.undo and stored.phase is Phase.RUNNING
 
 
 async def remembered(journal: Journal, connection: Connection, rollout: Rollout, *, pace: float) -> Rollout:
     """``rollout`` as far as the journal knows it: its undo records, the step of its last change, and paused until a person says
-    how it goes on. As it is, where nothing was ever announced. Reads files.
+    how it goes on. As it is, where nothing was ever announced.
 
     Raises :class:`OSError` where the journal can't be read, and what the cluster answers where a value has to be looked up.
     """
-    records = changes_of(journal.entries(rollout=rollout.id, event="deployment.executed"))
+    entries = await asyncio.to_thread(journal.entries, rollout=rollout.id, event="deployment.executed")
+    records = changes_of(entries)
     if not records:
         return rollout
     known, unknown = await _unmasked(connection, rollout, records)

@@ -35,7 +35,7 @@ STEPS = (
     Scale(name="promote", workload=STABLE, replicas=3),
 )
 PLAN = msgspec.structs.replace(BASE.plan, steps=STEPS)
-STARTED = msgspec.structs.replace(BASE, plan=PLAN, steps=tuple(StepState() for _ in STEPS))
+STARTED = msgspec.structs.replace(BASE, driver=None, plan=PLAN, steps=tuple(StepState() for _ in STEPS))
 
 
 class Place:
@@ -97,6 +97,7 @@ async def test_what_was_changed_is_known_again_and_waits_for_a_person(place: Pla
     assert ROUTE is not None
     await place.act(ROUTE, ("/spec/http/0/route/1/weight", 0), step=1, rollback=True)
     assert lost(STARTED)
+    assert not lost(msgspec.structs.replace(STARTED, driver=driver())), "its driver knew of no change that had left"
     found = await remembered(place.journal, place.connection, STARTED, pace=7.0)
     assert fold(found.undo) == fold(made), "neither what was refused nor what a rollback wrote"
     assert (found.phase, found.step, found.weight, found.exposed_at) == (Phase.PAUSED, 1, 25, 7.0)
