@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.actuator.patch import identities, same
 from services.actuator.shown import HIDDEN
 from services.actuator.undo import TEMPLATE
 from services.audit import Journal
@@ -18,7 +19,7 @@ from services.cluster.connection import Connection
 from services.model.objects import Json, ObjectRef, value_at
 from services.model.release import Target
 from services.model.rollout import Guard, Phase, Rollout, UndoRecord
-from services.model.steps import SetTraffic
+from services.model.steps import PatchImage, SetTraffic
 from services.rollout import home as homes
 from services.rollout import state
 from services.rollout.revisions import owned_sets, revision_of, template_of
@@ -66,7 +67,8 @@ async def remembered(journal: Journal, connection: Connection, rollout: Rollout,
     if not records:
         return rollout
     known, unknown = await _unmasked(connection, rollout, records)
-    step = max(record.step for record in records)
+    known += _promoted_elsewhere(rollout, known, await connection.get(rollout.plan.stable))
+    step = max(record.step for record in (*records, *known))
     rollout = msgspec.structs.replace(rollout, undo=known, step=max(0, min(step, len(rollout.plan.steps) - 1)))
     weights = [each.weight for each in rollout.plan.steps[: rollout.step + 1] if isinstance(each, SetTraffic)]
     if weights:
@@ -94,6 +96,21 @@ def unfinished(station: Station, service: str, target: Target) -> Rollout | None
     if station.journal.entries(rollout=newest.id, event="deployment.completed", limit=1):
         return None
     return newest if changes_of(station.journal.entries(rollout=newest.id, event="deployment.executed")) else None
+
+
+def _promoted_elsewhere(rollout: Rollout, known: Sequence[UndoRecord], live: dict[str, Json]) -> tuple[UndoRecord, ...]:
+    """The plan's own changes of stable that are there and that this journal does not know: a driver of another home has gone on
+    with it."""
+    stable, recorded = rollout.plan.stable, {(record.object, record.path) for record in known}
+    return tuple(
+        UndoRecord(
+            object=stable, path=change.path, old=change.old, new=change.new, step=index, guards=identities(live, change.path)
+        )
+        for index, step in enumerate(rollout.plan.steps)
+        if isinstance(step, PatchImage) and step.workload == stable
+        for change in step.changes
+        if (stable, change.path) not in recorded and change.object == stable and same(value_at(live, change.path), change.new)
+    )
 
 
 async def _unmasked(
