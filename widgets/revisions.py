@@ -18,9 +18,9 @@ REVISION_COLUMNS = (
     Column("by", "BY", width=8, flex=1, priority=3),
 )
 OF_REVISION_COLUMNS = (
-    Column("name", "POD", width=18, flex=3),
-    Column("state", "STATE", width=10, flex=1),
-    Column("revision", "REVISION", width=12, flex=1),
+    Column("name", "POD", width=16, flex=2),
+    Column("state", "STATE", width=18, flex=1),
+    Column("revision", "REVISION", width=12, flex=2),
     Column("restarts", "RESTARTS", width=8, align="right", priority=2),
     Column("age", "AGE", width=5, align="right", priority=1),
     Column("node", "NODE", width=12, priority=5),

@@ -38,8 +38,10 @@ class ServiceScreen(ConsoleScreen):
     ServiceScreen #summary { padding: 0 1; max-height: 6; }
     ServiceScreen #top, ServiceScreen #middle { height: 1fr; border-top: solid $rule; }
     ServiceScreen #middle { height: 2fr; }
-    ServiceScreen #revisions-pane, ServiceScreen #pods-pane { width: 1fr; border-right: solid $rule; }
-    ServiceScreen #rollouts-pane, ServiceScreen #routes-pane { width: 1fr; }
+    ServiceScreen #revisions-pane { width: 1fr; border-right: solid $rule; }
+    ServiceScreen #rollouts-pane { width: 1fr; }
+    ServiceScreen #pods-pane { width: 3fr; border-right: solid $rule; }
+    ServiceScreen #routes-pane { width: 2fr; }
     ServiceScreen #events-pane { height: 1fr; min-height: 5; border-top: solid $rule; }
     ServiceScreen.-narrow #top, ServiceScreen.-narrow #middle { layout: vertical; }
     ServiceScreen.-narrow Pane { border-right: none; width: 100%; }
