@@ -241,7 +241,7 @@ ACTIONS: tuple[Action, ...] = (
         "What was done, by whom, with what result.",
         "Navigation",
         guards.always,
-        frozenset({"fleet", "service", "deploy", "rollout", "calls", "results"}),
+        frozenset({"fleet", "service", "deploy", "rollout", "calls", "results", "story"}),
         40,
     ),
     Action(

@@ -64,6 +64,8 @@ class RolloutScreen(ConsoleScreen):
         self.key = key
         self._view = 0
         self._calls: list[object] = []
+        self._elsewhere = False
+        """Some of the calls were made from another home."""
 
     def body(self) -> ComposeResult:
         yield Headline(id="headline")
@@ -148,6 +150,9 @@ class RolloutScreen(ConsoleScreen):
         if calls != self._calls:
             self._calls = list(calls)
             self.query_one("#calls", LogView).replace(calls)
+        if bool(elsewhere) != self._elsewhere:
+            self._elsewhere = bool(elsewhere)
+            self._name_panes()
 
     def _draw_charts(self, rollout: Rollout) -> None:
         errors, latency = reading_of(rollout, TriggerName.ERROR_RATE), reading_of(rollout, TriggerName.LATENCY_P99)
@@ -156,14 +161,18 @@ class RolloutScreen(ConsoleScreen):
         )
         self.query_one("#latency", SeriesChart).show(chart_of("P99", rollout, lambda arm: arm.p99, "s", limit_of(latency)))
 
-    def _name_panes(self) -> None:
+    def _other_views(self) -> list[Span]:
         """On a narrow terminal the visible pane says which others there are."""
         others: list[Span] = [("   v ", Tone.ACCENT)] if self.folded() else []
         for index, view in enumerate(VIEWS if self.folded() else ()):
             here = index == self._view
             others.append((f" {view.upper() if here else view} ", Tone.STRONG if here else Tone.MUTED))
+        return others
+
+    def _name_panes(self) -> None:
+        words = "  of another home: as the plan has them, the answers are in its journal" if self._elsewhere else ""
         for pane in self.query(Pane):
-            pane.tell(*others)
+            pane.tell(*self._other_views(), (words if pane.id == "calls-pane" else "", Tone.MUTED))
 
 
 def chart_of(title: str, rollout: Rollout, value: Callable[[Arm], float | None], unit: str, limit: float | None) -> Chart | None:
