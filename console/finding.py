@@ -156,10 +156,14 @@ class Finding(Intents):
     ) -> None:
         """Every toast comes through here: it is kept in full, and shown cut."""
         self.results.add(self.clock.now(), title, message, severity)
-        if severity == "error" and isinstance(self.screen, ConsoleScreen):
-            self.call_later(self.screen.show, self.picture)  # it is counted at the top
+        if severity == "error":
+            self.call_later(self._draw_again)  # it is counted at the top
         short = "\n".join(cut(line, _SHOWN_LINE) for line in message.splitlines())
         super().notify(short, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def _draw_again(self) -> None:
+        if isinstance(self.screen, ConsoleScreen):
+            self.screen.show(self.picture)
 
     # ---- what is remembered, and the tour
 
