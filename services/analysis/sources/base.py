@@ -10,29 +10,14 @@ from typing import Protocol
 
 import msgspec
 
-from services.analysis.histogram import Histogram
 from services.analysis.judge import ERRORS, Interval
+from services.analysis.tally import Tally
 from services.analysis.windows import ArmName
 
 ERRORS_NAME = ERRORS.name
 """The tally of all requests and those that failed."""
 LATENCY_NAME = "latency"
 """The tally whose ``durations`` say how long all requests took; what counts as slow is the reader's edge."""
-
-
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """Events of one metric and one version in one interval, whole or not. ``bad`` is ``None`` where it is not known, or where it
-    is for ``durations`` and an edge to say."""
-
-    total: float
-    bad: float | None = None
-    durations: Histogram | None = None
-
-    def slower(self, edge: float) -> float | None:
-        """How many took longer than ``edge`` seconds, which has to be a bound of the histogram; else it is not known."""
-        if self.durations is None or edge not in self.durations.bounds:
-            return None
-        return max(0.0, self.durations.total - self.durations.counts[self.durations.bounds.index(edge)])
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
