@@ -15,7 +15,7 @@ REVISION_COLUMNS = (
     Column("pods", "PODS", width=5, align="right", priority=1),
     Column("state", "STATE", width=8, flex=1),
     Column("age", "MADE", width=5, align="right", priority=2),
-    Column("by", "BY", width=8, flex=1, priority=3),
+    Column("by", "BY", width=8, flex=2, priority=3),
 )
 OF_REVISION_COLUMNS = (
     Column("name", "POD", width=16, flex=2),
@@ -47,7 +47,8 @@ RULE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class RevisionRow:
-    """``number`` 0: not numbered; ``age`` in seconds (``None``: unknown); ``by`` empty: unknown."""
+    """``number`` 0: not numbered; ``age`` in seconds (``None``: unknown); ``by`` empty: unknown; ``restored``: it was put back by
+    a rollback that long ago, and made before."""
 
     key: str
     number: int
@@ -58,6 +59,7 @@ class RevisionRow:
     current: bool
     age: float | None
     by: str
+    restored: bool = False
 
 
 def revision_row(value: RevisionRow) -> Row:
@@ -81,7 +83,7 @@ def revision_row(value: RevisionRow) -> Row:
             (pods, Tone.TEXT if value.ready == value.desired else Tone.BAD),
             state,
             (figures.age(value.age), Tone.MUTED),
-            (value.by or "unknown", Tone.TEXT if value.by else Tone.MUTED),
+            (f"{value.by}, restored" if value.restored else value.by or "unknown", Tone.TEXT if value.by else Tone.MUTED),
         ),
     )
 

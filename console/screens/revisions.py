@@ -31,6 +31,8 @@ def revision_rows(standing: Standing, now: float) -> list[Row]:
     rows: dict[str, Row] = {}
     for each in standing.revisions:
         origin = found.get(each.replica_set)
+        back = origin.restored if origin is not None else None
+        made = back if back is not None else each.created
         value = RevisionRow(
             key=f"{each.track}/{each.number}",
             number=each.number,
@@ -39,8 +41,9 @@ def revision_rows(standing: Standing, now: float) -> list[Row]:
             ready=each.ready,
             desired=each.desired,
             current=each.current,
-            age=now - each.created if each.created is not None and now else None,
+            age=now - made if made is not None and now else None,
             by=origin.operator if origin is not None else "",
+            restored=back is not None,
         )
         rows.setdefault(value.key, revision_row(value))
     return list(rows.values())

@@ -1,7 +1,7 @@
 """Who brought a revision, and by which rollout: from the rollouts' checkpoints, their records and the journal. A revision that
 none of them tells of was made past us, or is older than they are: its origin is unknown, and said to be."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +17,13 @@ LONGEST_ROLLOUT = 24 * 3600.0
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """``source`` is where it is known from: ``rollout``, ``record`` or ``journal``."""
+    """``source`` is where it is known from: ``rollout``, ``record`` or ``journal``. ``restored``: it is an old revision that a
+    rollback put back at that moment (Unix seconds)."""
 
     operator: str
     rollout: str
     source: str
+    restored: float | None = None
 
 
 def origins(
@@ -36,6 +38,7 @@ def origins(
     """The origin of each revision for which there is one, by the name of its ReplicaSet.
 
     A revision comes of the latest rollout of its version that began before it was made and was not over by then."""
+    rollouts, revisions = list(rollouts), list(revisions)
     told = [
         *_of_rollouts(rollouts, environment, service),
         *_of_records(records, environment, service),
@@ -50,7 +53,21 @@ def origins(
         if fitting:
             best = max(fitting, key=lambda each: each.began if each.began is not None else float("-inf"))
             found[revision.replica_set] = best.origin
-    return found
+    return found | _restored(rollouts, revisions, environment, service)
+
+
+def _restored(rollouts: Sequence[Rollout], revisions: Sequence[Revision], environment: str, service: str) -> dict[str, Origin]:
+    """The origin of the revision that serves, where the last thing that happened to it was a rollback to it: the controller
+    takes the old ReplicaSet again, which says nothing of that."""
+    mine = [each for each in rollouts if (each.release.target.environment, each.release.service) == (environment, service)]
+    last = max((each for each in mine if each.phase is not Phase.REFUSED), key=lambda each: each.created, default=None)
+    if last is None or last.phase is not Phase.ROLLED_BACK or last.written is None:
+        return {}
+    if not any(record.object == last.plan.stable and record.path.startswith("/spec/template") for record in last.undo):
+        return {}
+    origin = Origin(operator=last.operator, rollout=last.id, source="rollout", restored=last.written.timestamp())
+    serving = (each for each in revisions if each.current and each.track == "stable")
+    return {each.replica_set: origin for each in serving if each.version == last.plan.previous_version}
 
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True):
