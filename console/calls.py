@@ -25,13 +25,14 @@ class Logged:
 
     @property
     def failed(self) -> bool:
-        return bool(self.problem)
+        """Whether it went wrong. That something is not there is an answer, where it was only looked for."""
+        return bool(self.problem) and (self.changes or self.answer != "404")
 
 
 def merged(calls: Iterable[Call], entries: Iterable[dict[str, Any]], *, process: tuple[str, int]) -> list[Logged]:
     """Calls of this process (``process``: machine and id) and the changes that the journal has of others, oldest first. What this
     process changed is in the journal too, and is told once."""
-    found = [_own(index, call) for index, call in enumerate(calls)]
+    found = [_own(call) for call in calls]
     found += [
         _told(entry)
         for entry in entries
@@ -40,9 +41,9 @@ def merged(calls: Iterable[Call], entries: Iterable[dict[str, Any]], *, process:
     return sorted(found, key=lambda each: each.at)
 
 
-def _own(index: int, call: Call) -> Logged:
+def _own(call: Call) -> Logged:
     return Logged(
-        key=f"call {call.at:.6f} {index}",
+        key=f"call {call.number}",
         at=call.at,
         by="console",
         answer=str(call.status) if call.status is not None else "no answer",

@@ -22,10 +22,11 @@ LONGEST = 4000
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """``at``: Unix seconds when the answer came or was given up. ``status``: of HTTP, ``None`` where no answer came. ``seconds``:
-    wall time to the whole answer, of a watch to its acceptance. ``problem``: why it is not what was wanted. ``times``: how often
-    it was made, in a row or not, with this answer; the rest is of the last time."""
+    """``number`` names it for good. ``at``: Unix seconds when the answer came or was given up. ``status``: of HTTP, ``None``
+    where no answer came. ``seconds``: wall time to the whole answer, of a watch to its acceptance. ``problem``: why it is not
+    what was wanted. ``times``: how often it was made, in a row or not, with this answer; the rest is of the last time."""
 
+    number: int
     at: float
     context: str
     command: str
@@ -63,6 +64,7 @@ class CallLog:
         """A call has come to its end."""
         self._made += 1
         call = Call(
+            number=self._made,
             at=self._clock.unix(),
             context=context,
             command=self._command(context, request)[:LONGEST],
@@ -73,7 +75,7 @@ class CallLog:
         )
         key: object = self._made if call.changes else (context, call.command, status, call.problem)
         before = self._calls.pop(key, None)
-        self._calls[key] = call if before is None else msgspec.structs.replace(call, times=before.times + 1)
+        self._calls[key] = call if before is None else msgspec.structs.replace(call, number=before.number, times=before.times + 1)
         while len(self._calls) > self._most:
             # what was changed stays longer than what was read, of either the oldest goes
             self._calls.pop(next((key for key, call in self._calls.items() if not call.changes), next(iter(self._calls))))

@@ -52,6 +52,7 @@ def test_calls(snap_compare, size):
     at = NOW.timestamp()
     app.session.calls = (
         Call(
+            number=1,
             at=at - 9,
             context="production",
             command="kubectl get pods --watch -n production --context production",
@@ -59,6 +60,7 @@ def test_calls(snap_compare, size):
             seconds=0.004,
         ),
         Call(
+            number=2,
             at=at - 6,
             context="dev",
             command="kubectl get deployments -n dev --context dev",
@@ -67,7 +69,7 @@ def test_calls(snap_compare, size):
             problem="connection refused by https://127.0.0.1:6443",
             times=12,
         ),
-        Call(at=at - 2, context="production", command=PATCH, status=200, seconds=0.0061, changes=True),
+        Call(number=3, at=at - 2, context="production", command=PATCH, status=200, seconds=0.0061, changes=True),
     )
     assert snap_compare(app, terminal_size=size, press=["at"])
 

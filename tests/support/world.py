@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from console.remembered import Remembered, write
 from services.audit.verify import Verification, verify
 from support.processes import eventually, matching, signalled
 
@@ -90,9 +91,10 @@ class World:
     # Quarterdeck ------------------------------------------------------------------------------------------------------
 
     def new_home(self, name: str) -> Path:
-        """A home directory for one operator's state, apart from all others."""
+        """A home directory for one operator's state, apart from all others. They have seen the tour."""
         home = self.place / f"home-{name}"
         home.mkdir(mode=0o700)
+        write(home, Remembered(tour_seen=True))
         return home
 
     def command(self, home: Path, *words: str, config: Path | None = None) -> list[str]:

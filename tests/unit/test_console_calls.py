@@ -6,8 +6,10 @@ import msgspec
 import pytest
 from aiohttp import web
 from support.clock import ManualClock
+from support.consoles import TestConsole, entry, picture, until, words_on
 from support.fake_api import FakeApi, QuickClock, kubeconfig, manifest, status
 
+from console.calls import merged
 from services.actuator.called import HIDDEN, command_of
 from services.cluster.answers import JSON_PATCH
 from services.cluster.calls import CallLog
@@ -16,6 +18,7 @@ from services.cluster.transport import Request
 from services.cluster.writer import Writer
 from services.model.errors import NotFound, Unavailable
 from services.model.objects import ObjectRef
+from widgets.grid import Grid
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/production/deployments/payment-service"
 
@@ -163,6 +166,79 @@ def test_the_log_is_bounded_and_changes_stay_longest():
     for _ in range(50):
         calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=200, seconds=0.02)
     assert len(calls.calls) == 5
+
+
+def entry_of(pid: int, **changes: object) -> dict[str, object]:
+    return entry(
+        7,
+        "deployment.executed",
+        phase="outcome",
+        command="kubectl scale deployment/x --replicas=3 -n p --context prod",
+        prog={"name": "quarterdeck drive", "host": "laptop", "pid": pid},
+        data={"status": 200, "milliseconds": 4.5},
+        **changes,
+    )
+
+
+def test_what_drivers_changed_is_merged_by_time_and_what_we_changed_is_told_once():
+    calls = log()
+    calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=200, seconds=0.02)
+    own, theirs = entry_of(1), entry_of(2)
+    intent = entry(6, "deployment.executed", phase="intent")
+    told = merged(calls.calls, [intent, own, theirs], process=("laptop", 1))
+    assert sorted(each.by for each in told) == ["console", "driver 2"]
+    assert [each.at for each in told] == sorted(each.at for each in told)
+    theirs_told = next(each for each in told if each.by == "driver 2")
+    assert (theirs_told.answer, theirs_told.seconds, theirs_told.failed) == ("200", 0.0045, False)
+    refused = merged([], [entry_of(2, outcome="refused")], process=("laptop", 1))[0]
+    assert refused.failed
+
+
+def test_that_something_is_not_there_is_an_answer_to_a_read_and_a_failure_of_a_change():
+    calls = log()
+    calls.note("prod", request("GET", DEPLOYMENT), status=404, seconds=0.01, problem="not found")
+    calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=404, seconds=0.01, problem="not found")
+    assert [each.failed for each in merged(calls.calls, [], process=("laptop", 1))] == [False, True]
+
+
+async def test_the_line_that_is_selected_is_copied(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    calls = log()
+    calls.note("prod", request("GET", "/version"), status=200, seconds=0.01)
+    calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=200, seconds=0.02)
+    app = TestConsole(picture(entries=()))
+    app.session.calls = calls.calls
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("at")
+        await until(pilot, lambda: app.screen.where == "calls" and "changes 1, reads 1" in words_on(app))
+        await pilot.press("c")
+        await until(pilot, lambda: app.clipboard == calls.calls[1].command)
+        await pilot.press("g", "c")
+        await until(pilot, lambda: app.clipboard == "kubectl version --context prod")
+
+
+async def test_whoever_reads_further_up_is_left_alone_by_what_comes():
+    calls = log(most=100)
+    for index in range(30):
+        calls.note("prod", request("GET", f"/api/v1/namespaces/n{index}/pods"), status=200, seconds=0.01)
+    app = TestConsole(picture(entries=()))
+    app.session.calls = calls.calls
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("at")
+        await until(pilot, lambda: app.screen.where == "calls")
+        grid = app.screen.query_one("#calls", Grid)
+        await until(pilot, lambda: grid.selected == "call 30")
+        calls.note("prod", request("GET", "/version"), status=200, seconds=0.01)
+        app.session.calls = calls.calls
+        app.new_picture(app.picture)
+        await until(pilot, lambda: grid.selected == "call 31")
+        await pilot.press("k", "k")
+        kept = grid.selected
+        calls.note("prod", request("GET", "/readyz"), status=200, seconds=0.01)
+        app.session.calls = calls.calls
+        app.new_picture(app.picture)
+        await until(pilot, lambda: grid.row_count == 32)
+        assert grid.selected == kept
 
 
 async def test_every_request_of_a_connection_is_noted_with_its_answer(tmp_path: Path):
