@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on, work
+from textual._context import active_message_pump
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -24,7 +25,8 @@ from console.attending import Attending
 from console.attention import concerns
 from console.finding import Finding
 from console.guards import Situation
-from console.palette import Actions
+from console.mending import Mending, begin_anew
+from console.palette import Actions, Palette
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
 from console.session import Session
@@ -70,6 +72,7 @@ class ConsoleApp(Finding):
         self.session = Session(arguments, self.new_picture)
         self.attending = Attending()
         self.announcer: Announcer | None = None
+        self.mending = Mending(self.clock)
         for ours in theme.THEMES:
             self.register_theme(ours)
         # Textual takes TEXTUAL_THEME for the theme in use, registered or not: first away from that, then to ours, so that both
@@ -228,18 +231,33 @@ class ConsoleApp(Finding):
         if event.state is WorkerState.ERROR and event.worker.error is not None:
             self.trouble.tell(self, event.worker.group, event.worker.error)
 
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def _handle_exception(self, error: Exception) -> None:
-        """The last net: what gets here has ended a message loop. Leave with words, not with a traceback over the screen."""
-        log.critical("the console ends on an unexpected error", exc_info=error)
+        """The last net: what gets here has ended the message loop of a widget, of a screen, or of the application."""
+        log.critical("a part of the console ended on an unexpected error", exc_info=error)
         if self.is_headless:
             super()._handle_exception(error)
-            return
-        self.exit(
-            int(ExitCode.FAILED),
-            return_code=int(ExitCode.FAILED),
-            message=f"quarterdeck: unexpected error ({type(error).__name__}); the log in the home directory has the details. "
-            "Rollouts go on in their drivers: start the console again to see them.",
-        )
+        elif active_message_pump.get(None) is self or not self.mend(error):
+            self.exit(
+                int(ExitCode.FAILED),
+                return_code=int(ExitCode.FAILED),
+                message=f"quarterdeck: unexpected error ({type(error).__name__}); the log in the home directory has the details. "
+                "Rollouts go on in their drivers: start the console again to see them.",
+            )
+
+    def mend(self, error: Exception) -> bool:
+        """Begin anew at the fleet. False where that was done too often lately to be of any help."""
+        if not self.mending.try_again():
+            return False
+        self.call_later(self._begin_anew, error)
+        return True
+
+    async def _begin_anew(self, error: Exception) -> None:
+        await begin_anew(self)
+        self.trouble.tell(self, "A part of the screen", error)
 
     # ---- what screens ask of the session
 

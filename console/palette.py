@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from console.actions import Action, Situation, actions_on, label_for
 from widgets.text import sanitize
@@ -18,6 +18,13 @@ def entry_of(action: Action, situation: Situation) -> tuple[str, str]:
     reason = action.guard(situation)
     title = f"{label_for(action, situation)}  ({action.shown_key})"
     return sanitize(title), sanitize(f"not now: {reason}" if reason else action.help)
+
+
+class Palette(CommandPalette):
+    def _action_command_list(self, action: str) -> None:
+        # paging through a list that was not laid out yet ends the application (textual 8.2.8: KeyError in _move_page)
+        if self.query_one(CommandList).size.height:
+            super()._action_command_list(action)
 
 
 class Actions(Provider):

@@ -12,12 +12,13 @@ from textual.containers import Horizontal
 from console.screens.base import bindings_of
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
-from console.screens.status import last_seen
+from console.screens.status import freshness
 from console.screens.words import (
     ROLLOUT_COLUMNS,
     SERVICE_COLUMNS,
     entry_line,
     environment_row,
+    grey,
     rollout_row,
     service_row,
     telling,
@@ -129,18 +130,22 @@ class FleetScreen(FilteredScreen):
         services.apply(service_row(service, reachable=reachable, now=now) for service in found)
         title: list[Span] = [(f"  {view.name}", Tone.TEXT)] if view else []
         title += self.filter_words()
-        if view and not view.reachable and not picture.connecting and (view.problem or view.age_seconds is not None):
-            title.append((f"  {glyphs.current().unknown} {last_seen(view)}: {view.problem}", Tone.BAD))
+        title += freshness(view) if not picture.connecting else ()
         self.query_one("#middle", Pane).tell(*title)
 
     def _draw_rollouts(self, picture: Picture) -> None:
         live = sum(card.live for card in picture.rollouts)
         grid = self.query_one("#rollouts", Grid)
         grid.set_empty("none on record: d deploys" if not picture.connecting else "connecting")
-        grid.apply(rollout_row(card, picture.pace) for card in urgent_first(picture.rollouts))
+        lost = {view.name for view in picture.fleet.environments if not view.reachable and view.age_seconds is not None}
+        rows = ((card.environment, rollout_row(card, picture.pace)) for card in urgent_first(picture.rollouts))
+        grid.apply(grey(row) if place in lost else row for place, row in rows)
         if not grid.has_focus and grid.shown and grid.selected != grid.shown[0]:
             grid.select(grid.shown[0])  # the most urgent is in view; no key applies to this pane without the focus
-        self.query_one("#rollouts-pane", Pane).tell((f"  {live} live", Tone.ACCENT if live else Tone.MUTED))
+        title: list[Span] = [(f"  {live} live", Tone.ACCENT if live else Tone.MUTED)]
+        if stale := sorted(lost & {card.environment for card in picture.rollouts if card.live}):
+            title.append((f"  {glyphs.current().unknown} as last seen in {', '.join(stale)}", Tone.BAD))
+        self.query_one("#rollouts-pane", Pane).tell(*title)
 
     def _draw_recent(self, picture: Picture) -> None:
         # stamps are ISO 8601 in UTC: they sort as text, and parsing five hundred of them would be felt

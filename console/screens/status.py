@@ -8,12 +8,14 @@ from itertools import groupby
 from console.attention import Concern, Kind, concerns, last_seen
 from console.results import Results
 from console.view import Picture
+from services.model.fleet import EnvironmentView
 from widgets import glyphs
-from widgets.ink import Tone
+from widgets.format import age
+from widgets.ink import Line, Tone
 from widgets.statusbar import Part
 from widgets.text import cut
 
-__all__ = ["attention", "last_seen", "status_parts", "unseen"]
+__all__ = ["attention", "freshness", "last_seen", "status_parts", "unseen"]
 
 _LONGEST = 56
 """Cells of one concern: the reason in full stands on the screen that ``!`` opens."""
@@ -78,6 +80,17 @@ def _told(kind: Kind, group: Sequence[Concern]) -> Part:
     else:
         words = _narrow(kind, group)
     return Part(f"{sign} {cut(words, _LONGEST)}", group[0].tone, 0, f"{sign} {cut(min(words, short, key=len), _LONGEST)}")
+
+
+def freshness(view: EnvironmentView | None) -> Line:
+    """How old what is shown of an environment is, and what is wrong with it: for the title of every pane that shows figures."""
+    signs = glyphs.current()
+    if view is None or (view.age_seconds is None and not view.problem):
+        return ()
+    if not view.reachable:
+        return ((f"  {signs.unknown} {last_seen(view)}: {view.problem}", Tone.BAD),)
+    seen = (f"  {age(view.age_seconds)} ago", Tone.MUTED)
+    return (seen, (f"  {signs.unknown} {view.problem}", Tone.WARN)) if view.problem else (seen,)
 
 
 def _narrow(kind: Kind, group: Sequence[Concern]) -> str:

@@ -1,0 +1,29 @@
+"""A part of the console that ended on an error of its own: the console begins anew, and is never left for it."""
+
+from support.clock import ManualClock
+from support.consoles import TestConsole, until, words_on
+
+from console.mending import MENDING, MENDINGS, Mending
+from console.screens.fleet import FleetScreen
+
+
+async def test_the_console_begins_anew_at_the_fleet() -> None:
+    app = TestConsole()
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await pilot.press("J", "question_mark")
+        await until(pilot, lambda: len(app.screen_stack) == 3)
+        before = app.screen_stack[0]
+        assert app.mend(RuntimeError("the list is gone"))
+        await until(pilot, lambda: len(app.screen_stack) == 1 and app.screen is not before)
+        await until(pilot, lambda: "A part of the screen failed" in words_on(app) and "payment-service" in words_on(app))
+        assert isinstance(app.screen, FleetScreen)
+        await pilot.press("J")
+        await until(pilot, lambda: "ENTRY" in words_on(app) or "JOURNAL" in words_on(app))
+
+
+async def test_what_does_not_help_is_not_done_for_ever() -> None:
+    clock = ManualClock()
+    mending = Mending(clock)
+    assert [mending.try_again() for _ in range(MENDINGS + 1)] == [True] * MENDINGS + [False]
+    await clock.advance(MENDING + 1)
+    assert mending.try_again()
