@@ -195,6 +195,9 @@ class Finding(Intents):
         """For good: it does not come again by itself."""
         self.tour = None
         self.look_for_tour()
+        self._tour_was_seen()
+
+    def _tour_was_seen(self) -> None:
         self.remembered = msgspec.structs.replace(self.remembered, tour_seen=True)
         self._remember()
 
@@ -203,6 +206,6 @@ class Finding(Intents):
         from console.screens.tour import said
 
         if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
-            if self.tour is not None:
-                self.tour.look(Sight(self.screen.where, self.picture))
+            if self.tour is not None and self.tour.look(Sight(self.screen.where, self.picture)) and self.tour.step is None:
+                self._tour_was_seen()
             self.screen.show_tour(said(self.tour) if self.tour is not None else None)

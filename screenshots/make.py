@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from console.remembered import Remembered, write
+
 if TYPE_CHECKING:
     from textual.pilot import Pilot
 
@@ -59,6 +61,7 @@ def main() -> int:
                     sys.stderr.write("the sandbox did not start\n")
                     return 1
                 time.sleep(0.05)
+            write(Path(made, "sandbox"), Remembered(tour_seen=True))
             asyncio.run(_walk(json.loads(ready.read_bytes())["config"], target))
         finally:
             sandbox.terminate()

@@ -14,7 +14,7 @@ SWITCHES = 15
 ROWS = ("▸ accounts", "▸ cart")
 """The first two services of production; neither is part of the rollout."""
 SCREENS = (
-    ("help", "?", "NAVIGATION"),
+    ("help", "?", "GROUP"),
     ("fleet", "q", "ENVIRONMENTS"),
     ("journal", "J", "TIME (UTC)"),
     ("fleet", "q", "ENVIRONMENTS"),
