@@ -66,6 +66,49 @@ MEANINGS: Mapping[str, str] = {
     "Metrics.interval": "Time between two readings of a pod",
     "Metrics.warm_up": "How long a new pod is not judged",
     "Metrics.names": "What the services call their metrics, where it is not the usual",
+    "Metrics.source": "Who is asked for requests, errors and latency; CPU and memory are always the pods' own",
+    "Metrics.prometheus": "The Prometheus server of source: prometheus",
+    "Metrics.datadog": "The Datadog account of source: datadog",
+    "Metrics.weights": "How the budget of false aborts is shared out",
+    "Metrics.ratios": "Shares of your own that the canary must not worsen",
+    "Metrics.endpoints": "Endpoints that are judged by themselves as well",
+    "Prometheus.url": "Where it is",
+    "Prometheus.pack": "Whose metrics it has, and so what they are called",
+    "Prometheus.queries": "Where the metrics follow no convention",
+    "Prometheus.token": "Where the bearer token is; never the token itself",
+    "Prometheus.user": "Whom the password belongs to",
+    "Prometheus.password": "Where the password is; never the password itself",
+    "Prometheus.tenant": "Whose data is asked for, where one server has that of many",
+    "Prometheus.ca_file": "What its certificate is checked against, if not the system's authorities",
+    "Prometheus.timeout": "How long one look may take",
+    "PromQueries.total": "All requests",
+    "PromQueries.errors": "Failed requests",
+    "PromQueries.latency": "How long requests took",
+    "PromQueries.milliseconds": "The unit of the buckets",
+    "Datadog.site": "Where the account is",
+    "Datadog.api_key": "Where the API key is; never the key itself",
+    "Datadog.application_key": "Where the application key is; never the key itself",
+    "Datadog.total": "All requests",
+    "Datadog.errors": "Failed requests",
+    "Datadog.slow": "Slow requests",
+    "Datadog.delay": "Points newer than this may still grow",
+    "Datadog.timeout": "How long one look may take",
+    "Ratio.name": "What it is called on screens and in the journal",
+    "Ratio.total": "Its events",
+    "Ratio.bad": "Its bad events",
+    "Ratio.weight": "Its share of the budget of false aborts",
+    "Ratio.tolerance": "How much worse the canary may be, as a factor",
+    "Ratio.difference": "How much worse the canary may be, as a difference",
+    "Ratio.skip": "How long after the first requests it is not judged",
+    "Endpoint.name": "What it is called on screens and in the journal",
+    "Endpoint.label": "By what it is told from others",
+    "Endpoint.value": "Which one it is",
+    "Endpoint.weight": "The share of its errors in the budget of false aborts",
+    "Endpoint.latency_weight": "The share of its latency in the budget of false aborts",
+    "Endpoint.tolerance": "How much worse the canary's errors may be, as a factor",
+    "Endpoint.difference": "How much worse the canary's errors may be, as a difference",
+    "Weights.errors": "For errors",
+    "Weights.latency": "For latency",
     "Series.requests": "Requests served",
     "Series.latency": "How long requests took",
     "Series.cpu": "CPU time used",
@@ -147,6 +190,10 @@ def _say_what_validators_check(models: Mapping[str, dict[str, Any]]) -> None:
     # Written out by the reader before it validates: the environment's own name.
     environment["tier"].pop("default", None)
     models["Tickets"]["properties"]["token"]["pattern"] = _SECRET
+    for key in ("api_key", "application_key"):
+        models["Datadog"]["properties"][key]["pattern"] = _SECRET
+    for name in ("Ratio", "Endpoint"):
+        models[name]["properties"]["name"] |= {"pattern": _NAME_PATTERN, "maxLength": 63}
     for section, key in (("Metrics", "path"), ("Probes", "path"), ("_SmokeCheckEntry", "path")):
         models[section]["properties"][key]["pattern"] = "^/"
     production = models["ProductionPolicy"]["properties"]

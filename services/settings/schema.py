@@ -10,6 +10,7 @@ from pydantic_core import core_schema
 from services.model.gates import Person
 from services.model.release import Strategy, Tier
 from services.model.steps import SmokeCheck
+from services.settings import sources
 from services.settings.secrets import ACCEPTED, SecretRef
 from services.settings.section import (
     Line,
@@ -121,6 +122,19 @@ class Metrics(Section):
     interval: float = ranged(1, 300, "seconds", default=10.0)
     warm_up: float = ranged(0, 3600, "seconds", default=30.0)
     names: Series = Series()
+    source: Literal["pods", "prometheus", "datadog"] = Field(default="pods", description="pods, prometheus or datadog")
+    prometheus: sources.Prometheus | None = None
+    datadog: sources.Datadog | None = None
+    weights: sources.Weights = sources.Weights()
+    ratios: tuple[sources.Ratio, ...] = Field(default=(), max_length=sources.MOST, description="a list of {name, total, bad}")
+    endpoints: tuple[sources.Endpoint, ...] = Field(
+        default=(), max_length=sources.MOST, description="a list of {name, label, value}"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Metrics":
+        sources.check_together(self.source, self.prometheus, self.datadog, self.weights, self.ratios, self.endpoints)
+        return self
 
     @field_validator("scrape_url")
     @classmethod

@@ -45,8 +45,19 @@ _REST = """\
 #     - {name: health, path: /healthz, status: 200}
 
 # Where metrics, health and smoke tests are read; through the API server unless a URL is given.
-# metrics: {port: 8080, path: /metrics, interval: 10, warm_up: 30, names: {requests: http_requests_total,
-#   latency: http_request_duration_seconds, cpu: process_cpu_seconds_total, memory: process_resident_memory_bytes}}
+# Requests, errors and latency can come from elsewhere: source: prometheus (pack: pods, istio, nginx, envoy or opentelemetry) or
+# datadog. 'ratios' are shares of your own that the canary must not worsen.
+# metrics:
+#   port: 8080
+#   path: /metrics
+#   interval: 10
+#   warm_up: 30
+#   names: {requests: http_requests_total, latency: http_request_duration_seconds, cpu: process_cpu_seconds_total,
+#           memory: process_resident_memory_bytes}
+#   source: pods
+#   prometheus: {url: https://prometheus.example.com, pack: istio, token: env:PROMETHEUS_TOKEN}
+#   ratios:
+#     - {name: orders, total: orders_total, bad: 'orders_total{result="failed"}', weight: 0.1}
 # probes: {port: 8080, path: /healthz, interval: 10, failures: 3}
 # smoke: {port: 80}
 

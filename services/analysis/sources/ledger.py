@@ -30,7 +30,7 @@ Standings = Mapping[ArmName, Mapping[str, Standing]]
 """By version and unit."""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """What one look came to. ``since``: pace second; ``arms`` has both versions or none."""
 
     since: float
@@ -53,11 +53,11 @@ class Ledger:
         """Pace second that the next counts begin at; ``None`` before the first look."""
         return None if self._base is None else self._since
 
-    def missed(self, at: float, why: str) -> Told:
+    def missed(self, at: float, why: str) -> Counted:
         """A look at pace second ``at`` that had no answer."""
-        return Told(since=at if self._base is None else self._since, problem=why)
+        return Counted(since=at if self._base is None else self._since, problem=why)
 
-    def take(self, at: float, now: float, arms: Standings) -> Told:
+    def take(self, at: float, now: float, arms: Standings) -> Counted:
         """One look at pace second ``at``, second ``now`` of the source's clock.
 
         Counts are told once every unit has a newer sample than at the last look that was told: of a source that samples less
@@ -67,13 +67,13 @@ class Ledger:
             why = "" if self._base is None else f"no data for {now - self._now:.0f} s: counting begins anew"
             return self._anew(at, now, arms, why)
         if missing := [arm.value for arm in ArmName if not arms.get(arm)]:
-            return Told(since=self._since, problem=f"no data of {' and '.join(missing)}")
+            return Counted(since=self._since, problem=f"no data of {' and '.join(missing)}")
         known = {arm: arms[arm].keys() & self._base.get(arm, {}).keys() for arm in ArmName}
         if fresh := [arm.value for arm in ArmName if not known[arm]]:
             return self._anew(at, now, arms, f"all that was seen of {' and '.join(fresh)} is new: counting begins with it")
         late = any(arms[arm][unit].at <= self._now for arm in ArmName for unit in known[arm])
         if late and now - self._now < self._patience:
-            return Told(since=self._since)
+            return Counted(since=self._since)
         counted: dict[ArmName, dict[str, Tally]] = {}
         for arm in ArmName:
             before = self._base[arm]
@@ -91,11 +91,11 @@ class Ledger:
         told = self._anew(at, now, arms, "" if both else "no metric is known of both versions")
         if not both:
             return told
-        return Told(since=since, arms={arm: {metric: counted[arm][metric] for metric in sorted(both)} for arm in ArmName})
+        return Counted(since=since, arms={arm: {metric: counted[arm][metric] for metric in sorted(both)} for arm in ArmName})
 
-    def _anew(self, at: float, now: float, arms: Standings, why: str) -> Told:
+    def _anew(self, at: float, now: float, arms: Standings, why: str) -> Counted:
         self._base, self._since, self._now = arms, at, now
-        return Told(since=at, problem=why)
+        return Counted(since=at, problem=why)
 
 
 def increase(before: Standing, after: Standing) -> dict[str, Tally]:

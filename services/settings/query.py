@@ -1,0 +1,121 @@
+"""Queries with ``{{placeholders}}``: where each stands decides how its value is written, so that no value can change a query.
+
+PromQL strings: https://prometheus.io/docs/prometheus/latest/querying/basics/#string-literals
+"""
+
+import re
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, StringConstraints
+
+from services.settings.section import broken
+
+PLACES = ("namespace", "service", "workload", "version", "arm", "pods", "window")
+"""What may stand in double braces: of the service, of one version's workload, its version, which arm it is (``canary``,
+``stable``), the names of its pods as a regular expression, and the time since the last look (``12345ms``)."""
+WINDOW = "window"
+
+_PLACE = re.compile(r"\{\{\s*([a-z]*)\s*\}\}")
+_REGEX = re.compile(r"[=!]~\s*$")
+
+
+class Part(NamedTuple):
+    """A piece of a query: text as it is, or a placeholder. ``regex``: it stands in the string of ``=~`` or ``!~``."""
+
+    text: str
+    place: str = ""
+    regex: bool = False
+
+
+def promql(query: str) -> tuple[Part, ...]:
+    """The pieces of a PromQL query. A placeholder stands inside a quoted string, ``{{window}}`` outside of any.
+
+    Raises the error of a validator where one stands elsewhere or is not known.
+    """
+    parts: list[Part] = []
+    text, quote, regex, at = "", "", False, 0
+    while at < len(query):
+        if found := _PLACE.match(query, at):
+            _check(found[1], quote)
+            parts += [Part(text), Part("", found[1], regex)]
+            text, at = "", found.end()
+            continue
+        char = query[at]
+        if quote and quote != "`" and char == "\\":
+            text, at = text + query[at : at + 2], at + 2
+            continue
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'`":
+            quote, regex = char, _REGEX.search(text) is not None
+        text, at = text + char, at + 1
+    if quote:
+        raise broken("has a string without an end", "a PromQL query")
+    return tuple(part for part in (*parts, Part(text)) if part != Part(""))
+
+
+def _check(name: str, quote: str) -> None:
+    accepted = ", ".join(f"{{{{{place}}}}}" for place in PLACES)
+    if name not in PLACES:
+        raise broken(f"has a placeholder that is not known ({{{{{name}}}}})", accepted)
+    if name == WINDOW and quote:
+        raise broken("has {{window}} inside a string", "{{window}} as a duration: rate(x[{{window}}])")
+    if name != WINDOW and quote not in ('"', "'"):
+        raise broken(f"has {{{{{name}}}}} outside of a string in quotes (\" or ')", f'label="{{{{{name}}}}}"')
+
+
+def tagged(query: str) -> tuple[Part, ...]:
+    """The pieces of a Datadog query. Raises the error of a validator for a placeholder that is not known."""
+    parts: list[Part] = []
+    at = 0
+    for found in re.finditer(r"\{\{\s*(namespace|service|workload|version|arm)\s*\}\}", query):
+        parts += [Part(query[at : found.start()]), Part("", found[1])]
+        at = found.end()
+    parts.append(Part(query[at:]))
+    if any("{{" in part.text for part in parts):
+        raise broken("has a placeholder that is not known", "{{namespace}}, {{service}}, {{workload}}, {{version}}, {{arm}}")
+    return tuple(part for part in parts if part != Part(""))
+
+
+def _line(text: str) -> str:
+    if not text.strip() or any(not char.isprintable() and char not in "\n\t" for char in text):
+        raise broken("is empty or holds control characters", "a query")
+    return text.strip()
+
+
+def _promql(text: str) -> str:
+    promql(text)
+    return text
+
+
+def _tagged(text: str) -> str:
+    tagged(text)
+    return text
+
+
+Query = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line)]
+PromQuery = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line), AfterValidator(_promql)]
+TagQuery = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line), AfterValidator(_tagged)]
+
+
+class SeriesOf(NamedTuple):
+    """The series of one metric on a page, by name and labels, which have to have exactly these values."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+
+
+def series(text: str) -> SeriesOf:
+    """What ``name`` or ``name{label="value",…}`` selects. Raises the error of a validator for anything else."""
+    # Imported here: most configurations have no such query, and every command reads a configuration.
+    from prometheus_client.parser import text_string_to_metric_families
+
+    try:
+        # That is the very form in which a page writes a sample, less its value.
+        (family,) = text_string_to_metric_families(f"{text} 1\n")
+        (sample,) = family.samples
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, AssertionError):
+        sample = None
+    if sample is None or "\n" in text or sample.value != 1 or sample.timestamp is not None:
+        raise broken("does not select series of a page", 'name or name{label="value"}')
+    return SeriesOf(sample.name, tuple(sorted(sample.labels.items())))
