@@ -119,7 +119,8 @@ class JournalScreen(FilteredScreen):
         """The end at which the window is being begun anew: ``first`` or empty."""
         self._seen = 0
         """The newest entry when the operator left the newest end."""
-        self._reading = False
+        self._reading: Window | None = None
+        """What a page is being read for."""
 
     def body(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -179,7 +180,7 @@ class JournalScreen(FilteredScreen):
 
     def draw(self, picture: Picture) -> None:
         window, grid = self._window, self._list
-        if (self._goes_to != "first" and window.feed(picture.entries)) or len(self._rows) != len(window.entries):
+        if (not self._goes_to and window.feed(picture.entries)) or len(self._rows) != len(window.entries):
             self._arrange()
         if self._following and window.misses(picture.entries):
             self._anew()  # more came at once than a picture holds: begin at the newest again
@@ -194,20 +195,21 @@ class JournalScreen(FilteredScreen):
             *self.filter_words(),
         )
         self.query_one("#entry", EntryView).show(self._selected(), picture)
-        if not self._reading and not window.at_start and self._room_above(grid):
-            self._read_older()
+        if not self._goes_to and self._reading is not window and not window.at_start and self._room_above(grid):
+            self._read_older(window)
 
     def _arrange(self) -> None:
         """Give the list the rows of the window; at its newest end it follows."""
         entries, grid = self._window.entries, self._list
         self._rows = {key: self._rows.get(key) or entry_row(entry) for key, entry in entries.items()}
         grid.apply(self._rows.values())
-        if self._following and grid.shown:
+        if self._goes_to == "first":
+            if grid.shown:
+                grid.select(grid.shown[0])
+                self._goes_to = ""
+        elif self._following and grid.shown:
             grid.select(grid.shown[-1])
             self._seen = self._window.high
-        elif self._goes_to == "first" and grid.shown:
-            grid.select(grid.shown[0])
-            self._goes_to = ""
 
     def _room_above(self, grid: Grid) -> bool:
         """Whether older entries are needed: the first ones on hand are near, or too few are shown for the pane."""
@@ -243,29 +245,29 @@ class JournalScreen(FilteredScreen):
     # ---- reading on
 
     @work(group="the journal", exit_on_error=False)
-    async def _read_older(self) -> None:
-        window = self._window
-        if self._reading or window.at_start:
+    async def _read_older(self, window: Window) -> None:
+        if self._reading is window or window.at_start:
             return
-        self._reading = True
+        self._reading = window
         try:
             window.older(await self.console.session.pages.older(window.low if window.begun else NEWEST, self._wanted))
         finally:
-            self._reading = False
+            if self._reading is window:
+                self._reading = None
         if window is self._window:
             self._arrange()
         self.show(self.console.picture)
 
     @work(group="the journal", exit_on_error=False)
-    async def _read_newer(self, after: int) -> None:
-        window = self._window
-        if self._reading:
+    async def _read_newer(self, window: Window, after: int) -> None:
+        if self._reading is window:
             return
-        self._reading = True
+        self._reading = window
         try:
             window.newer(await self.console.session.pages.newer(after, self._wanted))
         finally:
-            self._reading = False
+            if self._reading is window:
+                self._reading = None
         if window is self._window:
             self._arrange()
         self.show(self.console.picture)
@@ -281,20 +283,22 @@ class JournalScreen(FilteredScreen):
             self._window = Window(self._wanted)
             self._rows = {}
             self._following, self._goes_to = False, "first"
-            self._read_newer(0)
+            self._read_newer(self._window, 0)
         self.show(self.console.picture)
 
     @on(Grid.RowHighlighted, "#entries")
     def show_entry(self, event: Grid.RowHighlighted) -> None:
         grid = self._list
+        if self._goes_to:
+            return  # on the way to the first entry: what is selected until then is nobody's choice
         last = grid.shown[-1] if grid.shown else None
         at_end = grid.selected == last and not self._window.misses(self.console.picture.entries)
         if self._following and not at_end:
             self._seen = self._window.high
         # a filter may leave nothing to select: that is nobody's wish to stop following
         self._following = at_end or not grid.shown
-        if grid.selected == last and not at_end and self._goes_to != "first":
-            self._read_newer(self._window.high)
+        if grid.selected == last and not at_end:
+            self._read_newer(self._window, self._window.high)
         self.show(self.console.picture)
 
     # ---- the filter

@@ -48,15 +48,17 @@ _entry = msgspec.json.Decoder(dict[str, Json])
 def older(directory: Path, before: int, *, limit: int, wanted: Wanted | None = None, lines: int = LOOKED_AT) -> Page:
     """The newest ``limit`` wanted entries with numbers below ``before``."""
     found: list[Entry] = []
-    first = before
+    first, last = before, before - 1
     looked = 0
     for seq, raw in _backwards(directory, before):
         if looked >= lines or len(found) >= limit:
-            return Page(entries=tuple(reversed(found)), first=first, last=before - 1, end=False)
+            return Page(entries=tuple(reversed(found)), first=first, last=last, end=False)
+        if not looked and before == NEWEST:
+            last = seq
         looked, first = looked + 1, seq
         if (entry := _decoded(raw)) is not None and (wanted is None or wanted(entry)):
             found.append(entry)
-    return Page(entries=tuple(reversed(found)), first=first, last=before - 1, end=True)
+    return Page(entries=tuple(reversed(found)), first=first, last=last, end=True)
 
 
 def newer(directory: Path, after: int, *, limit: int, wanted: Wanted | None = None, lines: int = LOOKED_AT) -> Page:
