@@ -1,4 +1,5 @@
-"""The health endpoint of each new pod, asked again and again; three answers other than 200 in a row are a breach (R5.5)."""
+"""The health endpoint of each new pod, asked again and again; three answers other than 200 in a row are a breach (R5.5), and so
+is one that fails now and then, more often than chance."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -6,6 +7,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from services.analysis.endpoints import Endpoint, NoAnswer, Proxied, Proxy, Templated
+from services.analysis.judge.flapping import Probes as Flapping
+from services.analysis.judge.flapping import probed
 from services.analysis.scrape import CONCURRENCY
 from services.analysis.targets import PodTarget
 from services.model.errors import Forbidden, Invalid, NotFound, QuarterdeckError, Throttled
@@ -33,6 +36,10 @@ class HealthHistory(msgspec.Struct, frozen=True, kw_only=True):
     told: bool = False
     """The latest probe was one of them."""
     detail: str = ""
+    flapping: Flapping = Flapping()
+    """Evidence that it fails more often than a healthy one does, from the moment on from which failures count."""
+    failed: int = 0
+    """Of the probes in ``flapping``."""
 
     def after(self, result: ProbeResult, *, ready: bool) -> "HealthHistory":
         """The history with one more probe. One that says nothing neither counts nor breaks the row."""
@@ -41,7 +48,14 @@ class HealthHistory(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.structs.replace(self, started=started, told=False, detail=result.detail)
         failures = 0 if result.ok or not started else self.failures + 1
         return HealthHistory(
-            pod=self.pod, started=started, failures=failures, probes=self.probes + 1, told=True, detail=result.detail
+            pod=self.pod,
+            started=started,
+            failures=failures,
+            probes=self.probes + 1,
+            told=True,
+            detail=result.detail,
+            flapping=probed(self.flapping, ok=result.ok) if started else self.flapping,
+            failed=self.failed + (started and not result.ok),
         )
 
 

@@ -10,22 +10,16 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from services.analysis.judge.flapping import ABORT_AT, TOLERATED
+from services.analysis.judge.sequence import ratio_limits
 from services.analysis.probes import HealthHistory
 from services.analysis.tails import binomial_tail
 from services.analysis.windows import TRAILING, ArmName, PodHistory, Served, Windows
 from services.model.rollout import Baseline, Reason, TriggerName, TriggerReading
 from services.settings import Settings
 
-RARE = 0.001
-"""A tail probability up to this is not chance."""
-MIN_ERRORS = 5
-MIN_REQUESTS = 50
-STRICT_BASELINE = 0.02
-"""Baseline error rates above this would set the plain form off by chance: only the tail decides then."""
 SLOW_SHARE = 0.01
 """P99 over a limit says the same as: more than this share of requests is slower than the limit."""
-MIN_SLOW_REQUESTS = 1000
-CONSECUTIVE = 3
 
 PRECEDENCE = (
     TriggerName.HEALTH,
@@ -35,6 +29,7 @@ PRECEDENCE = (
     TriggerName.LATENCY_P99,
     TriggerName.CPU,
     TriggerName.MEMORY,
+    TriggerName.JUDGE,
 )
 """Which of several reasons is named first: the plainest one."""
 
@@ -43,7 +38,12 @@ SHARED_INCIDENT = "both versions are failing: this looks like an incident, not t
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """``error_rate``, ``cpu`` and ``memory`` are shares (0–1), ``latency_increase`` the share by which P99 may exceed the
-    baseline; ``error_seconds`` and ``warm_up`` pace seconds; ``health_failures`` probes in a row."""
+    baseline; ``error_seconds`` and ``warm_up`` pace seconds; ``health_failures`` probes in a row.
+
+    The rest is the data that a limit asks for: ``min_requests`` (``min_slow_requests`` for P99), or a tail probability of at most
+    ``rare``; the tail alone where the baseline's error rate is above ``strict_above``, since the plain form would fire by chance.
+    ``samples`` in a row of CPU or memory.
+    """
 
     error_rate: float = 0.05
     error_seconds: float = 300.0
@@ -52,6 +52,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float = 0.9
     memory: float = 0.9
     warm_up: float = 30.0
+    min_errors: int = 5
+    min_requests: int = 50
+    min_slow_requests: int = 1000
+    rare: float = 0.001
+    strict_above: float = 0.02
+    samples: int = 3
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -64,6 +70,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             cpu=limits.cpu,
             memory=limits.memory,
             warm_up=settings.metrics.warm_up,
+            min_errors=limits.min_errors,
+            min_requests=limits.min_requests,
+            min_slow_requests=limits.min_slow_requests,
+            rare=limits.rare,
+            strict_above=limits.strict_above,
+            samples=limits.samples,
         )
 
 
@@ -113,16 +125,17 @@ def evaluate(
 
 
 def exceeds(limits: Limits, *, requests: float, errors: float, baseline: Baseline | None) -> bool:
-    """Whether these counts are over the error rate's limit by more than chance: over it, at least 5 errors, and at least 50
-    requests or a tail P(Bin(requests, limit) ≥ errors) ≤ 0.001. Strict form, where the baseline fails more than 2 % already:
-    the tail alone."""
-    if errors < MIN_ERRORS or errors <= limits.error_rate * requests:
+    """Whether these counts are over the error rate's limit by more than chance: over it, at least ``min_errors``, and at least
+    ``min_requests`` or a tail P(Bin(requests, limit) ≥ errors) ≤ ``rare``. Strict form, where the baseline fails more than
+    ``strict_above`` already: the tail alone."""
+    if errors < limits.min_errors or errors <= limits.error_rate * requests:
         return False
-    return (not _strict(baseline) and requests >= MIN_REQUESTS) or binomial_tail(requests, limits.error_rate, errors) <= RARE
+    enough = not _strict(limits, baseline) and requests >= limits.min_requests
+    return enough or binomial_tail(requests, limits.error_rate, errors) <= limits.rare
 
 
-def _strict(baseline: Baseline | None) -> bool:
-    return baseline is not None and baseline.error_rate is not None and baseline.error_rate > STRICT_BASELINE
+def _strict(limits: Limits, baseline: Baseline | None) -> bool:
+    return baseline is not None and baseline.error_rate is not None and baseline.error_rate > limits.strict_above
 
 
 def error_rate(
@@ -148,10 +161,10 @@ def error_rate(
     counts = f"{served.errors:.0f} of {served.requests:.0f} requests failed"
     if now - max(exposed_at, raised_at if raised_at is not None else exposed_at) > limits.error_seconds:
         return reading.quiet(value, f"{counts}; the first {limits.error_seconds:.0f} s are over")
-    strict = _strict(baseline)
+    strict = _strict(limits, baseline)
     over = value > limits.error_rate
     fired = exceeds(limits, requests=served.requests, errors=served.errors, baseline=baseline)
-    if fired and _control_fails(limits, windows, exposed_at, now):
+    if fired and _control_fails(limits, windows, served, exposed_at, now):
         return reading.fires(value, f"{counts}; {SHARED_INCIDENT}")
     if fired:
         return reading.fires(value, counts)
@@ -166,7 +179,7 @@ def latency_p99(
     limits: Limits, windows: Windows, *, baseline: Baseline | None, exposed_at: float | None, now: float
 ) -> TriggerReading:
     """Trailing 60 s after warm-up: more than 1 % of requests slower than the baseline's P99 plus the allowed increase, and at
-    least 1,000 requests or a tail P(Bin(requests, 0.01) ≥ slow) ≤ 0.001. Values are seconds."""
+    least ``min_slow_requests`` or a tail P(Bin(requests, 0.01) ≥ slow) ≤ ``rare``. Values are seconds."""
     if baseline is None or not baseline.p99:
         return _Reading(TriggerName.LATENCY_P99, None, "s").unknown("no baseline to compare with")
     limit = baseline.p99 * (1 + limits.latency_increase)
@@ -184,13 +197,21 @@ def latency_p99(
         return reading.unknown(f"its histogram ends at {durations.end:g} s, below the limit of {limit:.3g} s")
     counts = f"{slow:.0f} of {durations.total:.0f} requests slower than {limit * 1000:.0f} ms"
     over = slow > SLOW_SHARE * durations.total
-    if over and (durations.total >= MIN_SLOW_REQUESTS or binomial_tail(durations.total, SLOW_SHARE, slow) <= RARE):
-        return reading.fires(p99, counts)
+    if over and _too_slow(limits, durations.total, slow):
+        shared = f"; {SHARED_INCIDENT}" if _control_slow(limits, windows, limit, exposed_at, now) else ""
+        return reading.fires(p99, counts + shared)
     return reading.quiet(p99, counts + ("; too few to tell" if over else ""))
 
 
+def _too_slow(limits: Limits, requests: float, slow: float) -> bool:
+    return slow > SLOW_SHARE * requests and (
+        requests >= limits.min_slow_requests or binomial_tail(requests, SLOW_SHARE, slow) <= limits.rare
+    )
+
+
 def health_endpoint(limits: Limits, histories: Sequence[HealthHistory], unserved: Unserved | None = None) -> TriggerReading:
-    """The longest row of answers other than 200 that any new pod's health endpoint has given; or nobody there to answer."""
+    """The longest row of answers other than 200 that any new pod's health endpoint has given; one that fails now and then, more
+    often than a healthy one ever does; or nobody there to answer."""
     if unserved is not None and unserved.seconds >= unserved.limit:
         return _Reading(TriggerName.HEALTH, unserved.limit, "s").fires(
             unserved.seconds,
@@ -204,6 +225,12 @@ def health_endpoint(limits: Limits, histories: Sequence[HealthHistory], unserved
     value = float(worst.failures)
     if worst.failures >= limits.health_failures:
         return reading.fires(value, f"{worst.pod} failed {worst.failures} probes in a row: {worst.detail}")
+    flapping = max(histories, key=lambda history: history.flapping.log_e)
+    if flapping.flapping.log_e >= ABORT_AT and flapping.failed >= limits.health_failures:
+        share = flapping.failed / flapping.flapping.probes
+        return _Reading(TriggerName.HEALTH, TOLERATED, "share").fires(
+            share, f"{flapping.pod} fails now and then: {flapping.failed} of {flapping.flapping.probes} probes; {flapping.detail}"
+        )
     told = [history for history in histories if history.told and history.started]
     if not told:
         why = "no new pod has been ready yet" if any(history.told for history in histories) else "nobody can say"
@@ -234,20 +261,22 @@ def progress_deadline(workload: WorkloadFacts | None) -> TriggerReading:
 
 
 def cpu(limits: Limits, pods: Sequence[PodHistory], *, exposed_at: float | None, since: float) -> TriggerReading:
-    """Three samples running of any new pod over the limit, after its warm-up. Pods not read since ``since`` are unknown."""
+    """``samples`` running of any new pod over the limit, after its warm-up. Pods not read since ``since`` are unknown."""
 
     def samples(pod: PodHistory) -> tuple[tuple[float, float], ...]:
         warm = max(pod.first_seen, exposed_at if exposed_at is not None else pod.first_seen) + limits.warm_up
         return tuple(sample for sample in pod.cpu if sample[0] >= warm)
 
     limited = any(pod.cpu_limited for pod in pods)
-    return _resource(TriggerName.CPU, "CPU", limits.cpu, pods, samples, limited=limited, since=since)
+    return _resource(TriggerName.CPU, "CPU", limits.cpu, pods, samples, limits.samples, limited=limited, since=since)
 
 
 def memory(limits: Limits, pods: Sequence[PodHistory], *, since: float) -> TriggerReading:
-    """Three samples running of any new pod over the limit; says how fast it climbs. Pods not read since ``since`` are unknown."""
+    """``samples`` running of any new pod over the limit; says how fast it climbs. Pods not read since ``since`` are unknown."""
     limited = any(pod.memory_limited for pod in pods)
-    return _resource(TriggerName.MEMORY, "memory", limits.memory, pods, lambda pod: pod.memory, limited=limited, since=since)
+    return _resource(
+        TriggerName.MEMORY, "memory", limits.memory, pods, lambda pod: pod.memory, limits.samples, limited=limited, since=since
+    )
 
 
 def reasons(readings: Sequence[TriggerReading]) -> tuple[Reason, ...]:
@@ -262,20 +291,37 @@ def reasons(readings: Sequence[TriggerReading]) -> tuple[Reason, ...]:
 def is_shared_incident(
     readings: Sequence[TriggerReading], limits: Limits, windows: Windows, exposed_at: float, now: float
 ) -> bool:
-    """Whether the error rate is all that fired while the old version is over the same limit: the policy
+    """Whether error rate and latency are all that fired, and the old version fails and is slow as well: the policy
     ``on_shared_incident`` decides then."""
-    fired = {reading.name for reading in readings if reading.fired}
-    return fired == {TriggerName.ERROR_RATE} and _control_fails(limits, windows, exposed_at, now)
+    fired = {reading.name: reading for reading in readings if reading.fired}
+    if not fired or not fired.keys() <= {TriggerName.ERROR_RATE, TriggerName.LATENCY_P99}:
+        return False
+    canary = _trailing(windows, ArmName.CANARY, exposed_at, now)
+    if TriggerName.ERROR_RATE in fired and not _control_fails(limits, windows, canary, exposed_at, now):
+        return False
+    slow = fired.get(TriggerName.LATENCY_P99)
+    return slow is None or slow.limit is None or _control_slow(limits, windows, slow.limit, exposed_at, now)
 
 
-def _control_fails(limits: Limits, windows: Windows, exposed_at: float, now: float) -> bool:
-    served = _trailing(windows, ArmName.STABLE, exposed_at, now)
-    return bool(
-        served is not None
-        and served.requests >= MIN_REQUESTS
-        and served.errors is not None
-        and served.errors / served.requests > limits.error_rate
-    )
+def _control_fails(limits: Limits, windows: Windows, canary: Served | None, exposed_at: float, now: float) -> bool:
+    """Whether the old version is over the same limit or, failing as well, can't be told from the new one: 1 is among the ratios
+    that their counts allow (95 %)."""
+    control = _trailing(windows, ArmName.STABLE, exposed_at, now)
+    if control is None or control.requests < limits.min_requests or control.errors is None:
+        return False
+    if control.errors > limits.error_rate * control.requests:
+        return True
+    if canary is None or canary.errors is None or control.errors < limits.min_errors:
+        return False
+    low, high = ratio_limits(canary.errors, control.errors, canary.requests, control.requests)
+    return low <= 1.0 <= high
+
+
+def _control_slow(limits: Limits, windows: Windows, limit: float, exposed_at: float, now: float) -> bool:
+    control = _trailing(windows, ArmName.STABLE, exposed_at, now)
+    durations = control.durations if control is not None else None
+    slow = durations.above(limit) if durations is not None else None
+    return durations is not None and slow is not None and _too_slow(limits, durations.total, slow)
 
 
 def _trailing(windows: Windows, arm: str, exposed_at: float | None, now: float, *, warm_up: float = 0.0) -> Served | None:
@@ -292,6 +338,7 @@ def _resource(
     limit: float,
     pods: Sequence[PodHistory],
     samples: Callable[[PodHistory], tuple[tuple[float, float], ...]],
+    needed: int,
     *,
     limited: bool,
     since: float,
@@ -305,9 +352,9 @@ def _resource(
     pod, taken = max(measured, key=lambda each: (_running(each[1], limit), each[1][-1][1]))
     running, value = _running(taken, limit), taken[-1][1]
     climb = _climb(taken) if name is TriggerName.MEMORY else ""
-    if running >= CONSECUTIVE:
+    if running >= needed:
         return reading.fires(value, f"{pod.pod}: {running} samples running above {limit:.0%}{climb}")
-    over = f", {running} of {CONSECUTIVE} samples above {limit:.0%}" if running else ""
+    over = f", {running} of {needed} samples above {limit:.0%}" if running else ""
     return reading.quiet(value, f"{pod.pod}{over}{climb}")
 
 

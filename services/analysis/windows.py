@@ -20,6 +20,8 @@ TRAILING = 60.0
 """Pace seconds of the window that limits are checked on and charts show."""
 
 KEPT_SHARES = 6
+KEPT_PODS = 20
+"""Of so many pods of the old version the single increases are kept: what one pod does beside the others shows the noise."""
 
 
 class ArmName(StrEnum):
@@ -34,6 +36,15 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: float
     errors: float | None
+    durations: Histogram | None
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version did between two moments, as the judge counts it: only requests of which it is known how they ended, and
+    only durations of pods that were warm. ``None``: nothing of the kind is known."""
+
+    requests: float
+    failed: float | None
     durations: Histogram | None
 
 
@@ -60,6 +71,8 @@ class _Interval(msgspec.Struct, frozen=True, kw_only=True):
     requests: float
     errors: float | None
     durations: Histogram | None
+    told: float
+    """Requests of pods whose failures are known too."""
 
     def inside(self, since: float, until: float) -> float:
         """The share of the interval that lies in the window."""
@@ -82,6 +95,7 @@ class Windows:
         self._restarts: dict[str, int] = {}
         self._served = dict.fromkeys(ArmName, 0.0)
         self._read_at: dict[ArmName, float | None] = dict.fromkeys(ArmName)
+        self._singles: deque[tuple[float, dict[str, Increase]]] = deque()
         self.now = 0.0
         """Pace second of the latest round."""
 
@@ -103,6 +117,8 @@ class Windows:
         self._pods = {pod: history for pod, history in self._pods.items() if pod in self._arm_of}
         self._last = {pod: last for pod, last in self._last.items() if pod in self._arm_of}
         round_: dict[tuple[ArmName, float, float], list[Increase]] = {}
+        singles: dict[str, Increase] = {}
+        single = set(sorted(pod for pod, arm in self._arm_of.items() if arm is ArmName.STABLE)[:KEPT_PODS])
         for pod, arm in self._arm_of.items():
             reading = readings.get(pod)
             if not isinstance(reading, PodReading):
@@ -116,10 +132,16 @@ class Windows:
                 since, before = self._last[pod]
                 step = increase(before, reading)
                 round_.setdefault((arm, since, history.first_seen), []).append(step)
+                if pod in single:
+                    singles[pod] = step
             self._pods[pod] = _with_shares(history, reading, step, at)
             self._last[pod] = (at, reading)
         for (arm, since, born), steps in round_.items():
             self._add(arm, since, at, born, steps)
+        if singles:
+            self._singles.append((at, singles))
+        while self._singles and self._singles[0][0] < at - self._keep:
+            self._singles.popleft()
         while self._intervals and self._intervals[0].until < at - self._keep:
             self._intervals.popleft()
 
@@ -164,6 +186,28 @@ class Windows:
                     durations.append(interval.durations.scaled(warm_share))
         return Served(requests=requests, errors=errors, durations=Histogram.merged(durations) if durations else None)
 
+    def told(self, arm: str, after: float, *, warm_up: float = 0.0, exposed_at: float | None = None) -> Told:
+        """Everything of a version that became known in the rounds after pace second ``after``, a bridged gap whole. Durations are
+        those of pods that were first seen, and got their first requests, ``warm_up`` seconds before they were counted."""
+        requests = 0.0
+        failed: float | None = None
+        durations: list[Histogram] = []
+        for interval in self._intervals:
+            if interval.arm != arm or interval.until <= after:
+                continue
+            if interval.errors is not None:
+                requests += interval.told
+                failed = (failed or 0.0) + interval.errors
+            cold = max(interval.born, exposed_at if exposed_at is not None else interval.born) + warm_up
+            if interval.durations is not None and interval.since >= cold - 0.5:
+                durations.append(interval.durations)
+        merged = Histogram.merged(durations) if durations else None
+        return Told(requests=requests, failed=min(failed, requests) if failed is not None else None, durations=merged)
+
+    def singles(self, since: float) -> tuple[Mapping[str, Increase], ...]:
+        """What single pods of the old version did in each round after pace second ``since``, oldest first."""
+        return tuple(steps for at, steps in self._singles if at > since)
+
     def arm(self, which: str, trailing_seconds: float = TRAILING) -> Arm:
         """A version over the trailing window, for screens and checkpoints."""
         counted = self.count(which, self.now - trailing_seconds, self.now)
@@ -201,6 +245,7 @@ class Windows:
                 requests=requests,
                 errors=sum(known) if known else None,
                 durations=Histogram.merged(durations) if durations else None,
+                told=sum(step.requests or 0.0 for step in steps if step.errors is not None),
             )
         )
 

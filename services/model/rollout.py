@@ -54,6 +54,10 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     requests: float = 0.0
     """Requests the new version served while this step ran (analyses only)."""
     note: str = ""
+    verdict: str = ""
+    """What an analysis came to: healthy, undecided, no_data, holds (nothing wrong, no proof asked for), promoted (by a person)."""
+    argo_at: float | None = None
+    """Seconds after exposure at which Argo's default rule had aborted by then, on the same counts; ``None``: it had not."""
 
 
 class TriggerName(StrEnum):
@@ -64,6 +68,7 @@ class TriggerName(StrEnum):
     PROGRESS_DEADLINE = "progress-deadline"
     CPU = "cpu"
     MEMORY = "memory"
+    JUDGE = "judge"
 
 
 class TriggerReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +142,28 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     stable: Arm
 
 
+class SlowEdge(msgspec.Struct, frozen=True):
+    """The bound of the latency histogram (s) nearest a percentile of the running version, and how many of the ``total``
+    requests whose duration is known took longer than it."""
+
+    seconds: float
+    slow: float
+    total: float
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """The judge on the time before the deploy: pods of the running version against each other, in so many ``rows`` of counts.
+
+    Of ``splits`` it ``aborted`` so many; 0 is what it should be. ``noise`` is each metric's dispersion (1 is Poisson) where it is
+    taken as known from there: a short look is not enough to know.
+    """
+
+    rows: int
+    splits: int
+    aborted: int
+    noise: dict[str, float] = {}
+
+
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """The running version before anything changed. ``requests`` 0 means nothing was served: nothing can be compared."""
 
@@ -144,6 +171,65 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     requests: float
     error_rate: float | None
     p99: float | None
+    edges: dict[str, SlowEdge] = {}
+    """What counts as slow for the judge, by the name of its metric."""
+    replay: Replayed | None = None
+
+
+class JudgedMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric before the judge, counted from exposure on: ``s`` bad ones of ``n`` requests to the new version, ``f`` of ``m`` to
+    the old one. Evidence in nats."""
+
+    name: str
+    edge: float | None = None
+    """What is slow, in seconds; ``None`` for a metric that is no latency."""
+    n: float
+    s: float
+    m: float
+    f: float
+    ratio_low: float
+    ratio_high: float | None
+    """Limits of the ratio of the bad shares, 95 % at all times at once; ``None``: none."""
+    r: float
+    """Ratio that is tolerated."""
+    d: float
+    """Difference of the shares that is tolerated."""
+    noise: float
+    """D: how much noisier than Poisson the counts are taken to be."""
+    log_e: float
+    log_ok: float
+    onset: float
+    """Seconds after exposure at which a regression began, if there is one."""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What the judge says now (``services/analysis/judge``). Gauges go from 0 to 100; ``seconds`` are pace, from exposure on."""
+
+    verdict: str
+    """healthy, regressed, undecided or no_data."""
+    seconds: float
+    intervals: int
+    regression: float
+    health: float
+    log_e: float
+    """ln E of a regression in any metric…"""
+    abort_at: float
+    """…and the value at which the rollout is rolled back."""
+    highest: float
+    """The largest ln E so far: evidence as strong as that appears in at most 1 of exp(highest) deploys of a healthy version."""
+    leading: str
+    """The metric to name."""
+    past: bool
+    """Whether the new version is compared with the time before the deploy: nothing else serves any more."""
+    metrics: tuple[JudgedMetric, ...]
+    path: tuple[float, ...]
+    """The newest values of ``log_e``, one an interval."""
+    argo_at: float | None = None
+    """When Argo's default rule would have aborted, seconds after exposure."""
+    detail: str = ""
+    """Why, in words."""
+    memory: Json = None
+    """What the judge goes on from; nobody else reads it."""
 
 
 class Driver(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +292,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     journal_first: int | None = None
     journal_last: int | None = None
     pause_reason: str = ""
+    judgement: Judgement | None = None
     cluster: str = ""
     """What tells its cluster from others (see ``services/rollout/belonging.py``); empty where that could not be read."""
 

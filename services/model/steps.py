@@ -17,6 +17,14 @@ class Undo(StrEnum):
     DELETE = "delete what it created"
 
 
+class OnUndecided(StrEnum):
+    """What becomes of an analysis that has had its time, and once more, and is undecided."""
+
+    PAUSE = "pause"
+    ADVANCE = "advance_with_note"
+    ROLLBACK = "rollback"
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=lambda name: name):
     """What all steps have: a name, what they change, the same as a command line, and how long it should take (pace s)."""
 
@@ -113,10 +121,16 @@ class SetTraffic(Step, frozen=True, kw_only=True):
 
 
 class Analyse(Step, frozen=True, kw_only=True):
-    """Watch the new version for ``seconds`` (pace); passes when no trigger fired and it served ``min_requests``."""
+    """Watch the new version for ``seconds`` (pace); passes when no trigger fired, it served ``min_requests``, and the judge has
+    proof that it is healthy. Undecided it takes as long again, then ``on_undecided`` says what is done."""
 
     seconds: float
     min_requests: int
+    proof: bool = True
+    """Whether health has to be proven; else it is enough that nothing is wrong (all users have the new version already)."""
+    promote_early: bool = False
+    """Whether proven health ends the step before its time."""
+    on_undecided: OnUndecided = OnUndecided.PAUSE
 
 
 class Pause(Step, frozen=True, kw_only=True):

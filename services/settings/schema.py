@@ -9,7 +9,7 @@ from pydantic_core import core_schema
 
 from services.model.gates import Person
 from services.model.release import Strategy, Tier
-from services.model.steps import SmokeCheck
+from services.model.steps import OnUndecided, SmokeCheck
 from services.settings import sources
 from services.settings.secrets import ACCEPTED, SecretRef
 from services.settings.section import (
@@ -228,7 +228,8 @@ class Triggers(Section):
     """Limits of the automatic rollback (R5.5). How many failed probes fire is ``probes.failures``.
 
     ``error_rate``, ``cpu`` and ``memory`` are shares (of requests; of the container's limit); ``latency_increase`` is the
-    share by which P99 may exceed the baseline. ``error_seconds`` counts pace seconds from the first share of requests.
+    share by which P99 may exceed the baseline. ``error_seconds`` counts pace seconds from the first share of requests. The
+    others are the data that a limit needs before it may fire; with less, what happened has to be ``rare`` for a good service.
     """
 
     error_rate: float = ranged(0.0001, 1, "(a share of requests)", default=0.05)
@@ -236,7 +237,29 @@ class Triggers(Section):
     latency_increase: float = ranged(0.01, 100, "(0.5 is +50 %)", default=0.5)
     cpu: float = ranged(0.01, 1, "(a share of the limit)", default=0.9)
     memory: float = ranged(0.01, 1, "(a share of the limit)", default=0.9)
+    min_errors: int = ranged(1, 1_000_000, "failed requests", default=5)
+    min_requests: int = ranged(1, 1_000_000_000, "requests", default=50)
+    min_slow_requests: int = ranged(1, 1_000_000_000, "requests", default=1000)
+    rare: float = ranged(1e-9, 0.1, "(a probability)", default=0.001)
+    strict_above: float = ranged(0, 1, "(a share of requests)", default=0.02)
+    samples: int = ranged(1, 6, "samples in a row", default=3)
     on_shared_incident: Literal["rollback", "pause"] = Field(default="rollback", description="rollback or pause")
+
+
+class Judge(Section):
+    """The sequential comparison of the new version with the old one (``alpha`` and ``beta`` are chances of being wrong). Seconds
+    are pace. How long a new pod's latency is left out is ``metrics.warm_up``."""
+
+    sensitivity: Literal["strict", "normal", "lenient"] = Field(default="normal", description="strict, normal or lenient")
+    alpha: float = ranged(1e-6, 0.2, "(a chance)", default=0.01)
+    beta: float = ranged(1e-6, 0.2, "(a chance)", default=0.05)
+    burst_scrapes: int | None = Field(default=None, ge=1, le=100, description="1 to 100; absent: as many as make 30 s")
+    onset_seconds: float = ranged(60, 86_400, "seconds", default=3600.0)
+    minimum_seconds: float = ranged(10, 86_400, "seconds", default=60.0)
+    no_traffic_seconds: float = ranged(10, 3600, "seconds", default=60.0)
+    promote_early: bool = False
+    on_undecided: OnUndecided = Field(default=OnUndecided.PAUSE, strict=False, description="pause, advance_with_note or rollback")
+    advance_below: float = ranged(0, 1, "(a difference of shares)", default=0.05)
 
 
 class SandboxClock(Section):

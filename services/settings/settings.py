@@ -16,6 +16,7 @@ from services.settings.schema import (
     CanaryPlan,
     DefaultStrategies,
     Environment,
+    Judge,
     Metrics,
     PersonField,
     Probes,
@@ -61,6 +62,7 @@ class Settings(Section):
     canary: CanaryPlan = CanaryPlan()
     rolling: RollingPlan = RollingPlan()
     triggers: Triggers = Triggers()
+    judge: Judge = Judge()
     sandbox: SandboxClock | None = None
 
     _file: str = PrivateAttr(default="")

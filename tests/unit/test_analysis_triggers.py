@@ -282,7 +282,7 @@ def history(*answers, ready=True):
     [
         ((False, False), 2),
         ((False, False, False), 3),
-        ((False, False, True, False), 1),
+        ((True, False, True, True, False), 1),
         ((False, None, False, None, False), 3),
         ((None, None, None), 0),
         ((True,), 0),

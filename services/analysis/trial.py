@@ -1,0 +1,110 @@
+"""A rollout before the judge: every look of it in order, from the new version's first requests on.
+
+The engine and the retrospective go through the same function, so that what was recorded is judged again exactly as it was.
+"""
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from services.analysis.judge import ERRORS, Evidence, Interval, Parameters, State, Verdict, begin, observe
+from services.analysis.judge.argo import Argo, measured
+from services.analysis.judge.evidence import Mixture
+
+PAST_R = 2.0
+"""Against the past, what moves everything no longer cancels: a ratio up to this is tolerated then, and two times is what counts as
+unacceptable."""
+CARRIED = 0.5
+"""Share of the evidence of health that a step may take over from those before it: the rest it has to earn at its own share of the
+requests. Throwing evidence away keeps its guarantee."""
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """One interval as it was counted: for each metric n, m, s, f (see :class:`Interval`). ``past``: the control is the time before
+    the deploy. ``step`` is the plan's step under way."""
+
+    counts: dict[str, tuple[float, float, float, float]]
+    seconds: float
+    step: int = 0
+    past: bool = False
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a rollout stands before the judge. Its size does not grow; everything in it can be stored as JSON."""
+
+    parameters: Parameters
+    edges: dict[str, float] = {}
+    """What is slow for each metric of latency, in seconds."""
+    state: State
+    argo: Argo = Argo()
+    step: int = -1
+    past: bool = False
+
+    @property
+    def proven(self) -> bool:
+        """Whether every metric that has data has enough evidence of health, and the traffic is not away."""
+        known = [one for one in self.state.metrics if one.has_data]
+        decided = self.state.verdict in (Verdict.REGRESSED, Verdict.NO_DATA)
+        return bool(known) and not decided and all(one.log_ok >= self.parameters.healthy_at for one in known)
+
+
+def opened(parameters: Parameters, edges: Mapping[str, float] | None = None) -> Trial:
+    """A trial in which nothing was seen yet."""
+    return Trial(parameters=parameters, edges=dict(edges or {}), state=begin(parameters))
+
+
+def looked(trial: Trial, look: Look) -> Trial:
+    """The trial after one more interval. Raises ``ValueError`` for counts that can't be, or of a metric that it does not have."""
+    state = trial.state if look.step == trial.step else _renewed(trial.parameters, trial.state)
+    counts = {name: Interval(*four) for name, four in look.counts.items()}
+    parameters = against_the_past(trial.parameters) if look.past else trial.parameters
+    argo = trial.argo
+    if (errors := counts.get(ERRORS.name)) is not None:
+        argo = measured(argo, errors, look.seconds)
+    return Trial(
+        parameters=trial.parameters,
+        edges=trial.edges,
+        state=observe(parameters, state, counts, seconds=look.seconds),
+        argo=argo,
+        step=look.step,
+        past=look.past,
+    )
+
+
+def against_the_past(parameters: Parameters) -> Parameters:
+    """The same judge with the time before the deploy as its control: more is tolerated, and the noise is taken as unknown, since
+    what was measured between pods at one moment says nothing of two moments."""
+    metrics = tuple(
+        msgspec.structs.replace(
+            metric, r=max(metric.r, PAST_R), health_r=max(metric.health_r, PAST_R), history=None
+        )
+        for metric in parameters.metrics
+    )  # fmt: skip
+    return msgspec.structs.replace(parameters, metrics=metrics)
+
+
+def _renewed(parameters: Parameters, state: State) -> State:
+    """The state at the beginning of another step: health has to be proven anew, at least the half of it."""
+    most = CARRIED * parameters.healthy_at
+    metrics = tuple(_carried(one, one.log_ok - most) if one.log_ok > most else one for one in state.metrics)
+    verdict = Verdict.UNDECIDED if state.verdict is Verdict.HEALTHY else state.verdict
+    return msgspec.structs.replace(state, metrics=metrics, verdict=verdict)
+
+
+def _carried(evidence: Evidence, surplus: float) -> Evidence:
+    def less(mixture: Mixture) -> Mixture:
+        wealth = tuple(one - surplus for one in mixture.log_wealth)
+        return Mixture(wealth, mixture.used, mixture.log_e - surplus)
+
+    return msgspec.structs.replace(
+        evidence,
+        healthy_relative=less(evidence.healthy_relative),
+        healthy_absolute=less(evidence.healthy_absolute),
+        log_ok=evidence.log_ok - surplus,
+    )
+
+
+def worst(limit: float) -> float | None:
+    """A limit for a document that has no infinity."""
+    return limit if math.isfinite(limit) else None
