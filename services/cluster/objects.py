@@ -224,7 +224,7 @@ class Service(_Struct, frozen=True):
     spec: ServiceSpec = ServiceSpec()
 
 
-class ConfigMap(_Struct, frozen=True):
+class ConfigMap(_Struct, frozen=True, weakref=True, gc=True):
     metadata: Meta
     data: dict[str, str] = {}
 

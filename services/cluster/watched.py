@@ -1,5 +1,6 @@
 """Rollouts as their checkpoints show them, and whether anybody is watching each: an orphan must be loud on every console."""
 
+import weakref
 from collections.abc import Callable
 
 import msgspec
@@ -21,12 +22,9 @@ _LEASE_SECONDS = 15.0
 _TAKING_SECONDS = 5.0
 """From a checkpoint that was taken to the first one of the driver that follows: it has to be started first."""
 
-KNOWN = 2048
-"""Checkpoints that are kept decoded; more than that many at once would be decoded again at each look."""
-
 _rollout = msgspec.json.Decoder(Rollout)
-_known: dict[str, tuple[str, Rollout | str]] = {}
-"""By the checkpoint's UID."""
+_known: dict[int, tuple[weakref.ref[ConfigMap], Rollout | str]] = {}
+"""By the identity of the checkpoint's object, which takes its entry along when it goes."""
 
 
 class RolloutWatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,16 +64,13 @@ def unreadable_checkpoints(picture: Picture) -> dict[tuple[str, str], str]:
 def decoded(config_map: ConfigMap) -> Rollout | str:
     """The rollout in a checkpoint, or what is wrong with it.
 
-    Kept: every console draws all checkpoints several times a second, and few of them change. Of each only the newest text is
-    kept: a live rollout writes one a second, with all its samples."""
-    meta, text = config_map.metadata, config_map.data.get(DATA_KEY, "")
-    key = meta.uid or f"{meta.namespace}/{meta.name}"
-    known = _known.pop(key, None)
-    found = known[1] if known is not None and known[0] == text else _decode(text)
-    _known[key] = text, found  # at the end: what was not asked for lately is at the beginning
-    while len(_known) > KNOWN:
-        del _known[next(iter(_known))]
-    return found
+    Kept for as long as the object is: every console draws all checkpoints several times a second, and few of them change."""
+    key = id(config_map)
+    known = _known.get(key)
+    if known is None:
+        found = _decode(config_map.data.get(DATA_KEY, ""))
+        known = _known[key] = weakref.ref(config_map, lambda _: _known.pop(key, None)), found
+    return known[1]
 
 
 def _decode(text: str) -> Rollout | str:

@@ -98,7 +98,7 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
     rests: list[dict[str, float]] = []
     kinds: list[Counter[str]] = []
     async with app.run_test(size=SIZES[0]) as pilot:
-        while app.picture.connecting or not app.picture.environment("staging").services:
+        while app.picture.service("staging", "payment-service") is None:
             await pilot.pause(0.1)
         numbers = count()
         for share in (WARM_UP, 1 - WARM_UP):
@@ -122,8 +122,16 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
 
 
 def _logged(log: Path) -> list[str]:
-    """Errors in the log. A driver that a rollback has fenced off says so as a warning: that is as it should be."""
-    return [line[:400] for line in log.read_text(errors="replace").splitlines() if " ERROR " in line or " CRITICAL " in line]
+    """Errors in the log, each with what it failed on. A driver that a rollback has fenced off says so as a warning: that is as it
+    should be."""
+    found: list[str] = []
+    listening = False
+    for line in log.read_text(errors="replace").splitlines():
+        if stamped := line[:4].isdigit():
+            listening = " ERROR " in line or " CRITICAL " in line
+        if listening:
+            found = [*found, line] if stamped else [*found[:-1], f"{found[-1].partition(chr(10))[0]}\n{line}"]
+    return found
 
 
 async def _rollouts(
