@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 300
 """Journal entries of a service that are looked through for who brought its revisions."""
+ENTRY_SECONDS = 10.0
+"""Wall seconds for which what the journal says is not read again: it is long, and what it tells of here is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Inspecting:
     def __init__(self, context: Context, watching: Watching) -> None:
         self._context = context
         self._watching = watching
+        self._read: dict[tuple[str, str], tuple[float, list[dict[str, Any]]]] = {}
+        """Journal entries by environment and service, and when they were read (monotonic)."""
 
     async def standing(self, environment: str, namespace: str, service: str) -> Standing:
         """What the watched objects, the checkpoints, the records and the journal say."""
@@ -64,7 +68,7 @@ class Inspecting:
             raise Rejected("environment", environment, "is not configured", "one that the fleet shows")
         inventory = self._watching.inventory_of(settings.context)
         revisions = revisions_of(inventory, namespace, service)
-        entries = await asyncio.to_thread(self._entries, environment, service)
+        entries = await self._known_entries(environment, service)
         found = origins(
             revisions,
             environment=environment,
@@ -90,6 +94,14 @@ class Inspecting:
         except QuarterdeckError as error:
             return Said(problem=error.title)
         return Said(found.events, found.whole)
+
+    async def _known_entries(self, environment: str, service: str) -> list[dict[str, Any]]:
+        now = self._context.clock.monotonic()
+        read, entries = self._read.get((environment, service), (-ENTRY_SECONDS, []))
+        if now - read >= ENTRY_SECONDS:
+            entries = await asyncio.to_thread(self._entries, environment, service)
+            self._read[environment, service] = (now, entries)
+        return entries
 
     def _entries(self, environment: str, service: str) -> list[dict[str, Any]]:
         """A journal that can't be read tells of nobody: the origins stay unknown, and the status line says why."""

@@ -40,7 +40,7 @@ ROLLOUT_COLUMNS = (
     Column("next", "NEXT", width=10, flex=3, priority=3),
 )
 RULE_COLUMNS = (
-    Column("when", "REQUESTS", width=14, flex=1),
+    Column("when", "REQUESTS", width=14, flex=2),
     Column("to", "GO TO", width=24, flex=1),
 )
 

@@ -136,7 +136,8 @@ class LogsScreen(ConsoleScreen):
         lines = count(len(pane.records))
         spans.append((f"   {lines} lines" + (f", {count(pane.dropped)} older gone" if pane.dropped else ""), Tone.MUTED))
         if self._search:
-            spans.append((f"   /{self._search}", Tone.ACCENT))
+            sign = "" if self._search.startswith("/") else "/"
+            spans.append((f"   {sign}{self._search}", Tone.ACCENT))
         if pane.wraps:
             spans.append(("   wrapped", Tone.MUTED))
         return tuple(spans)
@@ -203,7 +204,11 @@ class LogsScreen(ConsoleScreen):
         toast(self, f"{len(records)} lines in {path}", title="Saved", seconds=10)
 
     def do_back(self) -> None:
-        if self._field.opened or self._search:
+        if self._field.opened:
+            # what is searched for stays: a field that was opened by mistake costs nothing
+            self._leave_field(self._search)
+            return
+        if self._search:
             self._close()
             return
         super().do_back()
@@ -241,15 +246,18 @@ class LogsScreen(ConsoleScreen):
         self._draw_state()
 
     def _close(self) -> None:
+        self._search = ""
+        self._pane.search(None)
+        self._leave_field("")
+        self._draw_state()
+
+    def _leave_field(self, text: str) -> None:
         field = self._field
         field.tell("")
         field.show(False)
         with self.prevent(Input.Changed):
-            field.input.value = ""
-        self._search = ""
-        self._pane.search(None)
+            field.input.value = text
         self.focus_body()
-        self._draw_state()
         self.draw_keys()
 
 

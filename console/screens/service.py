@@ -6,7 +6,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from console.inspecting import Said, Standing
+from console.inspecting import Inspecting, Said, Standing
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
 from console.screens.revisions import event_rows, pod_rows, revision_rows, rollout_rows, route_rows, servings
@@ -135,11 +135,12 @@ class ServiceScreen(ConsoleScreen):
     async def look(self) -> None:
         """Ask again and again; what can't be asked now is said, and what was known stays."""
         clock, asked = self.console.clock, -EVENT_SECONDS
+        inspecting: Inspecting | None = None
         while True:
             view = self.console.picture.service(self.environment, self.service)
             if view is not None and self.console.screen is self:
                 try:
-                    inspecting = self.console.session.inspecting
+                    inspecting = inspecting or self.console.session.inspecting
                     self._standing = await inspecting.standing(self.environment, view.namespace, self.service)
                     self._trouble = ""
                     self._draw_standing(self.console.picture)

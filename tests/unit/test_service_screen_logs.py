@@ -186,8 +186,11 @@ async def test_a_bad_expression_is_said_and_the_old_search_stays(app, opened):
         await pilot.press("slash")
         app.screen.query_one(Input).value = "/line (("
         await pilot.press("enter")
-        await until(pilot, lambda: "not a regular expression" in words_on(app))
+        await until(pilot, lambda: "regular expression: missing" in words_on(app))
         await pilot.press("escape")
+        await until(pilot, lambda: "/line 19\\d$" in words_on(app).splitlines()[1])
+        await pilot.press("escape")
+        await until(pilot, lambda: "/line" not in words_on(app))
         await pilot.press("slash", *"nowhere", "enter")
         await until(pilot, lambda: "not in these" in words_on(app))
 
