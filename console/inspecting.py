@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from services.model.errors import QuarterdeckError, Rejected
 
 if TYPE_CHECKING:
@@ -93,7 +95,8 @@ class Inspecting:
             found = await events_about(connection, namespace, about)
         except QuarterdeckError as error:
             return Said(problem=error.title)
-        return Said(found.events, found.whole)
+        clean = self._context.redactor.text
+        return Said(tuple(msgspec.structs.replace(event, message=clean(event.message)) for event in found.events), found.whole)
 
     async def _known_entries(self, environment: str, service: str) -> list[dict[str, Any]]:
         now = self._context.clock.monotonic()
