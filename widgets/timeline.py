@@ -133,7 +133,7 @@ def draw_marks(marks: Sequence[Mark], width: int) -> Lines:
         lines += _mark(mark, mark.at - began, width)
         reached = max(reached, mark.at, mark.until or mark.at)
         before = mark
-    return tuple(lines)
+    return tuple(ink.fit(line, width) for line in lines)
 
 
 def _day(at: float) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from services.audit.telling import list_of
+
 
 class ChecksOf:
     """The health checks of one step."""
@@ -25,7 +27,7 @@ class ChecksOf:
             self._errors.append(errors)
         if p99 is not None:
             self._p99.append(p99)
-        for reading in data.get("triggers") or ():
+        for reading in list_of(data.get("triggers")):
             if isinstance(reading, dict) and isinstance(reading.get("limit"), int | float):
                 self._limits[str(reading.get("name"))] = float(reading["limit"])
 

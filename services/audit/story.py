@@ -20,12 +20,15 @@ from services.audit.telling import (
     driver_words,
     final_figures,
     gates_met,
+    list_of,
     reason_words,
     step_words,
     trigger_words,
 )
 
 Entry = Mapping[str, Any]
+MOST_STEPS = 1000
+"""No plan has as many: a number above is nobody's step."""
 _QUIET = frozenset({"holds", "no_data"})
 _WELL = frozenset({"ok", "unchanged"})
 
@@ -163,7 +166,7 @@ class _Telling:
                 self._say(entry, Kind.ENDED, outcome.replace("_", " "), outcome=outcome, details=final_figures(entry), timed=True)
             case "rollout.refused":
                 why = reason_words(data_of(entry).get("reason"))
-                unmet = ", ".join(str(name) for name in data_of(entry).get("unmet") or ())
+                unmet = ", ".join(str(name) for name in list_of(data_of(entry).get("unmet")))
                 self._say(entry, Kind.ENDED, f"refused: {why or unmet or outcome.replace('_', ' ')}", outcome="refused")
             case "rollout.paused":
                 self._say(entry, Kind.PAUSED, f"paused: {data_of(entry).get('reason') or outcome}", outcome="paused")
@@ -211,7 +214,7 @@ class _Telling:
         if isinstance(data.get("step"), int):
             self._at_step(entry, int(data["step"]), "")
         self._checks.add(entry)
-        fired = [each for each in data.get("triggers") or () if isinstance(each, dict) and each.get("fired")]
+        fired = [each for each in list_of(data.get("triggers")) if isinstance(each, dict) and each.get("fired")]
         if fired or outcome == "regressed":
             self._breach = self._breach or _at(entry)
             words = "; ".join(trigger_words(each) for each in fired) or "regressed"
@@ -229,19 +232,21 @@ class _Telling:
             late = f", {(_at(entry) - began).total_seconds():.1f} s after it was seen" if began is not None else ""
             reason = reason_words(data.get("reason"))
             words = f"roll back{f': {reason}' if reason else ''}{late}"
-            details = tuple(f"also {reason_words(each)}" for each in data.get("also") or ())
+            details = tuple(f"also {reason_words(each)}" for each in list_of(data.get("also")))
             self._say(entry, Kind.ROLLBACK, words, outcome=outcome, details=details)
             return
         seconds = _seconds(entry)
         after = f" {seconds:.1f} s after the breach" if seconds is not None else ""
         budget = f", {data['budget']:.0f} s are allowed" if isinstance(data.get("budget"), int | float) else ""
-        left = tuple(f"{name}: {each}" for name in ("left", "problems", "kept") for each in data.get(name) or ())
+        left = tuple(f"{name}: {each}" for name in ("left", "problems", "kept") for each in list_of(data.get(name)))
         words = f"{outcome.replace('_', ' ')}{after}{budget}"
         self._say(entry, Kind.RESTORED, words, outcome=outcome, details=left, timed=True)
 
     # ---- steps
 
     def _at_step(self, entry: Entry, number: int, name: str) -> None:
+        if not 0 <= number < MOST_STEPS:
+            return
         if number == self._number:
             if self._step is not None:
                 if name and not self._names(number):

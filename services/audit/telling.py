@@ -10,6 +10,10 @@ def data_of(entry: Entry | None) -> Mapping[str, Any]:
     return dict_of(entry.get("data")) if entry is not None else {}
 
 
+def list_of(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def dict_of(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -25,7 +29,7 @@ def confirmed(entry: Entry) -> str:
 
 
 def gates_met(entry: Entry) -> tuple[str, tuple[str, ...]]:
-    gates = [gate for gate in data_of(entry).get("gates") or () if isinstance(gate, dict)]
+    gates = [gate for gate in list_of(data_of(entry).get("gates")) if isinstance(gate, dict)]
     met = sum(gate.get("outcome") in ("pass", "waived") for gate in gates)
     return f"{met} of {len(gates)} gates met", tuple(_gate(gate) for gate in gates)
 
@@ -47,14 +51,14 @@ def change_words(entry: Entry, intent: Entry) -> str:
     data, asked = data_of(entry), data_of(intent)
     target = dict_of(data.get("object"))
     what = f"{str(target.get('kind', '')).lower()}/{target.get('name', '')}" if target else str(data.get("step_name") or "")
-    changes = [each for each in asked.get("changes") or () if isinstance(each, dict)]
+    changes = [each for each in list_of(asked.get("changes")) if isinstance(each, dict)]
     values = ", ".join(
         f"{_last(str(each.get('path')))} {_value(each.get('old'))} → {_value(each.get('new'))}" for each in changes[:3]
     )
     more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
     outcome = str(entry.get("outcome") or "")
     error = f": {data['error']}" if data.get("error") else ""
-    checks = [each for each in data.get("checks") or () if isinstance(each, dict)]
+    checks = [each for each in list_of(data.get("checks")) if isinstance(each, dict)]
     passed = f"{sum(bool(each.get('passed')) for each in checks)} of {len(checks)} passed" if checks else ""
     took = f" in {data['milliseconds']:.0f} ms" if isinstance(data.get("milliseconds"), int | float) else ""
     return " ".join(part for part in (what, f"{values}{more}", passed, f"{outcome}{took}{error}") if part)
@@ -101,7 +105,7 @@ def final_figures(entry: Entry) -> tuple[str, ...]:
     told = []
     if reason := reason_words(data.get("reason")):
         told.append(f"because of {reason}")
-    told += [f"by hand: {command}" for command in data.get("left") or ()]
+    told += [f"by hand: {command}" for command in list_of(data.get("left"))]
     before = dict_of(dict_of(data.get("metrics")).get("baseline"))
     if isinstance(before.get("error_rate"), int | float):
         p99 = f", P99 {before['p99'] * 1000:.0f} ms" if isinstance(before.get("p99"), int | float) else ""

@@ -6,7 +6,7 @@ import pytest
 from support.consoles import TestConsole, card, entry, environment, picture, rollout, service
 from support.gallery import READINGS
 
-from console.view import Selection
+from console.view import Replaced, Selection
 from services.model.fleet import FleetView
 from services.model.rollout import Phase, Reason
 from widgets import glyphs
@@ -88,6 +88,62 @@ def test_journal(snap_compare, size):
     refused = entry(6, "rollout.refused", outcome="refused", data={"reason": "approval: 1 of 2"})
     app = TestConsole(picture(entries=(*picture().entries, refused)))
     assert snap_compare(app, terminal_size=size, press=["J"])
+
+
+def told() -> TestConsole:
+    """A rollout that was rolled back and that no cluster has any more: only its entries are left."""
+    gates = [{"name": "ticket", "outcome": "pass", "evidence": "CHG-4821 is Approved"}]
+    why = {"kind": "trigger", "name": "error-rate", "value": 0.081, "limit": 0.05, "detail": "81 of 1000 requests failed"}
+    arm = {"pods": 1, "ready": 1, "requests": 1000.0, "errors": 81.0, "p99": 0.048}
+    fired = {"step": 1, "sample": {"canary": arm}, "triggers": [{**why, "fired": True}]}
+    step = {"step": 0, "step_name": "25 %", "object": {"kind": "VirtualService", "name": "payment-service"}}
+    written = {"prog": {"host": "laptop"}}
+    facts = {"previous_version": "v2.14.1", "release": {"strategy": "canary"}, "confirmation": "production"}
+    changes = [{"path": "/spec/http/0/route/1/weight", "old": 0, "new": 25}]
+    steps = {
+        "reason": why,
+        "steps": [{"name": "25 %", "outcome": "done", "seconds": 0.3}, {"name": "analyse 120 s", "seconds": 31.0}],
+    }
+    entries = (
+        entry(1, "deployment.started", outcome="started", change_ticket="CHG-4821", data=facts),
+        entry(2, "deployment.approval_checked", outcome="pass", data={"gates": gates}),
+        entry(3, "deployment.executed", phase="outcome", ref="id-0", data={"step_name": "claim", "epoch": 1}, **written),
+        entry(4, "deployment.executed", phase="intent", outcome="", data={**step, "changes": changes}),
+        entry(5, "deployment.executed", phase="outcome", ref="id-4", data={**step, "milliseconds": 6.0}),
+        entry(20, "rollout.paused", outcome="operator", user="sam", data={"reason": "operator: paused by sam"}),
+        entry(28, "rollout.resumed", outcome="done", user="sam"),
+        entry(36, "deployment.health_check", outcome="regressed", data=fired),
+        entry(37, "deployment.rollback", outcome="started", data={"reason": why}),
+        entry(
+            38, "deployment.executed", phase="intent", outcome="", command="kubectl patch virtualservice", data={"step_name": "x"}
+        ),
+        entry(39, "deployment.rollback", outcome="restored", duration_seconds=2.4, data={"budget": 300.0}),
+        entry(40, "deployment.completed", outcome="rolled_back", duration_seconds=39.0, data=steps),
+    )
+    return TestConsole(picture(entries=entries, rollouts=()))
+
+
+@SIZES
+def test_story(snap_compare, size):
+    async def opened(pilot):
+        await pilot.press("J", "t")
+        await pilot.pause(0.3)
+
+    assert snap_compare(told(), terminal_size=size, run_before=opened)
+
+
+@SIZES
+def test_entry(snap_compare, size):
+    async def opened(pilot):
+        await pilot.press("J", "k", "k", "k", "k", "enter")
+        await pilot.pause(0.3)
+
+    assert snap_compare(told(), terminal_size=size, run_before=opened)
+
+
+def test_a_rollout_that_was_taken_over(snap_compare):
+    lost = card(rollout(), own=False, driver="sam@desk", lease_age=1.0, replaced=Replaced("sam@desk", picture().now))
+    assert snap_compare(TestConsole(picture(rollouts=(lost,))), terminal_size=WIDE, press=["enter"])
 
 
 def test_help(snap_compare):
