@@ -22,8 +22,8 @@ from widgets.grid.model import Row, arrange, as_line, by_key, diff
 from widgets.grid.terms import BadFilter, Filter, parse
 from widgets.ink import Line, Span, Tone
 
-PATIENCE = 0.025
-"""Seconds of CPU time in which the patterns of a filter must have been looked for in every row that is new."""
+PATIENCE = 0.04
+"""Seconds of CPU time in which the patterns of a filter must have been looked for in every row that is new: a key press."""
 _HEADER = 1
 _MARGIN = 2  # cells left of the first column, for the cursor's sign
 
@@ -187,10 +187,15 @@ class Grid(ScrollView, can_focus=True):
         if not wanted.patterns:
             return {}
         verdicts: dict[str, tuple[Row, bool]] = {}
+        new: list[tuple[Row, str]] = []
+        for row in arrange(rows, wanted):
+            had = known.get(row.key)
+            if had is not None and had[0] is row:
+                verdicts[row.key] = had
+            else:
+                new.append((row, row.text))
         with within(PATIENCE):
-            for row in arrange(rows, wanted):
-                had = known.get(row.key)
-                verdicts[row.key] = had if had is not None and had[0] is row else (row, wanted.finds(row.text))
+            verdicts.update((row.key, (row, wanted.finds(text))) for row, text in new)
         return verdicts
 
     def _arranged(self, rows: dict[str, Row]) -> tuple[str, ...]:
