@@ -12,7 +12,7 @@ from widgets.ink import Line, Lines, Tone
 class Part:
     """One piece of the line. The highest ``priority`` number is left out first, of several the last; 0 stays.
 
-    ``short``, where there is one, takes the place of ``text`` before anything of priority 3 or less is left out."""
+    ``short``, where there is one, takes the place of ``text`` before anything of priority 5 or less is left out."""
 
     text: str
     tone: str = Tone.TEXT
@@ -20,7 +20,7 @@ class Part:
     short: str = ""
 
 
-_DEAR = 3
+_DEAR = 5
 """Parts of this priority and below are shortened before they are left out."""
 
 

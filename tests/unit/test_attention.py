@@ -15,12 +15,13 @@ from console.screens.fleet import FleetScreen
 from console.screens.journal import JournalScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
-from console.screens.status import attention, status_parts
+from console.screens.status import attention, freshness, status_parts
 from console.view import Picture, RolloutCard, Selection
 from services.model.fleet import EnvironmentView, FleetView, Health, ServiceView
 from services.model.rollout import Phase
 from services.model.steps import Pause
 from widgets import ink
+from widgets.grid import Grid
 from widgets.statusbar import draw_status
 from widgets.text import width as cells
 
@@ -147,6 +148,39 @@ def test_it_says_since_when() -> None:
     gone = environment("dev", reachable=False, age_seconds=90.0, problem="refused")
     told = concerns(picture(rollouts=(back,), fleet=FleetView(environments=(gone,)), speed=20.0))
     assert [concern.since for concern in told] == [NOW - timedelta(seconds=2), NOW - timedelta(seconds=90)]
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (environment("dev", age_seconds=3.4), "  3s ago"),
+        (
+            environment("dev", age_seconds=2.0, problem="can't read pods in dev: forbidden"),
+            "  2s ago  ? can't read pods in dev: forbidden",
+        ),
+        (environment("dev", reachable=False, age_seconds=44.0, problem="refused"), "  ? unreachable, seen 44s ago: refused"),
+        (environment("dev", reachable=False, age_seconds=None, problem="refused"), "  ? never reached: refused"),
+        (environment("dev", reachable=False, age_seconds=None), ""),
+        (None, ""),
+    ],
+)
+def test_a_pane_says_how_old_its_figures_are_and_what_is_wrong(view: EnvironmentView | None, words: str) -> None:
+    assert ink.plain(freshness(view)) == words
+
+
+async def test_rollouts_of_a_cluster_that_is_gone_are_grey_and_the_rest_is_not() -> None:
+    gone = environment("staging", reachable=False, age_seconds=90.0, problem="refused")
+    half = environment("dev", (service("search", "dev"),), problem="can't read pods in dev: forbidden")
+    far = rollout("r-far", service="cart")
+    shown = picture(
+        fleet=FleetView(environments=(half, gone)), rollouts=(card(far, environment="staging"), card(rollout("r-near")))
+    )
+    app = TestConsole(shown)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "as last seen in staging" in words_on(app))
+        await pilot.press("tab")
+        app.screen.query_one("#environments", Grid).select("dev")
+        await until(pilot, lambda: "can't read pods in dev" in words_on(app) and "search" in words_on(app))
 
 
 # ---- on the terminal
