@@ -117,7 +117,9 @@ class LogsScreen(ConsoleScreen):
         spans: list[Span] = []
         if self._trouble:
             return ((f"{signs.bad} {self._trouble}", Tone.BAD),)
-        if pane.follows:
+        if not followed.live and not followed.ended:
+            spans.append((f"{signs.asking} asking", Tone.ACCENT))
+        elif pane.follows:
             spans.append((f"{signs.live} following", Tone.GOOD) if followed.live else (f"{signs.paused} ended", Tone.WARN))
         else:
             new = f", {count(pane.missed)} new below" if pane.missed else ""
