@@ -49,7 +49,8 @@ class PromptScreen(ModalScreen[None]):
 
     BINDINGS = [
         Binding("escape", "leave", "close", priority=True),
-        Binding("tab,right", "complete", "complete", priority=True),
+        Binding("tab", "complete", "complete", priority=True),
+        Binding("right", "go_right", "complete, at the end of the line", priority=True),
         Binding("up", "recall(-1)", "the line before", priority=True),
         Binding("down", "recall(1)", "the line after", priority=True),
     ]
@@ -122,6 +123,13 @@ class PromptScreen(ModalScreen[None]):
         if world is not None:
             line = self._input.value.lstrip(": ")
             self._put(completed(line, offers(line, world)))
+
+    def action_go_right(self) -> None:
+        """As anywhere; at the end of the line it completes."""
+        if self._input.cursor_position < len(self._input.value):
+            self._input.action_cursor_right()
+        else:
+            self.action_complete()
 
     def action_recall(self, by: int) -> None:
         self._put(self.history.move(by, self._input.value))

@@ -265,6 +265,15 @@ async def test_up_recalls_and_the_history_is_kept_in_the_home(tmp_path):
         await until(pilot, lambda: app.screen._input.value == "rollout r-12")
 
 
+async def test_right_moves_within_the_line_and_completes_at_its_end():
+    app = TestConsole(SHOWN)
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("colon", *"serv", "left", "left", "right")
+        assert app.screen._input.value == "serv"
+        await pilot.press("right", "right")
+        await until(pilot, lambda: app.screen._input.value == "service ")
+
+
 async def test_alt_r_rolls_back_over_the_prompt():
     app = TestConsole(SHOWN)
     async with app.run_test(size=WIDE) as pilot:
