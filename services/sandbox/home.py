@@ -149,13 +149,14 @@ def write_yaml(path: Path, document: dict[str, Any], mode: int = 0o644) -> None:
     place(path, heading + yaml.safe_dump(document, sort_keys=False, allow_unicode=True), mode)
 
 
-def ready_document(home: Path, kubeconfig_path: Path, tickets: str) -> dict[str, Any]:
-    """What the ready file says (paths and URLs; null where there is no such thing)."""
+def ready_document(home: Path, kubeconfig_path: Path, tickets: str, prometheus: str) -> dict[str, Any]:
+    """What the ready file says (paths and URLs; null where there is no such thing). ``prometheus``: the page with all pods'
+    metrics, for a Prometheus to scrape."""
     return {
         "config": str(home / "config.yaml"),
         "kubeconfig": str(kubeconfig_path),
         "contexts": list(CONTEXTS),
-        "prometheus": None,
+        "prometheus": prometheus,
         "tickets": tickets,
         "alerts": None,
         "log_store": None,

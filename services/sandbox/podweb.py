@@ -10,6 +10,7 @@ from services.sandbox import fleet
 from services.sandbox.behaviour import Behaviours, split_image
 from services.sandbox.controllers.rules import ready, selected
 from services.sandbox.errors import not_found, unavailable
+from services.sandbox.exposition import merged
 from services.sandbox.faults import Faults
 from services.sandbox.podlog import PodLog
 from services.sandbox.resources import PODS, SERVICES, Object, meta
@@ -40,6 +41,20 @@ class PodWeb:
         if (broken := await self._faults.other("metrics", request)) is not None:
             return broken
         return self._answer(pod, path)
+
+    async def prometheus(self, request: web.Request) -> web.Response:
+        """Every running pod's metrics on one page, with the labels that a cluster's Prometheus would give them."""
+        if (broken := await self._faults.other("metrics", request)) is not None:
+            return broken
+        pages = []
+        for namespace in fleet.NAMESPACES:
+            for pod in self._store.all(PODS, namespace):
+                if not runs(pod):
+                    continue
+                service, version = split_image(pod["spec"]["containers"][0]["image"])
+                own = {"namespace": namespace, "pod": meta(pod)["name"], "app": service, "version": version}
+                pages.append((own, self._traffic.page(pod)))
+        return web.Response(body=merged(pages).encode(), headers={"Content-Type": METRICS_TYPE})
 
     async def service(self, request: web.Request, namespace: str, name: str, path: str) -> web.Response:
         """``GET path`` of one ready pod of a Service; ApiError 503 where it has none."""

@@ -108,7 +108,7 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
             through_proxy=options.cluster is None,
         )
         home.write_yaml(options.home / "config.yaml", settings)
-        document = home.ready_document(options.home, kubeconfig, f"{url}/jira")
+        document = home.ready_document(options.home, kubeconfig, f"{url}/jira", f"{url}/prometheus/metrics")
         home.place_ready(ready_paths, document)
         try:
             yield document
@@ -161,6 +161,7 @@ async def _serve_site(
 
     site = web.Application()
     site.router.add_route("*", "/jira/{path:.*}", tickets)
+    site.router.add_get("/prometheus/metrics", pods.prometheus)
     site.router.add_get("/pods/{namespace}/{name}/{path:.*}", of_pod)
     site.router.add_get("/services/{namespace}/{name}/{path:.*}", of_service)
     site.router.add_post("/sandbox/{what}", control.handle)
