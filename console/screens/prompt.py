@@ -135,7 +135,9 @@ class PromptScreen(ModalScreen[None]):
         self._put(self.history.move(by, self._input.value))
 
     def action_leave(self) -> None:
-        self.app.pop_screen()
+        # keys that came fast may have left it already
+        if self.is_current:
+            self.app.pop_screen()
 
     @on(Input.Submitted)
     def _submitted(self) -> None:

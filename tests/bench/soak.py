@@ -106,7 +106,7 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
             work = [
                 asyncio.create_task(_rollouts(app, pilot, which, numbers, end, done, errors)) for which in range(len(RELEASES))
             ]
-            while time.monotonic() < end:
+            while time.monotonic() < end and app.is_running:
                 await asyncio.sleep(seconds / SAMPLES)
                 samples.append(_sample(place))
                 print(f"soak: {samples[-1]}", file=sys.stderr, flush=True)
@@ -137,7 +137,7 @@ def _logged(log: Path) -> list[str]:
 async def _rollouts(
     app: Any, pilot: Any, which: int, numbers: Iterator[int], end: float, done: dict[str, int], errors: list[str]
 ) -> None:
-    while time.monotonic() < end:
+    while time.monotonic() < end and app.is_running:
         await _release(app, pilot, RELEASES[which], next(numbers), done, errors, end)
 
 
