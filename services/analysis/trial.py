@@ -13,7 +13,7 @@ from services.analysis.judge.argo import Argo, measured
 from services.analysis.judge.evidence import Mixture
 
 PAST_R = 2.0
-"""Against the past, what moves everything no longer cancels: a ratio up to this is tolerated then, and two times is what counts as
+"""Against the past, what moves everything no longer cancels: a ratio up to this is tolerated then, and is what counts as
 unacceptable."""
 CARRIED = 0.5
 """Share of the evidence of health that a step may take over from those before it: the rest it has to earn at its own share of the
@@ -21,8 +21,8 @@ requests. Throwing evidence away keeps its guarantee."""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """One interval as it was counted: for each metric n, m, s, f (see :class:`Interval`). ``past``: the control is the time before
-    the deploy. ``step`` is the plan's step under way."""
+    """One interval as it was counted: for each metric n, m, s, f (see :class:`Interval`). ``past``: the control is the time
+    before the deploy. ``step`` is the plan's step under way."""
 
     counts: dict[str, tuple[float, float, float, float]]
     seconds: float

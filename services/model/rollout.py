@@ -55,7 +55,7 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     """Requests the new version served while this step ran (analyses only)."""
     note: str = ""
     verdict: str = ""
-    """What an analysis came to: healthy, undecided, no_data, holds (nothing wrong, no proof asked for), promoted (by a person)."""
+    """What an analysis came to: healthy, undecided, no_data, promoted (by a person), or holds: nothing wrong, no proof asked."""
     argo_at: float | None = None
     """Seconds after exposure at which Argo's default rule had aborted by then, on the same counts; ``None``: it had not."""
 
@@ -177,8 +177,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JudgedMetric(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric before the judge, counted from exposure on: ``s`` bad ones of ``n`` requests to the new version, ``f`` of ``m`` to
-    the old one. Evidence in nats."""
+    """One metric before the judge, counted from exposure on: ``s`` bad ones of ``n`` requests to the new version, ``f`` of ``m``
+    to the old one. Evidence in nats."""
 
     name: str
     edge: float | None = None

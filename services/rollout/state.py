@@ -12,6 +12,7 @@ from services.model.release import Release
 from services.model.rollout import (
     Baseline,
     Driver,
+    Judgement,
     Phase,
     Reason,
     Rollout,
@@ -21,9 +22,14 @@ from services.model.rollout import (
     TriggerReading,
     UndoRecord,
 )
-from services.model.steps import Analyse, AnyStep, MeasureBaseline, Pause, Plan, SetTraffic, Step
+from services.model.steps import Analyse, AnyStep, MeasureBaseline, OnUndecided, Pause, Plan, SetTraffic, Step
 
 MAX_SAMPLES = 60
+UNDECIDED_WORDS = {
+    OnUndecided.PAUSE: "ask a person",
+    OnUndecided.ADVANCE: "go on with a note",
+    OnUndecided.ROLLBACK: "roll back",
+}
 OPERATOR_PAUSE = "operator"
 """Start of every pause reason that a person asked for; all others say that a person is needed."""
 
@@ -96,6 +102,18 @@ def extended(rollout: Rollout, seconds: float, note: str) -> Rollout:
     state = current_state(rollout)
     more = msgspec.structs.replace(state, expected_seconds=state.expected_seconds + seconds, note=note)
     return announced(_with_step(rollout, more))
+
+
+def shortened(rollout: Rollout, note: str) -> Rollout:
+    """The step under way has had time enough."""
+    own = current_state(rollout)
+    return announced(_with_step(rollout, msgspec.structs.replace(own, expected_seconds=own.seconds, note=note)))
+
+
+def concluded(rollout: Rollout, verdict: str) -> Rollout:
+    """What the analysis under way came to; beside it what Argo's default rule had made of the same counts by then."""
+    argo_at = rollout.judgement.argo_at if rollout.judgement is not None else None
+    return _with_step(rollout, msgspec.structs.replace(current_state(rollout), verdict=verdict, argo_at=argo_at))
 
 
 def is_extended(rollout: Rollout) -> bool:
@@ -187,6 +205,11 @@ def observed(
     """What the watch loop saw at one look; the newest ``MAX_SAMPLES`` samples are kept."""
     samples = (*rollout.samples, sample)[-MAX_SAMPLES:] if sample else rollout.samples
     return msgspec.structs.replace(rollout, samples=samples, triggers=triggers, actual_weight=actual_weight)
+
+
+def judged(rollout: Rollout, judgement: Judgement) -> Rollout:
+    """What the judge says after its latest look, with all that it goes on from."""
+    return msgspec.structs.replace(rollout, judgement=judgement)
 
 
 def exposed(rollout: Rollout, *, weight: int, pace: float) -> Rollout:
@@ -297,7 +320,9 @@ def _next(rollout: Rollout) -> tuple[str, float | None]:
     remaining = max(0.0, state.expected_seconds - state.seconds)
     running = state.outcome is StepOutcome.RUNNING
     if isinstance(step, Analyse):
-        undecided = "ask a person" if is_extended(rollout) else f"+{step.seconds:.0f} s, then ask"
+        decided = UNDECIDED_WORDS[step.on_undecided]
+        asked = "then ask" if step.on_undecided is OnUndecided.PAUSE else f"then {decided}"
+        undecided = decided if is_extended(rollout) else f"+{step.seconds:.0f} s, {asked}"
         return f"{then} if healthy; undecided → {undecided}", rollout.now + remaining if running else None
     if isinstance(step, Pause):
         return (f"{then}", rollout.now + remaining) if step.seconds is not None else (f"{then} once promoted", None)

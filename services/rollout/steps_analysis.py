@@ -1,10 +1,12 @@
 """Doing the steps that only look and wait: the baseline, the analyses, the pauses."""
 
 from services.analysis import Limits, exceeds
-from services.model.rollout import TriggerName
-from services.model.steps import Analyse, MeasureBaseline, Pause
-from services.rollout import state
-from services.rollout.run import PersonNeeded, Run, Spent
+from services.analysis.judge import Verdict
+from services.model.objects import Json
+from services.model.rollout import Reason, TriggerName
+from services.model.steps import Analyse, MeasureBaseline, OnUndecided, Pause
+from services.rollout import judging, state
+from services.rollout.run import Breach, PersonNeeded, Run, Spent
 
 LOOKS = 3
 """Intervals of the metrics that an extended baseline takes at least."""
@@ -36,33 +38,63 @@ async def measure_baseline(run: Run, step: MeasureBaseline) -> None:
 
 
 async def analyse(run: Run, step: Analyse) -> None:
-    """Pass when the time is over, the new version served enough and does not fail; else once more the same time, then a person
-    decides.
+    """Pass when the time is over, the new version served enough, does not fail, and the judge has proof of its health; else once
+    more the same time, then the step's policy decides. No data always asks a person: it is no reason to go on, nor to go back.
 
-    A trigger that fires meanwhile ends the step from outside (see :mod:`services.rollout.watch`).
+    A trigger that fires meanwhile, the judge among them, ends the step from outside, and so does health that is proven before its
+    time where that is allowed (see :mod:`services.rollout.watch`). Raises :class:`Breach` where undecided means going back.
     """
     while True:
         spent = await run.spend(needs_data=True)
         if spent is Spent.PROMOTED:
-            await _verdict(run, "promoted by a person")
+            await _verdict(run, "promoted", "promoted by a person")
             return
-        served = state.current_state(run.rollout).requests
-        if spent is Spent.BLIND:
-            missing = f"its metrics can't be read ({run.unreadable or 'it has no pods'})"
-        elif served < step.min_requests:
-            missing = f"the new version served {served:.0f} of the {step.min_requests} requests a verdict needs"
-        else:
-            missing = doubt(run)
+        missing = _missing(run, step, spent)
         if not missing:
-            await _verdict(run, "passed")
+            await _verdict(run, Verdict.HEALTHY if step.proof else judging.HOLDS, "passed")
             return
         if spent is Spent.ALL and not state.is_extended(run.rollout):
             run.change(state.extended(run.rollout, step.seconds, f"undecided ({missing}): {step.seconds:.0f} s more"))
-            await _verdict(run, "undecided")
+            await _verdict(run, Verdict.UNDECIDED, "undecided")
             continue
+        unknown = spent is Spent.BLIND or judging.no_data(run.rollout)
+        if not unknown and step.on_undecided is OnUndecided.ROLLBACK:
+            await _verdict(run, Verdict.UNDECIDED, "undecided")
+            raise Breach(_undecided(run, step, missing))
+        if not unknown and step.on_undecided is OnUndecided.ADVANCE and _bearable(run, step):
+            run.change(state.noted(run.rollout, f"went on undecided, as the configuration says: {missing}"))
+            await _verdict(run, Verdict.UNDECIDED, "undecided")
+            return
         await run.pause(f"undecided: {missing}")
-        await _verdict(run, "undecided")
+        await _verdict(run, Verdict.NO_DATA if unknown else Verdict.UNDECIDED, "undecided")
         await run.unpaused()
+
+
+def _missing(run: Run, step: Analyse, spent: Spent) -> str:
+    """What the step lacks to pass; empty where nothing."""
+    served = state.current_state(run.rollout).requests
+    if spent is Spent.BLIND:
+        return f"its metrics can't be read ({run.unreadable or 'it has no pods'})"
+    if served < step.min_requests:
+        quiet = "no data: no requests reach it; " if not served else ""
+        return f"{quiet}the new version served {served:.0f} of the {step.min_requests} requests a verdict needs"
+    if why := doubt(run):
+        return why
+    return judging.evidence_words(run.rollout) if step.proof and not judging.proven(run.rollout) else ""
+
+
+def _bearable(run: Run, step: Analyse) -> bool:
+    """Whether going on undecided risks little: enough was served, nothing fails, and it is surely not worse by much."""
+    enough = state.current_state(run.rollout).requests >= step.min_requests
+    return enough and not doubt(run) and judging.surely_below(run.rollout, run.settings.judge.advance_below)
+
+
+def _undecided(run: Run, step: Analyse, missing: str) -> Reason:
+    """The reason of a rollback for want of proof: how much evidence of health there is, of 100 that are needed."""
+    health = run.rollout.judgement.health if run.rollout.judgement is not None else 0.0
+    seconds = state.current_state(run.rollout).seconds
+    detail = f"undecided after {seconds:.0f} s, which rolls back here (judge.on_undecided): {missing}"
+    return Reason(kind="trigger", name=TriggerName.JUDGE.value, value=health, limit=100.0, detail=detail)
 
 
 def doubt(run: Run) -> str:
@@ -92,11 +124,16 @@ async def pause(run: Run, step: Pause) -> None:
     run.promoted.clear()
 
 
-async def _verdict(run: Run, verdict: str) -> None:
-    own = state.current_state(run.rollout)
-    await run.note(
-        "deployment.health_check",
-        outcome=verdict,
-        duration=own.seconds,
-        data={"step": run.rollout.step, "requests": own.requests, "weight": run.rollout.weight},
-    )
+async def _verdict(run: Run, verdict: str, outcome: str) -> None:
+    run.change(state.concluded(run.rollout, str(verdict)))
+    own, judgement = state.current_state(run.rollout), run.rollout.judgement
+    data: dict[str, Json] = {
+        "step": run.rollout.step,
+        "requests": own.requests,
+        "weight": run.rollout.weight,
+        "verdict": str(verdict),
+        "argo_at": own.argo_at,
+    }
+    if judgement is not None:
+        data["evidence"] = {"regression": judgement.regression, "health": judgement.health, "detail": judgement.detail}
+    await run.note("deployment.health_check", outcome=outcome, duration=own.seconds, data=data)

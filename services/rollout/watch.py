@@ -18,12 +18,13 @@ from services.analysis import (
     measure,
     reasons,
 )
+from services.analysis.trial import Look
 from services.analysis.windows import TRAILING
 from services.model.errors import HeldByAnother
 from services.model.objects import Json
 from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
-from services.model.steps import Analyse, WaitReady
-from services.rollout import state
+from services.model.steps import Analyse, MeasureBaseline, WaitReady
+from services.rollout import judging, state
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
 from services.rollout.run import Breach, Run
 from services.rollout.split_watch import SplitWatch
@@ -34,6 +35,8 @@ UNSERVED_SECONDS = 15.0
 UNSERVED_ROUNDS = 3
 """…rounds of the watch loop, whichever are over first, for which a version may get requests without a ready pod."""
 
+KEPT_SECONDS = 900.0
+
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +46,10 @@ class Watch:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._limits = Limits.of(run.settings)
-        self._windows = Windows()
+        self._windows = Windows(keep=_kept(run))
+        self._judged_to: float | None = None
+        """Pace second of the round up to which everything was put before the judge."""
+        self._parameters_told = False
         self._source = DirectScrape.configured(run.settings.metrics, run.connection, run.clock)
         self._probe = HealthProbe.configured(run.settings.probes, run.connection)
         self._probed_at: float | None = None
@@ -68,10 +74,12 @@ class Watch:
             await self._probe.close()
 
     def _baseline(self, seconds: float) -> Baseline:
-        """What the old version did in the last ``seconds``; says of how many of them it was really seen."""
+        """What the old version did in the last ``seconds``; says of how many of them it was really seen, and what the judge would
+        have made of them."""
         until = self._windows.now
         covered = self._windows.covered(ArmName.STABLE, until - seconds, until)
-        return msgspec.structs.replace(measure(self._windows, seconds), seconds=round(covered, 1))
+        found = judging.calibrated(self._run.settings, self._run.rollout, self._windows, measure(self._windows, seconds))
+        return msgspec.structs.replace(found, seconds=round(covered, 1))
 
     async def _looked(self) -> None:
         """One round. One that fails by a defect of ours has seen nothing, as where metrics can't be read: an analysis ends
@@ -91,8 +99,9 @@ class Watch:
         if run.sees_cluster:
             await self._read(found)
         now = run.clock.pace()
+        look = self._put_before_the_judge(found) if run.sees_cluster else None
         readings = evaluate(
-            self._limits,
+            judging.limits_now(self._limits, run.rollout.judgement),
             self._windows,
             baseline=run.rollout.baseline,
             exposed_at=run.rollout.exposed_at,
@@ -102,11 +111,14 @@ class Watch:
             unserved=self._unserved(now),
             workload=self._facts() if run.sees_cluster else None,
         )
+        readings = (*readings, judging.reading(run.rollout.judgement))
         sample = self._windows.sample() if run.sees_cluster else None
         run.change(state.observed(run.rollout, sample=sample, triggers=readings, actual_weight=actual_weight(run)))
         self._count()
-        await self._journal(readings, seen=bool(found.canary))
-        self._judge(readings, now)
+        await self._journal(readings, look, seen=bool(found.canary))
+        self._decide(readings, now)
+        if run.rollout.phase is Phase.RUNNING and judging.ready_early(run.rollout):
+            run.change(state.shortened(run.rollout, "proven healthy before its time"))
         if changed := await self._split.look():
             log.warning("%s: %s", run.rollout.id, changed)
             await run.pause(changed)
@@ -135,6 +147,25 @@ class Watch:
             self._probed_at = run.clock.pace()
             new = {pod.metadata.name for pod in found.canary}
             await self._probe.probe([target for target in targets if target.name in new], started=started)
+
+    def _put_before_the_judge(self, found: Arms) -> Look | None:
+        """Give the judge everything that became known since its latest look, of both versions alike; ``None`` where it has to
+        wait: before the first requests, and while a version can't be read (what is missing then comes with the next look)."""
+        run, now = self._run, self._windows.now
+        exposed = run.rollout.exposed_at
+        if self._judged_to is None or exposed is None:
+            self._judged_to = now
+            return None
+        away = [arm for arm, pods in ((ArmName.CANARY, found.canary), (ArmName.STABLE, found.stable)) if pods]
+        blind = any(self._windows.read_at(arm) != now for arm in away)
+        if now <= self._judged_to or (blind and now - self._judged_to < run.settings.judge.no_traffic_seconds):
+            return None
+        trial = judging.trial_of(run.rollout, run.settings)
+        counts = judging.counted(self._windows, self._judged_to, warm_up=self._limits.warm_up, exposed_at=exposed)
+        look = judging.look(run.rollout, counts, trial)
+        self._judged_to = now
+        run.change(state.judged(run.rollout, judging.judged(run.rollout, trial, look)))
+        return look
 
     def _unserved(self, now: float) -> Unserved | None:
         """How long the canary has had requests and no ready pod, by an inventory that was fresh all the while."""
@@ -170,7 +201,7 @@ class Watch:
             if own.outcome is StepOutcome.RUNNING:
                 run.progress(own.seconds, own.requests + more)
 
-    async def _journal(self, readings: tuple[TriggerReading, ...], *, seen: bool) -> None:
+    async def _journal(self, readings: tuple[TriggerReading, ...], look: Look | None, *, seen: bool) -> None:
         fired = any(reading.fired for reading in readings)
         last = self._run.rollout.samples[-1] if self._run.rollout.samples else None
         verdict = "regressed" if fired else "no_data" if not seen else "holds"
@@ -183,9 +214,23 @@ class Watch:
                 for reading in readings
             ],
         }
+        judgement = self._run.rollout.judgement
+        if look is not None and judgement is not None:
+            data["judge"] = {
+                **msgspec.to_builtins(look),
+                "log_e": judgement.log_e,
+                "limit": judgement.abort_at,
+                "verdict": judgement.verdict,
+            }
+            if not self._parameters_told:
+                # Once a driver is enough to judge its looks again: a hand-over may have left the beginning in another journal.
+                self._parameters_told = True
+                trial = judging.trial_of(self._run.rollout, self._run.settings)
+                data["judge"]["parameters"] = msgspec.to_builtins(trial.parameters)
+                data["judge"]["edges"] = dict(trial.edges)
         await self._run.note("deployment.health_check", outcome=verdict, data=data)
 
-    def _judge(self, readings: tuple[TriggerReading, ...], now: float) -> None:
+    def _decide(self, readings: tuple[TriggerReading, ...], now: float) -> None:
         run = self._run
         fired = reasons(readings)
         if not fired:
@@ -200,3 +245,9 @@ class Watch:
             return
         log.warning("breach: %s", fired[0])
         raise Breach(fired[0], fired[1:])
+
+
+def _kept(run: Run) -> float:
+    """Pace seconds of counts that are kept: the longest baseline of the plan, extended once, fits in."""
+    longest = max((step.seconds for step in run.rollout.plan.steps if isinstance(step, MeasureBaseline)), default=0.0)
+    return max(KEPT_SECONDS, 2 * longest + TRAILING)

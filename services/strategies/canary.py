@@ -7,7 +7,6 @@ from services.model.errors import Rejected
 from services.model.objects import Change, ObjectRef, value_at
 from services.model.release import Release
 from services.model.steps import (
-    Analyse,
     AnyStep,
     EnsureWorkload,
     MeasureBaseline,
@@ -61,7 +60,8 @@ def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
         *traffic.made(release, chosen, draft),
     ]
     # The soak asks for no number of requests: every share has been analysed, this watches the triggers at full load.
-    soak = (_analyse(f"watch {course.soak_seconds:.0f} s", course.soak_seconds, 0),) if course.soak_seconds else ()
+    watched = common.analyse(settings, f"watch {course.soak_seconds:.0f} s", course.soak_seconds, 0, proof=False)
+    soak = (watched,) if course.soak_seconds else ()
     have = 0
     if by_pods:
         # A pod is a share: the canary is laid out without any, and each share makes its own.
@@ -78,7 +78,7 @@ def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
                 steps += [_scale(release, ref, draft, share.pods, at_least=True), ready(ref, named, pod)]
             have = max(have, share.pods)
             steps.append(split(share.weight, share.name))
-        steps.append(_analyse(f"analyse {share.seconds:.0f} s", share.seconds, course.min_requests))
+        steps.append(common.analyse(settings, f"analyse {share.seconds:.0f} s", share.seconds, course.min_requests))
     steps += [
         common.patch_image(release, about, draft, f"promote stable to {release.version}"),
         ready(about.stable, f"stable ready on {release.version}", rolls, course.promote_timeout),
@@ -175,10 +175,6 @@ def _scale(release: Release, ref: ObjectRef, draft: Draft, replicas: int, *, at_
         replicas=replicas,
         at_least=at_least,
     )
-
-
-def _analyse(name: str, seconds: float, min_requests: int) -> Analyse:
-    return Analyse(name=name, expected_seconds=seconds, seconds=seconds, min_requests=min_requests)
 
 
 def _notes(

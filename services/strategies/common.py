@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from services.model.errors import Rejected
 from services.model.objects import ObjectRef, value_at
 from services.model.release import Release, Tier
-from services.model.steps import PatchImage, SmokeTest
+from services.model.steps import Analyse, PatchImage, SmokeTest
 from services.settings import Settings
 from services.strategies import commands, estimate
 from services.strategies.draft import Draft
@@ -90,6 +90,19 @@ def patch_image(release: Release, about: Subject, draft: Draft, name: str) -> Pa
         command=commands.set_image(release.target, about.stable, about.new_images),
         workload=about.stable,
         promotes=True,
+    )
+
+
+def analyse(settings: Settings, name: str, seconds: float, min_requests: int, *, proof: bool = True) -> Analyse:
+    """Watch the new version; what undecided and early proof mean is the settings' word of today, which the plan keeps."""
+    return Analyse(
+        name=name,
+        expected_seconds=seconds,
+        seconds=seconds,
+        min_requests=min_requests,
+        proof=proof,
+        promote_early=proof and settings.judge.promote_early,
+        on_undecided=settings.judge.on_undecided,
     )
 
 

@@ -1,7 +1,7 @@
 """Rolling update: the workload's own controller replaces pod by pod, watched by the triggers."""
 
 from services.model.release import Release
-from services.model.steps import Analyse, AnyStep, MeasureBaseline, Plan, WaitReady
+from services.model.steps import AnyStep, MeasureBaseline, Plan, WaitReady
 from services.settings import Settings
 from services.strategies import commands, common, estimate
 from services.strategies.digest import digest
@@ -29,12 +29,7 @@ def rolling(release: Release, state: ServiceState, settings: Settings) -> Plan:
             workload=about.stable,
             timeout=course.ready_timeout,
         ),
-        Analyse(
-            name=f"analyse {course.analyse_seconds:.0f} s",
-            expected_seconds=course.analyse_seconds,
-            seconds=course.analyse_seconds,
-            min_requests=course.min_requests,
-        ),
+        common.analyse(settings, f"analyse {course.analyse_seconds:.0f} s", course.analyse_seconds, course.min_requests),
         *common.smoke_tests(release, settings),
     ]
     users = (

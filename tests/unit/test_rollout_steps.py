@@ -15,6 +15,7 @@ from support.memory_cluster import MemoryTransport, memory_connection
 from support.rollouts import deployment, driver, rollout, virtual_service
 
 from services.actuator import Actuator
+from services.analysis.trial import Look
 from services.audit import Journal
 from services.cluster.objects import Deployment
 from services.coordination import Coordination
@@ -22,7 +23,7 @@ from services.model.objects import Change, ObjectRef, value_at
 from services.model.rollout import Arm, Baseline, Rollout, Sample, TriggerName, TriggerReading
 from services.model.steps import Analyse, AnyStep, EnsureWorkload, MeasureBaseline, PatchImage, Scale, SetTraffic, WaitReady
 from services.redaction import Redactor
-from services.rollout import state, steps_traffic, steps_workload
+from services.rollout import judging, state, steps_traffic, steps_workload
 from services.rollout.arms import settled_pods
 from services.rollout.run import Breach, PersonNeeded, Run
 from services.rollout.steps_analysis import analyse, measure_baseline
@@ -136,6 +137,8 @@ def looked(run: Run, *, requests: float = 1000.0, errors: float = 0.0, known: bo
     value = errors / requests if known and requests else None
     run.measured_at = run.clock.pace()
     run.change(state.observed(run.rollout, sample=sample, triggers=(reading(value),), actual_weight=None))
+    one = Look(counts={"errors": (10_000, 90_000, 10, 90)}, seconds=10.0)
+    run.change(state.judged(run.rollout, judging.judged(run.rollout, judging.trial_of(run.rollout, run.settings), one)))
     run.progress(0.0, 500.0)
 
 

@@ -1,0 +1,283 @@
+"""The judge in a rollout: what it is told before, the looks it gets, and what it says as the checkpoint keeps it.
+
+Everything it goes on from is in the rollout's :class:`Judgement`, so whoever drives the rollout next judges on where the last one
+stopped. Pace seconds throughout.
+"""
+
+import math
+
+import msgspec
+
+from services.analysis import ArmName, Limits, Windows
+from services.analysis.baseline import splits
+from services.analysis.judge import (
+    ERRORS,
+    LATENCY_P90,
+    LATENCY_P99,
+    SENSITIVITY,
+    Evidence,
+    Metric,
+    Parameters,
+    Verdict,
+    calibrate,
+    difference_limits,
+    health_gauge,
+    leading,
+    regression_gauge,
+)
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
+from services.analysis.trial import Look, Trial, looked, opened, worst
+from services.analysis.windows import Told
+from services.model.rollout import (
+    Baseline,
+    JudgedMetric,
+    Judgement,
+    Replayed,
+    Rollout,
+    TriggerName,
+    TriggerReading,
+)
+from services.model.steps import Analyse, SetTraffic
+from services.rollout import state
+from services.settings import Settings
+
+MAX_PATH = 60
+HISTORY_ROWS = 30
+"""So many scrapes before the deploy tell how noisy the counts are; from fewer the noise is taken as unknown."""
+FIRST_SHARE = 0.05
+"""Of the pods, for the replay before a deploy that sets no share."""
+HOLDS = "holds"
+"""Verdict of an analysis that asks for no proof and found nothing wrong."""
+
+
+def parameters(settings: Settings, baseline: Baseline | None) -> Parameters:
+    """What the judge is told: the settings, and what the time before the deploy showed."""
+    judge = settings.judge
+    tolerance = SENSITIVITY[judge.sensitivity]
+    edges = baseline.edges if baseline is not None else {}
+    metrics = [msgspec.structs.replace(ERRORS, r=tolerance.r, d=tolerance.d)]
+    latency = [metric for metric in (LATENCY_P99, LATENCY_P90) if metric.name in edges]
+    for metric in latency:
+        weight = (metric.group_weight or metric.weight) / len(latency)
+        metrics.append(msgspec.structs.replace(metric, weight=weight, skip=settings.metrics.warm_up))
+    noise = baseline.replay.noise if baseline is not None and baseline.replay is not None else {}
+    return Parameters(
+        metrics=tuple(msgspec.structs.replace(metric, history=noise.get(metric.name)) for metric in metrics),
+        interval_s=settings.metrics.interval,
+        alpha=judge.alpha,
+        beta=judge.beta,
+        burst_scrapes=judge.burst_scrapes,
+        onset_s=judge.onset_seconds,
+        minimum_s=judge.minimum_seconds,
+        no_traffic_s=judge.no_traffic_seconds,
+    )
+
+
+def calibrated(settings: Settings, rollout: Rollout, windows: Windows, baseline: Baseline) -> Baseline:
+    """The baseline with the judge's replay on it: what the noise is, and whether a version that runs well would be aborted.
+
+    A short look proves no calm: its noise counts only where the judge would have been set off by it.
+    """
+    shares = [step.weight / 100 for step in rollout.plan.steps if isinstance(step, SetTraffic) and step.weight]
+    rows = splits(windows, baseline.seconds, shares[0] if shares else FIRST_SHARE, baseline.edges)
+    if not rows:
+        return baseline
+    found = calibrate(parameters(settings, baseline), rows)
+    known = len(rows[0]) >= HISTORY_ROWS or found.aborted > 0
+    noise = {metric.name: metric.history for metric in found.parameters.metrics if known and metric.history is not None}
+    replay = Replayed(rows=len(rows[0]), splits=found.splits, aborted=found.aborted, noise=noise)
+    return msgspec.structs.replace(baseline, replay=replay)
+
+
+def counted(windows: Windows, since: float, *, warm_up: float, exposed_at: float) -> Reading:
+    """What both versions did in the rounds after ``since``."""
+    canary = windows.told(ArmName.CANARY, since, warm_up=warm_up, exposed_at=exposed_at)
+    stable = windows.told(ArmName.STABLE, since, warm_up=warm_up)
+    return Reading(at=windows.now, since=since, arms={ArmName.CANARY: _tallies(canary), ArmName.STABLE: _tallies(stable)})
+
+
+def _tallies(told: Told) -> dict[str, Tally]:
+    tallies = {ERRORS_NAME: Tally(total=told.requests, bad=told.failed)}
+    if told.durations is not None:
+        tallies[LATENCY_NAME] = Tally(total=told.durations.total, durations=told.durations)
+    return tallies
+
+
+def look(rollout: Rollout, reading: Reading, trial: Trial) -> Look:
+    """One interval for the judge: against the old version at the same moment or, where that serves no more, against what it
+    served before the deploy."""
+    counts = {}
+    for metric in trial.parameters.metrics:
+        interval = reading.interval(ERRORS_NAME if metric.name == ERRORS.name else LATENCY_NAME, trial.edges.get(metric.name))
+        if interval is not None and interval.n + interval.m > 0:
+            counts[metric.name] = (interval.n, interval.m, interval.s, interval.f)
+    past = {} if any(m > 0 for _, m, _, _ in counts.values()) else _past(rollout, reading, trial)
+    return Look(counts=past or counts, seconds=reading.seconds, step=rollout.step, past=bool(past))
+
+
+def _past(rollout: Rollout, reading: Reading, trial: Trial) -> dict[str, tuple[float, float, float, float]]:
+    """The new version beside the baseline, which is spread over twice the step's time: counted once, it proves no more than it
+    holds. Nothing outside of an analysis, or after that time."""
+    step, baseline = state.current(rollout), rollout.baseline
+    if not isinstance(step, Analyse) or baseline is None or state.current_state(rollout).seconds > 2 * step.seconds:
+        return {}
+    part = reading.seconds / (2 * step.seconds)
+    tallies = reading.arms.get(ArmName.CANARY, {})
+    found = {}
+    errors = tallies.get(ERRORS_NAME)
+    if errors is not None and errors.bad is not None and baseline.error_rate is not None:
+        served = baseline.requests * part
+        found[ERRORS.name] = (errors.total, served, min(errors.bad, errors.total), served * baseline.error_rate)
+    latency = tallies.get(LATENCY_NAME)
+    for name, edge in baseline.edges.items():
+        slow = latency.slower(edge.seconds) if latency is not None and name in trial.edges else None
+        if latency is not None and slow is not None:
+            found[name] = (latency.total, edge.total * part, slow, edge.slow * part)
+    return {name: four for name, four in found.items() if four[0] > 0 and four[1] > 0}
+
+
+def trial_of(rollout: Rollout, settings: Settings) -> Trial:
+    """The trial as the checkpoint has it, else a new one. Raises :class:`msgspec.ValidationError` where it can't be read."""
+    if rollout.judgement is not None:
+        return msgspec.convert(rollout.judgement.memory, Trial)
+    edges = rollout.baseline.edges if rollout.baseline is not None else {}
+    return opened(parameters(settings, rollout.baseline), {name: edge.seconds for name, edge in edges.items()})
+
+
+def judged(rollout: Rollout, trial: Trial, one: Look) -> Judgement:
+    """What the judge says after one more look."""
+    trial = looked(trial, one)
+    now, told = trial.state, trial.parameters
+    before = rollout.judgement.path if rollout.judgement is not None else ()
+    evidence = dict(zip((metric.name for metric in told.metrics), now.metrics, strict=True))
+    named, _ = leading(told, now)
+    metrics = tuple(_metric(metric, evidence[metric.name], trial) for metric in told.metrics if evidence[metric.name].has_data)
+    return Judgement(
+        verdict=now.verdict.value,
+        seconds=round(now.elapsed_s, 3),
+        intervals=now.intervals,
+        regression=round(regression_gauge(told, now), 2),
+        health=round(health_gauge(told, now), 2),
+        log_e=now.log_e,
+        abort_at=told.abort_at,
+        highest=now.highest,
+        leading=named.name,
+        past=one.past,
+        metrics=metrics,
+        path=(*before, round(now.log_e, 3))[-MAX_PATH:],
+        argo_at=trial.argo.aborted_at,
+        detail=_words(trial),
+        memory=msgspec.to_builtins(trial),
+    )
+
+
+def reading(judgement: Judgement | None) -> TriggerReading:
+    """The judge beside the hard triggers: evidence of a regression against what makes an abort."""
+    if judgement is None:
+        return TriggerReading(name=TriggerName.JUDGE, value=None, limit=None, unit="nats", detail="nothing to compare yet")
+    known = bool(judgement.metrics) and judgement.verdict != Verdict.NO_DATA
+    return TriggerReading(
+        name=TriggerName.JUDGE,
+        value=round(judgement.highest if judgement.verdict == Verdict.REGRESSED else judgement.log_e, 3) if known else None,
+        limit=round(judgement.abort_at, 3),
+        unit="nats",
+        fired=judgement.verdict == Verdict.REGRESSED,
+        detail=judgement.detail,
+    )
+
+
+def proven(rollout: Rollout) -> bool:
+    """Whether the judge has proof of health, at this share of the requests too."""
+    return rollout.judgement is not None and msgspec.convert(rollout.judgement.memory, Trial).proven
+
+
+def ready_early(rollout: Rollout) -> bool:
+    """Whether the analysis under way may end before its time: its plan allows it, enough was served, and health is proven."""
+    step = state.current(rollout)
+    if not isinstance(step, Analyse) or not (step.promote_early and step.proof) or rollout.judgement is None:
+        return False
+    own, trial = state.current_state(rollout), msgspec.convert(rollout.judgement.memory, Trial)
+    healthy = trial.state.verdict is Verdict.HEALTHY and trial.proven
+    return healthy and own.seconds >= trial.parameters.minimum_s and own.requests >= step.min_requests
+
+
+def no_data(rollout: Rollout) -> bool:
+    return rollout.judgement is None or rollout.judgement.verdict == Verdict.NO_DATA
+
+
+def surely_below(rollout: Rollout, limit: float) -> bool:
+    """Whether every metric's bad share exceeds the old version's by less than ``limit``, at the upper end of what counts allow."""
+    metrics = rollout.judgement.metrics if rollout.judgement is not None else ()
+    return bool(metrics) and all(_most(metric) < limit for metric in metrics)
+
+
+def _most(metric: JudgedMetric) -> float:
+    high = metric.ratio_high if metric.ratio_high is not None else math.inf
+    found = difference_limits((metric.ratio_low, high), metric.f, metric.m)
+    if found is not None:
+        return found[1]
+    # Too few failures of the old version to take its rate from: the new one's own, by the rule of three and what was seen.
+    return (metric.s + 2.0 * math.sqrt(metric.s) + 3.0) / metric.n if metric.n else math.inf
+
+
+def evidence_words(rollout: Rollout) -> str:
+    """Why an analysis is neither this nor that."""
+    judgement = rollout.judgement
+    if judgement is None:
+        return "the judge has seen nothing to compare"
+    if judgement.verdict == Verdict.NO_DATA:
+        return f"no data: no requests reach the new version, or none stable, for {judgement.seconds:.0f} s"
+    words = f"neither health nor a regression is proven: evidence of health {judgement.health:.0f} of 100"
+    return f"{words}, of a regression {judgement.regression:.0f} of 100 ({judgement.detail})"
+
+
+def _metric(metric: Metric, evidence: Evidence, trial: Trial) -> JudgedMetric:
+    low, high = evidence.ratio_limits
+    seconds = trial.state.elapsed_s / max(1, trial.state.intervals)
+    return JudgedMetric(
+        name=metric.name,
+        edge=trial.edges.get(metric.name),
+        n=evidence.n,
+        s=evidence.s,
+        m=evidence.m,
+        f=evidence.f,
+        ratio_low=low if math.isfinite(low) else 0.0,
+        ratio_high=worst(high),
+        r=metric.r,
+        d=metric.d,
+        noise=evidence.D,
+        log_e=evidence.log_e,
+        log_ok=evidence.log_ok,
+        onset=round(evidence.onset * seconds, 3),
+    )
+
+
+def _words(trial: Trial) -> str:
+    """The leading metric: both shares, their ratio with its limits, what is tolerated, since when."""
+    metric, evidence = leading(trial.parameters, trial.state)
+    canary, control = evidence.canary_rate, evidence.control_rate
+    if canary is None or control is None:
+        return "no requests to compare yet"
+    edge = trial.edges.get(metric.name)
+    what = "failed" if edge is None else f"took longer than {edge * 1000:.4g} ms"
+    against = "before the deploy" if trial.past else "of stable"
+    low, high = evidence.ratio_limits
+    limits = f"{low:.3g} to {high:.3g}" if math.isfinite(high) else f"at least {low:.3g}"
+    words = f"{metric.name}: {_share(canary)} {what} against {_share(control)} {against}, {limits} × (95 % at any time)"
+    words += f", tolerated {metric.r:g} × and {metric.d * 100:g} points"
+    if trial.state.verdict is Verdict.REGRESSED:
+        began = evidence.onset * trial.state.elapsed_s / max(1, trial.state.intervals)
+        words += f"; worse since about {began:.0f} s after its first requests, {evidence.s:.0f} requests hit"
+    return words
+
+
+def _share(value: float) -> str:
+    return f"{value * 100:.3g} %"
+
+
+def limits_now(limits: Limits, judgement: Judgement | None) -> Limits:
+    """The hard limits at a look: once the judge has found a regression, a rate over its limit is a reason at any time, not only
+    in the first minutes after a rise, and the plainer one."""
+    if judgement is None or judgement.verdict != Verdict.REGRESSED:
+        return limits
+    return msgspec.structs.replace(limits, error_seconds=math.inf)
