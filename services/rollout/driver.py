@@ -22,7 +22,7 @@ from services.cluster.connection import Connection
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
 from services.model.errors import ExitCode, HeldByAnother, NeedsAttention, QuarterdeckError, Rejected, Unavailable
-from services.model.objects import Json
+from services.model.objects import Json, value_at
 from services.model.reasons import reason_of
 from services.model.rollout import Driver, Phase, Reason, Rollout
 from services.rollout import home as homes
@@ -215,9 +215,27 @@ async def _drive(
         background.append(working)
         await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
         # What it came to counts, also where somebody took the lease in the moment of its end.
-        if not working.done():
-            losing.result()
-        return working.result()
+        try:
+            if not working.done():
+                losing.result()
+            return working.result()
+        except HeldByAnother:
+            await _superseded(station, run, connection)
+            raise
+
+
+async def _superseded(station: Station, run: Run, connection: Connection) -> None:
+    """The last word of a driver whose rollout somebody took: its journal says to whom, since the rest is in that one's."""
+    by = ""
+    try:
+        async with asyncio.timeout(2.0):
+            lease = await connection.get(run.hold.ref)
+        holder = str(value_at(lease, "/spec/holderIdentity") or "")
+        by = holder.partition("#")[0] if holder != run.hold.driver.identity else ""
+    except (QuarterdeckError, TimeoutError) as error:
+        log.warning("who took %s is not known: %s", run.rollout.id, error)
+    facts: dict[str, Json] = {"by": by, "epoch": run.hold.epoch, "step": run.rollout.step}
+    await station.journal.append_within(entry(run.rollout, "rollout.superseded", outcome="superseded", data=facts), 2.0)
 
 
 async def _work(
