@@ -1,12 +1,13 @@
 """The end of a rollout: journalled, in the checkpoint, and as a record in its namespace."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from services.actuator.undo import fold
-from services.audit import Receipt
+from services.audit import Journal, Receipt
 from services.model.errors import ExitCode, HeldByAnother, QuarterdeckError
 from services.model.objects import Json
 from services.model.rollout import Phase, Record, Rollout
@@ -23,6 +24,8 @@ EXIT_CODES = {
 }
 JOURNAL_PATIENCE = 5.0
 """Wall seconds the last entry may take; what is late is kept by the journal and written when it is back."""
+LOOKED_AT = 50
+"""The newest entries of a rollout among which its end would be: nothing but looks at its health may follow it."""
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ log = logging.getLogger(__name__)
 async def finish(run: Run, final: Rollout) -> ExitCode:
     """``final`` becomes the rollout's state once the journal has it, so whoever sees the end can read it there."""
     duration = round((final.finished or final.now) - final.started, 3)
-    receipt = await run.journal.append_within(
+    receipt = await _told_before(run.journal, final) or await run.journal.append_within(
         entry(final, "deployment.completed", outcome=final.phase.value, duration=duration, data=_figures(final)), JOURNAL_PATIENCE
     )
     if receipt is not None:
@@ -42,6 +45,26 @@ async def finish(run: Run, final: Rollout) -> ExitCode:
         record = _record(run, final, receipt)
         await _written(run, "record", lambda: run.coordination.record(record, namespace))
     return EXIT_CODES[final.phase]
+
+
+async def _told_before(journal: Journal, final: Rollout) -> Receipt | None:
+    """The journal's word on this very end, where a driver was killed between writing it and the checkpoint: it is told once."""
+    if final.epoch < 2:
+        return None
+    try:
+        return await asyncio.to_thread(_end_of, journal, final)
+    except OSError as error:
+        log.warning("whether the end of %s is in the journal already could not be read: %s", final.id, error)
+        return None
+
+
+def _end_of(journal: Journal, final: Rollout) -> Receipt | None:
+    for found in reversed(journal.entries(rollout=final.id, limit=LOOKED_AT)):
+        if found["event"] == "deployment.completed" and found["outcome"] == final.phase.value:
+            return journal.receipt(found["seq"])
+        if found["event"] in ("deployment.executed", "deployment.rollback", "deployment.completed"):
+            return None
+    return None
 
 
 async def _written(run: Run, what: str, call: Callable[[], Awaitable[None]]) -> None:

@@ -104,7 +104,7 @@ async def finishing(tmp_path: Path, final: Rollout, *, broken: str, error: Quart
 
     setattr(coordination, broken, refuse)
     try:
-        code = await finish(run, msgspec.structs.replace(final, epoch=hold.epoch))
+        code = await finish(run, msgspec.structs.replace(final, epoch=max(final.epoch, hold.epoch)))
         return code, len(await records(connection, "production", SERVICE))
     finally:
         journal.close()
@@ -121,3 +121,20 @@ async def test_bookkeeping_that_fails_does_not_turn_a_good_rollback_into_a_crash
 async def test_a_rollout_that_somebody_took_over_meanwhile_is_not_ours_to_answer_for(tmp_path: Path) -> None:
     with pytest.raises(HeldByAnother):
         await finishing(tmp_path, ended(*SHARES), broken="save", error=HeldByAnother("taken over"))
+
+
+async def test_an_end_that_a_killed_driver_told_already_is_told_once(tmp_path: Path) -> None:
+    """It was killed between the journal and the checkpoint; whoever resumes comes to the same end."""
+    final = msgspec.structs.replace(ended(*SHARES), epoch=2)
+    for _ in range(2):
+        await finishing(tmp_path, final, broken="save", error=REFUSED)
+    journal = Journal.open(tmp_path, redactor=Redactor(), clock=SystemClock())
+    assert len(journal.entries(rollout=final.id, event="deployment.completed")) == 1
+    journal.close()
+    await finishing(
+        tmp_path, msgspec.structs.replace(final, phase=Phase.NEEDS_ATTENTION), broken="save", error=REFUSED
+    )  # another end is news
+    journal = Journal.open(tmp_path, redactor=Redactor(), clock=SystemClock())
+    ends = [entry["outcome"] for entry in journal.entries(rollout=final.id, event="deployment.completed")]
+    journal.close()
+    assert ends == ["rolled_back", "needs_attention"]
