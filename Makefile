@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: install install-dev demo test lint e2e bench judge screenshots lock clean
+.PHONY: install install-dev demo test lint e2e bench soak judge screenshots lock clean
 
 install: $(VENV)/.runtime
 install-dev: $(VENV)/.dev
@@ -38,6 +38,11 @@ e2e: install-dev
 
 bench: install
 	@$(RUN)/python tests/bench/run.py
+
+# a working day in the sandbox with the console open, then a thousand random keys on each of its screens
+soak: install-dev
+	@$(RUN)/python tests/bench/soak.py
+	QUARTERDECK_PRESSES=1000 $(RUN)/python -m pytest -q tests/faults/test_console_every_screen.py
 
 # the judge against figures computed elsewhere, then beside a rival on simulated canaries
 judge: install
