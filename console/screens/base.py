@@ -163,11 +163,12 @@ class ConsoleScreen(Screen[None]):
     def action_act(self, action_id: str, key: str = "") -> None:
         """Do an action, or say why it can't be done now. What it fails with is told, and never ends the console."""
         action = BY_ID[action_id]
-        if key == "escape" and self.console.tour is not None and not self.clearable():
-            self.console.end_tour()
+        situation = self.situation()
+        if key == "escape" and situation.first and self.console.tour is not None:
+            self.console.end_tour()  # only where it has nothing else to do: a way back is never in the tour's way
             return
         try:
-            reason = action.guard(self.situation())
+            reason = action.guard(situation)
             if reason is not None:
                 toast(self, f"{action.label}: {reason}", severity="warning")
                 return

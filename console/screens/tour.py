@@ -19,7 +19,9 @@ class Said:
     text: str
 
 
-OVER = Said("tour", "", "That was it. Next: the prompt takes commands (:), f jumps to a service. esc puts this strip away.")
+OVER = Said(
+    "tour", "", "That was it. Next: the prompt takes commands (:), f jumps to a service. esc on the fleet puts this strip away."
+)
 
 
 def said(tour: Tour) -> Said:
@@ -27,7 +29,7 @@ def said(tour: Tour) -> Said:
     step = tour.step
     if step is None:
         return OVER
-    return Said("tour {}/{}".format(*tour.place), step.keys, f"{step.text} (esc ends the tour)")
+    return Said("tour {}/{}".format(*tour.place), step.keys, f"{step.text} (esc on the fleet ends the tour)")
 
 
 class TourStrip(Drawn[Said | None]):
