@@ -55,11 +55,10 @@ class Record:
 class LogPane(ScrollView, can_focus=True):
     """Shows records; follows the newest until the person scrolls up, and again after ``G``."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"logpane--match", "logpane--found", *ink.TONE_CLASSES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"logpane--match", *ink.TONE_CLASSES}
     DEFAULT_CSS = """
     LogPane { height: 1fr; width: 1fr; overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }
     LogPane > .logpane--match { background: $warning 30%; text-style: bold; }
-    LogPane > .logpane--found { background: $warning 60%; text-style: bold reverse; }
     """ + ink.tone_css("LogPane")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "rows(1)", "Down", show=False),
