@@ -1,4 +1,5 @@
-"""``quarterdeck analyse --replay FILE``: the judge on recorded data, with other settings if asked. Needs no configuration.
+"""``quarterdeck analyse --replay FILE`` and ``--from journal ROLLOUT``: the judge on recorded data, with other settings if asked.
+Needs no configuration.
 
 Exit 0 for any verdict: it is the answer, not a failure.
 """
@@ -12,6 +13,7 @@ from services.model.errors import ExitCode, Rejected
 if TYPE_CHECKING:
     from services.analysis.judge import Metric, Parameters
     from services.analysis.recording import Recording
+    from services.analysis.replay import Replay
 
 _LARGEST = 64 * 2**20
 _SENSITIVITIES = ("strict", "normal", "lenient")
@@ -34,17 +36,21 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
         help="judge a recorded canary again, with other settings if asked",
         description="What the judge says of recorded counts: healthy, regressed, undecided or no_data, and when.",
     )
-    parser.add_argument("--replay", metavar="FILE", required=True, help="JSON: interval_s, columns, rows, pre_rows")
-    group = parser.add_argument_group("settings of the judge, for this replay")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--replay", metavar="FILE", help="JSON: interval_s, columns, rows, pre_rows")
+    source.add_argument(
+        "--from", dest="recorded", nargs=2, metavar=("journal", "ROLLOUT"), help="a rollout as the journal of this home has it"
+    )
+    group = parser.add_argument_group("settings of the judge, for this replay (else as in parentheses, or as recorded)")
     group.add_argument("--alpha", metavar="P", type=float, help="false-abort budget of a rollout (0.01)")
     group.add_argument("--beta", metavar="P", type=float, help="chance to call a canary at the limit healthy (0.05)")
-    group.add_argument("--sensitivity", choices=_SENSITIVITIES, default="normal", help="tolerance of the errors (normal)")
+    group.add_argument("--sensitivity", choices=_SENSITIVITIES, help="tolerance of the errors (normal)")
     for option, default, meaning in _TOLERANCES:
         group.add_argument(option, metavar="X", type=float, help=f"{meaning} ({default})")
     group.add_argument("--warm-up", metavar="SECONDS", type=float, help="latency is not looked at before (30)")
     group.add_argument("--burst-scrapes", metavar="N", type=int, help="bad scrapes an abort needs (as many as make 30 s)")
     group.add_argument("--onset", metavar="SECONDS", type=float, help="H: how long a regression may begin at no cost (3600)")
-    group.add_argument("--no-history", action="store_true", help="ignore pre_rows")
+    group.add_argument("--no-history", action="store_true", help="ignore pre_rows, and noise that was measured before the deploy")
     group.add_argument("--hard-triggers", action="store_true", help="with the trigger on more than 5 %% errors in 60 s")
     parser.set_defaults(run=run)
 
@@ -53,16 +59,8 @@ def run(args: argparse.Namespace) -> int:
     """Exit 0; 2 for a file or a setting that can't be used."""
     from console import output
     from console.commands.verdict import lines
-    from services.analysis.recording import parse
-    from services.analysis.replay import replay
 
-    path = Path(args.replay)
-    recording = parse(_read(path), path.name)
-    if args.no_history:
-        import msgspec
-
-        recording = msgspec.structs.replace(recording, pre_rows=None)
-    found = replay(recording, _parameters(args, recording), hard_triggers=args.hard_triggers)
+    name, recording, found = _from_journal(args) if args.recorded else _from_file(args)
     if args.output == "json":
         output.document(
             {
@@ -74,9 +72,38 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return ExitCode.DONE
-    for line in lines(found, recording, path.name):
+    for line in lines(found, recording, name):
         output.text(line)
     return ExitCode.DONE
+
+
+def _from_file(args: argparse.Namespace) -> "tuple[str, Recording, Replay]":
+    from services.analysis.judge import ERRORS, LATENCY, Parameters
+    from services.analysis.recording import parse
+    from services.analysis.replay import replay
+
+    path = Path(args.replay)
+    recording = parse(_read(path), path.name)
+    if args.no_history:
+        import msgspec
+
+        recording = msgspec.structs.replace(recording, pre_rows=None)
+    base = Parameters(metrics=(ERRORS, LATENCY), interval_s=recording.interval_s)
+    return path.name, recording, replay(recording, _parameters(args, base), hard_triggers=args.hard_triggers)
+
+
+def _from_journal(args: argparse.Namespace) -> "tuple[str, Recording, Replay]":
+    from console.context import home_of
+    from services.analysis.rejudge import recorded, rejudge
+    from services.audit import reading
+
+    source, rollout = args.recorded
+    if source != "journal":
+        raise Rejected("--from", source, "is no place that looks are recorded in", "journal")
+    entries = reading.entries(home_of(args) / "journal", rollout=rollout, event="deployment.health_check")
+    looks = recorded(entries, rollout)
+    again = rejudge(looks, _parameters(args, looks.parameters), hard_triggers=args.hard_triggers)
+    return rollout, looks.recording(), again
 
 
 def _read(path: Path) -> bytes:
@@ -91,25 +118,34 @@ def _read(path: Path) -> bytes:
     return body
 
 
-def _parameters(args: argparse.Namespace, recording: "Recording") -> "Parameters":
-    from services.analysis.judge import ERRORS, LATENCY, SENSITIVITY, Parameters
+def _parameters(args: argparse.Namespace, base: "Parameters") -> "Parameters":
+    import msgspec
 
-    tolerance = SENSITIVITY[args.sensitivity]
     given = {"alpha": args.alpha, "beta": args.beta, "burst_scrapes": args.burst_scrapes, "onset_s": args.onset}
     try:
-        errors = _metric(ERRORS, args, {"r": tolerance.r, "d": tolerance.d})
-        latency = _metric(LATENCY, args, {} if args.warm_up is None else {"skip": args.warm_up})
+        metrics = tuple(_metric(metric, args) for metric in base.metrics)
         asked = {name: value for name, value in given.items() if value is not None}
-        return Parameters(metrics=(errors, latency), interval_s=recording.interval_s, **asked)
+        return msgspec.structs.replace(base, metrics=metrics, **asked)
     except ValueError as error:
         raise Rejected("settings", _asked(args), str(error), "`quarterdeck analyse --help` has each with its default") from None
 
 
-def _metric(metric: "Metric", args: argparse.Namespace, changed: dict[str, float]) -> "Metric":
+def _metric(metric: "Metric", args: argparse.Namespace) -> "Metric":
     import msgspec
 
+    from services.analysis.judge import ERRORS, SENSITIVITY
+
+    kind = "errors" if metric.name == ERRORS.name else "latency"
+    changed: dict[str, float | None] = {}
+    if kind == "errors" and args.sensitivity is not None:
+        tolerance = SENSITIVITY[args.sensitivity]
+        changed |= {"r": tolerance.r, "d": tolerance.d}
+    if kind == "latency" and args.warm_up is not None:
+        changed["skip"] = args.warm_up
+    if args.no_history:
+        changed["history"] = None
     for name in ("r", "d", "health_r", "health_d"):
-        value = getattr(args, f"{metric.name}_{name}")
+        value = getattr(args, f"{kind}_{name}")
         if value is not None:
             changed[name] = value
     return msgspec.structs.replace(metric, **changed)

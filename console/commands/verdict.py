@@ -127,6 +127,8 @@ def _beside(found: "Replay", recording: "Recording") -> Iterator[str]:
             "would have been aborted, so the noise was widened" if found.calibration.aborted else "would not have been aborted"
         )
         yield f"Before the deploy: replayed on {len(recording.pre_rows)} intervals of the control against itself, it {would}."
+    elif any(metric.history is not None for metric in found.parameters.metrics):
+        yield "The noise that was measured before the deploy is taken as it was then."
     else:
         yield "No history from before the deploy: the noise is assumed at first."
 

@@ -33,9 +33,11 @@ def increase(before: PodReading, after: PodReading) -> Increase:
     durations = after.durations
     if durations is not None and not reset:
         durations = durations.since(before.durations) if before.durations is not None else None
+    # A counter with labels is not on the page before its first event: in the same process it began at zero since.
+    born = before.requests is None and before.started is not None and before.started == after.started
     return Increase(
-        requests=_between(before.requests, after.requests, reset),
-        errors=_between(before.errors, after.errors, reset),
+        requests=_between(before.requests, after.requests, reset or born),
+        errors=_between(before.errors, after.errors, reset or born),
         durations=durations,
         cpu=cpu,
         reset=reset,
@@ -54,7 +56,7 @@ def _restarted(before: PodReading, after: PodReading) -> bool:
     return any(then is not None and now is not None and now < then for then, now in pairs)
 
 
-def _between(then: float | None, now: float | None, reset: bool) -> float | None:
-    if now is None or reset:
+def _between(then: float | None, now: float | None, from_zero: bool) -> float | None:
+    if now is None or from_zero:
         return now
     return now - then if then is not None and now >= then else None

@@ -53,7 +53,7 @@ def replay(recording: Recording, parameters: Parameters, *, hard_triggers: bool 
     calibration = calibrate(parameters, (recording.pre_rows,)) if recording.pre_rows else None
     if calibration is not None:
         parameters = calibration.parameters
-    trigger = _first_trigger(recording) if hard_triggers else None
+    trigger = first_trigger(recording) if hard_triggers else None
     state, path, fired = begin(parameters), [], False
     for counts in recording.rows:
         state = observe(parameters, state, counts)
@@ -85,7 +85,7 @@ def _argo(recording: Recording) -> Argo:
     return run
 
 
-def _first_trigger(recording: Recording) -> Trigger | None:
+def first_trigger(recording: Recording) -> Trigger | None:
     """The guarded error trigger over min(60 s, age), within its first five minutes."""
     limits = Limits()
     baseline = _baseline(recording.pre_rows or (), recording.interval_s)

@@ -26,7 +26,7 @@ from services.analysis.judge import (
     regression_gauge,
 )
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
-from services.analysis.trial import Look, Trial, looked, opened, worst
+from services.analysis.trial import Look, Trial, against_the_past, looked, opened, worst
 from services.analysis.windows import Told
 from services.model.rollout import (
     Baseline,
@@ -151,7 +151,8 @@ def judged(rollout: Rollout, trial: Trial, one: Look) -> Judgement:
     before = rollout.judgement.path if rollout.judgement is not None else ()
     evidence = dict(zip((metric.name for metric in told.metrics), now.metrics, strict=True))
     named, _ = leading(told, now)
-    metrics = tuple(_metric(metric, evidence[metric.name], trial) for metric in told.metrics if evidence[metric.name].has_data)
+    used = against_the_past(told) if one.past else told
+    metrics = tuple(_metric(metric, evidence[metric.name], trial) for metric in used.metrics if evidence[metric.name].has_data)
     return Judgement(
         verdict=now.verdict.value,
         seconds=round(now.elapsed_s, 3),
@@ -206,7 +207,7 @@ def no_data(rollout: Rollout) -> bool:
 
 
 def surely_below(rollout: Rollout, limit: float) -> bool:
-    """Whether every metric's bad share exceeds the old version's by less than ``limit``, at the upper end of what counts allow."""
+    """Whether every metric's bad share exceeds the old version's by less than ``limit``, at the upper end of what is likely."""
     metrics = rollout.judgement.metrics if rollout.judgement is not None else ()
     return bool(metrics) and all(_most(metric) < limit for metric in metrics)
 
@@ -254,7 +255,7 @@ def _metric(metric: Metric, evidence: Evidence, trial: Trial) -> JudgedMetric:
 
 def _words(trial: Trial) -> str:
     """The leading metric: both shares, their ratio with its limits, what is tolerated, since when."""
-    metric, evidence = leading(trial.parameters, trial.state)
+    metric, evidence = leading(against_the_past(trial.parameters) if trial.past else trial.parameters, trial.state)
     canary, control = evidence.canary_rate, evidence.control_rate
     if canary is None or control is None:
         return "no requests to compare yet"
