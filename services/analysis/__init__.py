@@ -3,7 +3,7 @@
 from services.analysis.baseline import measure
 from services.analysis.parse import MetricNames, NotMetrics, PodReading, Reading, Unreadable, parse
 from services.analysis.probes import HealthHistory, HealthProbe
-from services.analysis.scrape import DirectScrape, MetricSource
+from services.analysis.scrape import DirectScrape, PodSource
 from services.analysis.smoke import SmokeResult, SmokeRunner
 from services.analysis.targets import PodTarget, target_of
 from services.analysis.triggers import Limits, Unserved, WorkloadFacts, evaluate, exceeds, is_shared_incident, reasons
@@ -16,9 +16,9 @@ __all__ = [
     "HealthProbe",
     "Limits",
     "MetricNames",
-    "MetricSource",
     "NotMetrics",
     "PodReading",
+    "PodSource",
     "PodTarget",
     "Reading",
     "SmokeResult",

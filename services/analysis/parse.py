@@ -2,13 +2,15 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from services.analysis.histogram import Histogram
+from services.analysis.tally import Tally
+from services.settings.query import SeriesOf
 
 CODE_LABELS = ("code", "status", "status_code")
 
@@ -23,6 +25,25 @@ class MetricNames(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str = "process_cpu_seconds_total"
     memory: str = "process_resident_memory_bytes"
     started: str = "process_start_time_seconds"
+    ratios: tuple["PageRatio", ...] = ()
+    endpoints: tuple["PageEndpoint", ...] = ()
+
+
+class PageRatio(msgspec.Struct, frozen=True, kw_only=True):
+    """A share of the user's own: series by name and the labels that they have among theirs."""
+
+    name: str
+    total: SeriesOf
+    bad: SeriesOf
+
+
+class PageEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint: requests, and durations as ``latency``, with this label."""
+
+    name: str
+    latency: str
+    label: str
+    value: str
 
 
 DEFAULT_NAMES = MetricNames()
@@ -45,6 +66,8 @@ class PodReading(msgspec.Struct, frozen=True, kw_only=True):
     started: float | None = None
     cpu_limit: float | None = None
     memory_limit: float | None = None
+    tallies: Mapping[str, Tally] = {}
+    """Ratios and endpoints, by name; one that the page does not show is missing."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -73,17 +96,50 @@ def parse(text: str, at: float, names: MetricNames = DEFAULT_NAMES) -> PodReadin
     for sample in samples:
         by_name[sample.name].append(sample)
     requests = by_name[names.requests]
-    coded = [(code, sample) for sample in requests if (code := _code(sample, names.codes))]
+    buckets = by_name[f"{names.duration}_bucket"]
+    errors = _errors(requests, names.codes)
     return PodReading(
         at=at,
         requests=_total(requests),
-        # Without a status code on any series nobody can say how many failed: unknown, not zero.
-        errors=_total([sample for code, sample in coded if code.startswith("5")], empty=0.0) if coded else None,
-        durations=_histogram(by_name[f"{names.duration}_bucket"]),
+        errors=errors,
+        durations=_histogram(buckets),
         cpu_seconds=_total(by_name[names.cpu]),
         memory=_total(by_name[names.memory]),
         started=_total(by_name[names.started]),
+        tallies=_tallies(names, by_name, requests, buckets) if names.ratios or names.endpoints else {},
     )
+
+
+def _errors(requests: Sequence[Sample], codes: Sequence[str]) -> float | None:
+    """Without a status code on any series nobody can say how many failed: unknown, not zero."""
+    coded = [(code, sample) for sample in requests if (code := _code(sample, codes))]
+    return _total([sample for code, sample in coded if code.startswith("5")], empty=0.0) if coded else None
+
+
+def _tallies(
+    names: MetricNames, by_name: Mapping[str, list[Sample]], requests: Sequence[Sample], buckets: Sequence[Sample]
+) -> dict[str, Tally]:
+    found: dict[str, Tally] = {}
+    for ratio in names.ratios:
+        total = _total(_picked(by_name.get(ratio.total.name, ()), ratio.total.labels))
+        if total is not None:
+            # A counter of bad events often has no series before the first of them.
+            bad = _total(_picked(by_name.get(ratio.bad.name, ()), ratio.bad.labels), empty=0.0)
+            found[ratio.name] = Tally(total=total, bad=min(bad or 0.0, total))
+    for endpoint in names.endpoints:
+        own = ((endpoint.label, endpoint.value),)
+        asked = _picked(requests, own)
+        total, errors = _total(asked), _errors(asked, names.codes)
+        if total is not None and errors is not None:
+            found[endpoint.name] = Tally(total=total, bad=min(errors, total))
+        if (durations := _histogram(_picked(buckets, own))) is not None:
+            found[endpoint.latency] = Tally.of(durations)
+    return found
+
+
+def _picked(samples: Iterable[Sample], labels: Iterable[tuple[str, str]]) -> list[Sample]:
+    wanted = tuple(labels)
+    return [sample for sample in samples if all(sample.labels.get(name, "") == value for name, value in wanted)]
 
 
 def _code(sample: Sample, labels: Iterable[str]) -> str:

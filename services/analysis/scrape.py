@@ -7,11 +7,12 @@ from typing import Protocol
 import msgspec
 
 from services.analysis.endpoints import Endpoint, Proxied, Proxy, Templated
-from services.analysis.parse import DEFAULT_NAMES, MetricNames, NotMetrics, Reading, Unreadable, parse
+from services.analysis.parse import DEFAULT_NAMES, MetricNames, NotMetrics, PageEndpoint, PageRatio, Reading, Unreadable, parse
 from services.analysis.targets import PodTarget
 from services.clock import Clock
 from services.model.errors import QuarterdeckError
 from services.settings import Metrics
+from services.settings.query import series
 
 CONCURRENCY = 16
 TIMEOUT = 5.0
@@ -19,7 +20,7 @@ LARGE = 64 * 1024
 """Pages from this size on are parsed in a thread: parsing takes about 1 ms for every 10 KiB."""
 
 
-class MetricSource(Protocol):
+class PodSource(Protocol):
     async def scrape(self, pods: Sequence[PodTarget]) -> dict[str, Reading]:
         """Read every pod once: name → reading. A pod that can't be read is a value (:class:`Unreadable`), not an error."""
 
@@ -52,7 +53,14 @@ class DirectScrape:
             Templated(metrics.scrape_url, appends_path=False) if metrics.scrape_url else Proxied(connection, "pods", metrics.port)
         )
         series = metrics.names
-        names = MetricNames(requests=series.requests, duration=series.latency, cpu=series.cpu, memory=series.memory)
+        names = MetricNames(
+            requests=series.requests,
+            duration=series.latency,
+            cpu=series.cpu,
+            memory=series.memory,
+            ratios=_ratios(metrics),
+            endpoints=_endpoints(metrics),
+        )
         return cls(endpoint, clock, path=metrics.path, names=names)
 
     async def scrape(self, pods: Sequence[PodTarget]) -> dict[str, Reading]:
@@ -80,3 +88,18 @@ class DirectScrape:
         except NotMetrics as error:
             return Unreadable(at, str(error))
         return msgspec.structs.replace(reading, cpu_limit=pod.cpu_limit, memory_limit=pod.memory_limit)
+
+
+def _ratios(metrics: Metrics) -> tuple[PageRatio, ...]:
+    """Those that are in the pages' language."""
+    if metrics.source != "pods":
+        return ()
+    return tuple(PageRatio(name=one.name, total=series(one.total), bad=series(one.bad)) for one in metrics.ratios)
+
+
+def _endpoints(metrics: Metrics) -> tuple[PageEndpoint, ...]:
+    if metrics.source != "pods":
+        return ()
+    return tuple(
+        PageEndpoint(name=one.name, latency=one.latency_name, label=one.label, value=one.value) for one in metrics.endpoints
+    )

@@ -13,6 +13,8 @@ from services.settings.section import FilePath, Line, Name, Section, Url, broken
 PACKS = ("pods", "istio", "nginx", "envoy", "opentelemetry")
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 _HEADER = r"^[\x21-\x7e]{1,200}$"
+RATIO_KEYS = ("total", "bad")
+"""The keys of a ratio's two queries."""
 MOST = 10
 """Ratios, and endpoints, that can be judged at most: each is asked for at every look."""
 
@@ -120,6 +122,11 @@ class Endpoint(Section):
     tolerance: float = ranged(1, 100, "times the control's share", default=1.2)
     difference: float = ranged(0, 0.99, "(a share; 0.0002 is 0.02 points)", default=0.0002)
 
+    @property
+    def latency_name(self) -> str:
+        """What the tally of its durations is called; that of its errors has the endpoint's own name."""
+        return f"{self.name}-latency"
+
 
 class Weights(Section):
     """How the false-abort budget is shared out; all weights together, those of ratios and endpoints too, are at most 1."""
@@ -145,7 +152,8 @@ def check_together(
         raise broken("endpoints can't be told apart in Datadog by a label", "'ratios' with a query for each endpoint")
     if source == "prometheus" and prometheus is not None and prometheus.queries is not None and endpoints:
         raise broken("endpoints need a pack; own queries can't be narrowed", "'ratios' with a query for each endpoint")
-    names = [*(ratio.name for ratio in ratios), *(endpoint.name for endpoint in endpoints)]
+    names = [ratio.name for ratio in ratios]
+    names += [name for endpoint in endpoints for name in (endpoint.name, endpoint.latency_name)]
     if len(set(names)) != len(names) or {"errors", "latency", "latency-p99", "latency-p90"} & set(names):
         raise broken("ratios and endpoints share a name, or take one that is in use", "each name once; not errors or latency")
     of_endpoints = sum(endpoint.weight + endpoint.latency_weight for endpoint in endpoints)

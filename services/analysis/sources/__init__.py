@@ -1,6 +1,19 @@
 """Where metrics come from: the pods' own pages, Prometheus, Datadog. One file a source, one Protocol (``base``)."""
 
 from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, MetricSource, Reading
+from services.analysis.sources.direct import Direct
+from services.analysis.sources.opening import open_source
+from services.analysis.sources.subject import Subject, Version
 from services.analysis.tally import Tally
 
-__all__ = ["ERRORS_NAME", "LATENCY_NAME", "MetricSource", "Reading", "Tally"]
+__all__ = [
+    "ERRORS_NAME",
+    "LATENCY_NAME",
+    "Direct",
+    "MetricSource",
+    "Reading",
+    "Subject",
+    "Tally",
+    "Version",
+    "open_source",
+]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from services.model.errors import Unavailable
+from services.model.objects import Json
 
 MOST_BYTES = 16 * 1024 * 1024
 """The longest body that is read: a few ten thousand series."""
@@ -51,6 +52,7 @@ class Site:
         headers: Mapping[str, str],
         query: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
+        document: Json = None,
     ) -> tuple[int, bytes]:
         """Status and body, within the time that the settings give. Raises :class:`NoData`.
 
@@ -58,7 +60,7 @@ class Site:
         """
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._ask(method, path, headers, query, form)
+                return await self._ask(method, path, headers, query, form, document)
         except TimeoutError:
             raise NoData(f"{self.host} gave no answer within {self._seconds:g} s") from None
         except httpx.TimeoutException:
@@ -77,12 +79,13 @@ class Site:
         headers: Mapping[str, str],
         query: Mapping[str, str] | None,
         form: Mapping[str, str] | None,
+        document: Json,
     ) -> tuple[int, bytes]:
         if self._client is None:
             self._client = httpx.AsyncClient(
                 verify=self._verified(), timeout=self._seconds, follow_redirects=False, transport=self._transport
             )
-        request = self._client.build_request(method, self._url + path, headers=headers, params=query, data=form)
+        request = self._client.build_request(method, self._url + path, headers=headers, params=query, data=form, json=document)
         response = await self._client.send(request, stream=True)
         try:
             if response.is_redirect:

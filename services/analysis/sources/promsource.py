@@ -25,11 +25,6 @@ STALE = 90.0
 Making = Callable[[Subject, ArmName], Queries]
 
 
-def latency_of(endpoint: str) -> str:
-    """What the tally of an endpoint's durations is called; that of its errors has the endpoint's name."""
-    return f"{endpoint}-latency"
-
-
 class _Group:
     """Metrics that are asked for together, and what is remembered between two looks."""
 
@@ -151,7 +146,7 @@ def groups(metrics: Metrics) -> Mapping[Names, Making]:
         asked[Names(ERRORS_NAME, LATENCY_NAME)] = _by_pack(metrics, config.pack, "")
     for endpoint in metrics.endpoints:
         where = f',{endpoint.label}="{string(endpoint.value)}"'
-        asked[Names(endpoint.name, latency_of(endpoint.name))] = _by_pack(metrics, config.pack, where)
+        asked[Names(endpoint.name, endpoint.latency_name)] = _by_pack(metrics, config.pack, where)
     for ratio in metrics.ratios:
         asked[Names(ratio.name, "")] = _of_ratio(ratio)
     return asked

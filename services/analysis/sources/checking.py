@@ -1,0 +1,132 @@
+"""Whether a source's queries are right, asked of the source itself: before a deploy needs them."""
+
+import asyncio
+from collections.abc import Mapping
+
+import httpx
+import msgspec
+
+from services.analysis.sources.asking import NoData, QueryRefused
+from services.analysis.sources.datadog import BUCKET, SLOW_NAME, DatadogAccount, Unaskable, pairs
+from services.analysis.sources.datadog import filled as filled_tags
+from services.analysis.sources.prometheus import PrometheusServer
+from services.analysis.sources.promql import Queries, Unfillable, filled
+from services.analysis.sources.promsource import groups
+from services.analysis.sources.subject import Subject, Version
+from services.analysis.windows import ArmName
+from services.clock import Clock
+from services.settings import Metrics
+from services.settings.secrets import SecretRegister
+from services.settings.sources import RATIO_KEYS
+
+WINDOW = 300.0
+"""Seconds that ``{{window}}`` and Datadog's queries are tried with."""
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """``refused``: the source's own words on each query that is wrong, by its key in the settings. ``unasked``: why not all could
+    be asked; empty where all were."""
+
+    refused: Mapping[str, str] = {}
+    unasked: str = ""
+
+
+def example(namespace: str, service: str = "example") -> Subject:
+    """Somebody to ask for who need not be there: a right query then finds nothing."""
+    return Subject(
+        namespace=namespace,
+        service=service,
+        versions={
+            ArmName.CANARY: Version(workload=f"{service}-canary", version="v2", pods=(f"{service}-canary-1",)),
+            ArmName.STABLE: Version(workload=service, version="v1", pods=(f"{service}-1",)),
+        },
+    )
+
+
+async def check(
+    metrics: Metrics,
+    subject: Subject,
+    *,
+    clock: Clock,
+    register: SecretRegister,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Checked:
+    """Try every query of the configured source by itself. Never raises for what the other side does."""
+    if metrics.source == "prometheus":
+        return await _prometheus(metrics, subject, register, transport)
+    if metrics.source == "datadog":
+        return await _datadog(metrics, subject, clock, register, transport)
+    return Checked()
+
+
+async def _prometheus(
+    metrics: Metrics, subject: Subject, register: SecretRegister, transport: httpx.AsyncBaseTransport | None
+) -> Checked:
+    assert metrics.prometheus is not None
+    server = PrometheusServer(metrics.prometheus, register=register, transport=transport)
+    asked: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for names, make in groups(metrics).items():
+        for key, query in _written(metrics, names.errors, make(subject, ArmName.CANARY)).items():
+            try:
+                asked[key] = filled(query, subject, ArmName.CANARY, WINDOW)
+            except Unfillable as error:
+                refused[key] = str(error)
+    try:
+        answers = await asyncio.gather(*(_tried(server, query) for query in asked.values()))
+    finally:
+        await server.close()
+    refused |= {key: str(said) for key, said in zip(asked, answers, strict=True) if isinstance(said, QueryRefused)}
+    unasked = [str(said) for said in answers if said is not None and not isinstance(said, QueryRefused)]
+    return Checked(refused=refused, unasked=unasked[0] if unasked else "")
+
+
+def _written(metrics: Metrics, name: str, queries: Queries) -> dict[str, str]:
+    """The queries of a group by the keys that they are written at. A pack's are known to be right; that the server takes the label
+    of an endpoint is seen from one."""
+    for index, ratio in enumerate(metrics.ratios):
+        if ratio.name == name:
+            return {
+                f"metrics.ratios.{index}.{key}": query for key, query in zip(RATIO_KEYS, (ratio.total, ratio.bad), strict=True)
+            }
+    for index, endpoint in enumerate(metrics.endpoints):
+        if endpoint.name == name:
+            return {f"metrics.endpoints.{index}": queries.total}
+    if metrics.prometheus is None or metrics.prometheus.queries is None:
+        return {"metrics.prometheus.pack": queries.total}
+    own = {"total": queries.total, "errors": queries.errors, "latency": queries.latency}
+    return {f"metrics.prometheus.queries.{key}": query for key, query in own.items() if query is not None}
+
+
+async def _tried(server: PrometheusServer, query: str) -> NoData | None:
+    try:
+        await server.query(query)
+    except NoData as error:
+        return error
+    return None
+
+
+async def _datadog(
+    metrics: Metrics, subject: Subject, clock: Clock, register: SecretRegister, transport: httpx.AsyncBaseTransport | None
+) -> Checked:
+    assert metrics.datadog is not None
+    account = DatadogAccount(metrics.datadog, register=register, transport=transport)
+    refused: dict[str, str] = {}
+    unasked = ""
+    until = clock.unix() // BUCKET * BUCKET
+    values = subject.values(ArmName.CANARY)
+    try:
+        for name, (total, bad) in pairs(metrics).items():
+            index = next((index for index, ratio in enumerate(metrics.ratios) if ratio.name == name), None)
+            where = "metrics.datadog" if index is None else f"metrics.ratios.{index}"
+            keys = RATIO_KEYS if index is not None else ("total", "slow" if name == SLOW_NAME else "errors")
+            for key, query in zip(keys, (total, bad), strict=True):
+                try:
+                    await account.points([filled_tags(query, values)], until - WINDOW, until)
+                except (QueryRefused, Unaskable) as error:
+                    refused[f"{where}.{key}"] = str(error)
+                except NoData as error:
+                    unasked = unasked or str(error)
+    finally:
+        await account.close()
+    return Checked(refused=refused, unasked=unasked)

@@ -1,0 +1,60 @@
+"""The pods' own pages as a source of metrics. They are read anyway, for CPU and memory: this counts what was read."""
+
+from collections.abc import Mapping
+
+from services.analysis.parse import PodReading, Unreadable
+from services.analysis.parse import Reading as PodAnswer
+from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Reading
+from services.analysis.sources.ledger import Ledger, Standing
+from services.analysis.tally import Tally
+from services.analysis.windows import ArmName
+
+
+class Direct:
+    """Fed with each round of readings, by whoever made it; ``read`` counts the latest."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+        self._round: dict[ArmName, dict[str, Standing]] | None = None
+        self._problem = ""
+        self._newest: float | None = None
+        self._first: float | None = None
+
+    def feed(self, at: float, arm_of: Mapping[str, str], readings: Mapping[str, PodAnswer]) -> None:
+        """Take one round in, made at pace second ``at``; ``arm_of`` as for :meth:`services.analysis.windows.Windows.feed`."""
+        arms: dict[ArmName, dict[str, Standing]] = {arm: {} for arm in ArmName}
+        silent = []
+        for pod, arm in arm_of.items():
+            reading = readings.get(pod)
+            if isinstance(reading, PodReading):
+                arms[ArmName(arm)][pod] = Standing(at=reading.at, tallies=tallies(reading), started=reading.started)
+            elif isinstance(reading, Unreadable):
+                silent.append(f"{pod}: {reading.why}")
+        self._round = arms
+        self._problem = silent[0] if silent else ""
+        if all(arms.values()):
+            self._newest = min(max(standing.at for standing in found.values()) for found in arms.values())
+
+    async def read(self, at: float) -> Reading:
+        if self._first is None:
+            self._first = at
+        found, self._round = self._round, None
+        counted = self._ledger.missed(at, "the pods were not read") if found is None else self._ledger.take(at, at, found)
+        age = at - (self._newest if self._newest is not None else self._first)
+        problem = "; ".join(dict.fromkeys(filter(None, (counted.problem, self._problem))))
+        return Reading(at=at, since=counted.since, arms=counted.arms, age=max(0.0, age), problem=problem)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def tallies(reading: PodReading) -> dict[str, Tally]:
+    """What a page says, by metric: counters as they stand."""
+    found = dict(reading.tallies)
+    if reading.requests is not None:
+        # A series for each status: a restart shows in any, and so it does where only the sum is known.
+        bad = min(reading.errors, reading.requests) if reading.errors is not None else None
+        found[ERRORS_NAME] = Tally(total=reading.requests, bad=bad)
+    if reading.durations is not None:
+        found[LATENCY_NAME] = Tally.of(reading.durations)
+    return found
