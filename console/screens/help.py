@@ -132,7 +132,7 @@ class HelpScreen(ModalScreen[None]):
     @on(Grid.RowChosen)
     def _do(self, event: Grid.RowChosen) -> None:
         below = self._below
-        if below is not None and event.key.startswith(_ACTION):
+        if below is not None and event.key.startswith(_ACTION) and self.is_current:
             self.app.pop_screen()
             below.action_act(event.key.removeprefix(_ACTION))
 
@@ -159,7 +159,9 @@ class HelpScreen(ModalScreen[None]):
             self.action_close()
 
     def action_close(self) -> None:
-        self.app.pop_screen()
+        # keys that came fast may have left it already
+        if self.is_current:
+            self.app.pop_screen()
 
     def _clear(self) -> None:
         with self.prevent(Input.Changed):

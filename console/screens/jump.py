@@ -91,13 +91,15 @@ class JumpScreen(ModalScreen[None]):
         self._grid.action_page(by)
 
     def action_leave(self) -> None:
-        self.app.pop_screen()
+        # keys that came fast may have left it already
+        if self.is_current:
+            self.app.pop_screen()
 
     @on(Input.Submitted)
     @on(Grid.RowChosen)
     def _open(self) -> None:
         target = self._found.get(self._grid.selected or "")
-        if target is not None:
+        if target is not None and self.is_current:
             self.app.pop_screen()
             self._go(target.environment, target.service.name)
 

@@ -143,7 +143,7 @@ class PromptScreen(ModalScreen[None]):
     def _submitted(self) -> None:
         below, world = self._below, self._world()
         line = " ".join(self._input.value.lstrip(": ").split())
-        if below is None or world is None:
+        if below is None or world is None or not self.is_current:
             return
         if not line:
             self.action_leave()
