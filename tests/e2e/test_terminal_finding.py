@@ -39,9 +39,11 @@ def test_a_first_run_finds_its_way(tmp_path: Path) -> None:
             screen.wait(r"kubectl get pods --watch -n staging", r"/pods.*--watch/ !dev +3 of \d+")
             screen.press("Escape")  # clears the filter, as everywhere
             screen.wait("tour 1/6", r"reads \d+; drivers")
-            screen.press("Escape")  # nothing is left to clear: it ends the tour
+            screen.press("q", "q", "q")
+            screen.wait("ENVIRONMENTS", "tour 1/6")
+            screen.press("Escape")  # nothing is left to clear or to leave: it ends the tour
             eventually("the tour is over for good", lambda: read(home).tour_seen, 5.0)
-            screen.wait("CALLS")
+            screen.wait("ENVIRONMENTS")
             assert "tour" not in screen.text()
             screen.press("C-q")
             screen.gone()
