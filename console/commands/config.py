@@ -1,9 +1,10 @@
 """``quarterdeck config init|check|schema``: a first configuration, everything that is wrong with one, and what there is to say.
 
-Needs no cluster.
+Needs no cluster. Queries that the configuration holds are tried by the metrics server, where it can be asked.
 """
 
 import argparse
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from services.model.errors import ExitCode, Rejected
 
 if TYPE_CHECKING:
+    from services.redaction import Redactor
     from services.settings import Problem, Settings
+    from services.settings.secrets import SecretRef
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
@@ -28,6 +31,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     making.add_argument("--force", action="store_true", help="replace a file that is there")
     checking = actions.add_parser("check", parents=parents, help="report every problem, with its line")
     checking.add_argument("path", metavar="PATH", nargs="?", help="the file (else --config, else where it is looked for)")
+    checking.add_argument("--offline", action="store_true", help="don't have queries tried by the metrics server")
     actions.add_parser("schema", parents=parents, help="print the JSON schema of the configuration, for editors")
     parser.set_defaults(run=run)
 
@@ -73,10 +77,13 @@ def _check(args: argparse.Namespace, path: Path) -> int:
     from services.redaction import Redactor
     from services.settings import ConfigurationError, load
 
+    redactor = Redactor()
     try:
-        settings = load(path, redactor=Redactor())
+        settings = load(path, redactor=redactor)
         error = None
         problems = (*_open_secrets(settings, path), *_missing(settings, path))
+        if not args.offline:
+            problems += _refused_queries(settings, path, redactor)
     except ConfigurationError as caught:
         error, problems = caught, caught.problems
     ok = error is None and not problems
@@ -113,10 +120,23 @@ def _open_secrets(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
     """Files of secrets that are there and that others could read. Those that are not there may be elsewhere in production."""
     from services.settings import Problem
 
-    if settings.tickets is None or not (rule := settings.tickets.token.problem()):
-        return ()
-    line = settings.line("tickets.token")
-    return (Problem(file=str(path), line=line, key="tickets.token", problem=f"the file {rule}", accepted="a file of mode 600"),)
+    return tuple(
+        Problem(file=str(path), line=settings.line(key), key=key, problem=f"the file {rule}", accepted="a file of mode 600")
+        for key, secret in _secrets(settings).items()
+        if (rule := secret.problem())
+    )
+
+
+def _secrets(settings: "Settings") -> "dict[str, SecretRef]":
+    """Every reference to a secret, by its key."""
+    found = {"tickets.token": settings.tickets.token} if settings.tickets is not None else {}
+    if (server := settings.metrics.prometheus) is not None:
+        given = {"token": server.token, "password": server.password}
+        found |= {f"metrics.prometheus.{key}": secret for key, secret in given.items() if secret is not None}
+    if (account := settings.metrics.datadog) is not None:
+        found["metrics.datadog.api_key"] = account.api_key
+        found["metrics.datadog.application_key"] = account.application_key
+    return found
 
 
 def _missing(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
@@ -131,9 +151,12 @@ def _missing(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
     def add(key: str, problem: str, accepted: str) -> None:
         found.append(Problem(file=str(path), line=settings.line(key), key=key, problem=problem, accepted=accepted))
 
-    token = settings.tickets.token if settings.tickets is not None else None
-    if token is not None and token.kind == "file" and not Path(token.place).exists():
-        add("tickets.token", "the file is not there", "a file of mode 600 that holds the token")
+    for key, secret in _secrets(settings).items():
+        if secret.kind == "file" and not Path(secret.place).exists():
+            add(key, "the file is not there", f"a file of mode 600 that holds the {key.rpartition('.')[2].replace('_', ' ')}")
+    server = settings.metrics.prometheus
+    if server is not None and server.ca_file is not None and not server.ca_file.exists():
+        add("metrics.prometheus.ca_file", "the file is not there", "a PEM file with an authority")
     if settings.kubeconfig is not None:
         try:
             known = context_names((settings.kubeconfig,))
@@ -145,6 +168,25 @@ def _missing(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
                 key = f"environments.{name}.context"
                 add(key, f"{environment.context} is not in the kubeconfig", ", ".join(known) or "none: it has no contexts")
     return tuple(found)
+
+
+def _refused_queries(settings: "Settings", path: Path, redactor: "Redactor") -> "tuple[Problem, ...]":
+    """Queries that the metrics server says are wrong, in its own words. One that can't be asked is not the file's fault."""
+    if settings.metrics.source == "pods":
+        return ()
+    from console import output
+    from services.analysis.sources.checking import check, example
+    from services.settings import Problem
+
+    namespace = next(iter(settings.environments.values())).namespaces[0]
+    found = asyncio.run(check(settings.metrics, example(namespace), clock=settings.clock(), register=redactor))
+    if found.unasked:
+        output.note(f"Not all queries could be tried: {redactor.text(found.unasked)}")
+    accepted = "a query that the metrics server takes (--offline: don't ask it)"
+    return tuple(
+        Problem(file=str(path), line=settings.line(key), key=key, problem=f"is refused: {redactor.text(said)}", accepted=accepted)
+        for key, said in found.refused.items()
+    )
 
 
 def _row(problem: "Problem") -> dict[str, Any]:

@@ -130,7 +130,7 @@ async def _with_systems(
     checks: "list[Check]",
 ) -> "list[Finding]":
     """The findings of ``checks``, of the clusters and of the ticket system."""
-    from console.doctor import apis, clusters, measurements, permissions
+    from console.doctor import apis, clusters, measurements, metricsource, permissions
     from console.doctor.examination import examine
     from console.doctor.site import Place, Site
     from console.doctor.tickets import Desk
@@ -159,7 +159,8 @@ async def _with_systems(
                 *apis.checks(site),
                 *measurements.checks(site, settings, clock, args.timeout),
             ]
-        return await examine([*checks, *desk.checks()], args.timeout, setup.report)
+        checks = [*checks, *metricsource.checks(settings, clock, setup.redactor), *desk.checks()]
+        return await examine(checks, args.timeout, setup.report)
     finally:
         for site in sites:
             await site.close()

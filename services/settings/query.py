@@ -14,6 +14,8 @@ PLACES = ("namespace", "service", "workload", "version", "arm", "pods", "window"
 """What may stand in double braces: of the service, of one version's workload, its version, which arm it is (``canary``,
 ``stable``), the names of its pods as a regular expression, and the time since the last look (``12345ms``)."""
 WINDOW = "window"
+APART = frozenset({"workload", "version", "arm", "pods"})
+"""Those that tell the two versions apart: a query without any of them would find both equal, whatever they do."""
 
 _PLACE = re.compile(r"\{\{\s*([a-z]*)\s*\}\}")
 _REGEX = re.compile(r"[=!]~\s*$")
@@ -77,6 +79,12 @@ def tagged(query: str) -> tuple[Part, ...]:
     return tuple(part for part in parts if part != Part(""))
 
 
+def apart(parts: tuple[Part, ...]) -> None:
+    """Raises the error of a validator for a query that asks the same of both versions."""
+    if not any(part.place in APART for part in parts):
+        raise broken("asks the same of both versions", "one of {{workload}}, {{version}}, {{arm}} or {{pods}} in it")
+
+
 def _line(text: str) -> str:
     if not text.strip() or any(not char.isprintable() and char not in "\n\t" for char in text):
         raise broken("is empty or holds control characters", "a query")
@@ -84,12 +92,12 @@ def _line(text: str) -> str:
 
 
 def _promql(text: str) -> str:
-    promql(text)
+    apart(promql(text))
     return text
 
 
 def _tagged(text: str) -> str:
-    tagged(text)
+    apart(tagged(text))
     return text
 
 

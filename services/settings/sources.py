@@ -168,9 +168,9 @@ def check_together(
 def _check_language(source: str, where: str, text: str) -> None:
     try:
         if source == "prometheus":
-            query.promql(text)
+            query.apart(query.promql(text))
         elif source == "datadog":
-            query.tagged(text)
+            query.apart(query.tagged(text))
         else:
             query.series(text)
     except PydanticCustomError as error:

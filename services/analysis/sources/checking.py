@@ -87,11 +87,11 @@ def _written(metrics: Metrics, name: str, queries: Queries) -> dict[str, str]:
     for index, ratio in enumerate(metrics.ratios):
         if ratio.name == name:
             return {
-                f"metrics.ratios.{index}.{key}": query for key, query in zip(RATIO_KEYS, (ratio.total, ratio.bad), strict=True)
+                f"metrics.ratios[{index}].{key}": query for key, query in zip(RATIO_KEYS, (ratio.total, ratio.bad), strict=True)
             }
     for index, endpoint in enumerate(metrics.endpoints):
         if endpoint.name == name:
-            return {f"metrics.endpoints.{index}": queries.total}
+            return {f"metrics.endpoints[{index}]": queries.total}
     if metrics.prometheus is None or metrics.prometheus.queries is None:
         return {"metrics.prometheus.pack": queries.total}
     own = {"total": queries.total, "errors": queries.errors, "latency": queries.latency}
@@ -118,7 +118,7 @@ async def _datadog(
     try:
         for name, (total, bad) in pairs(metrics).items():
             index = next((index for index, ratio in enumerate(metrics.ratios) if ratio.name == name), None)
-            where = "metrics.datadog" if index is None else f"metrics.ratios.{index}"
+            where = "metrics.datadog" if index is None else f"metrics.ratios[{index}]"
             keys = RATIO_KEYS if index is not None else ("total", "slow" if name == SLOW_NAME else "errors")
             for key, query in zip(keys, (total, bad), strict=True):
                 try:
