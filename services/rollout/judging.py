@@ -90,10 +90,11 @@ def calibrated(settings: Settings, rollout: Rollout, windows: Windows, baseline:
 
 
 def counted(windows: Windows, since: float, *, warm_up: float, exposed_at: float) -> Reading:
-    """What both versions did in the rounds after ``since``."""
+    """What both versions did in the rounds after ``since``, in the time since then in which the new one had requests."""
     canary = windows.told(ArmName.CANARY, since, warm_up=warm_up, exposed_at=exposed_at)
     stable = windows.told(ArmName.STABLE, since, warm_up=warm_up)
-    return Reading(at=windows.now, since=since, arms={ArmName.CANARY: _tallies(canary), ArmName.STABLE: _tallies(stable)})
+    began = min(windows.now, max(since, exposed_at))
+    return Reading(at=windows.now, since=began, arms={ArmName.CANARY: _tallies(canary), ArmName.STABLE: _tallies(stable)})
 
 
 def _tallies(told: Told) -> dict[str, Tally]:
