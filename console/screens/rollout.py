@@ -104,6 +104,8 @@ class RolloutScreen(ConsoleScreen):
 
     def _arrange(self) -> None:
         """Which panes are seen. By their own styles: a class on the screen would style all of it anew."""
+        if not self.query("#steps-pane"):
+            return  # a resize that is answered while the screen is taken apart
         view = VIEWS[self._view] if self.folded() else ""
         self.query_one("#steps-pane").display = view in ("", "steps")
         self.query_one("#evidence").display = view in ("", "triggers")
