@@ -1,5 +1,5 @@
-"""Ten minutes without a network under running rollouts, in the ways in which networks fail: the screen stays and grows old, nothing
-is done on an old picture, and once the network is back all goes on by itself.
+"""Ten minutes without a network under running rollouts, in the ways in which networks fail: the screen stays and grows old,
+nothing is done on an old picture, and once the network is back all goes on by itself.
 
 Three environments lose their network at once, each in its own way; the fourth keeps its own.
 """
