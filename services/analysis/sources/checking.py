@@ -82,8 +82,8 @@ async def _prometheus(
 
 
 def _written(metrics: Metrics, name: str, queries: Queries) -> dict[str, str]:
-    """The queries of a group by the keys that they are written at. A pack's are known to be right; that the server takes the label
-    of an endpoint is seen from one."""
+    """The queries of a group by the keys that they are written at. A pack's are known to be right; one of them shows that the
+    server takes an endpoint's label."""
     for index, ratio in enumerate(metrics.ratios):
         if ratio.name == name:
             return {
