@@ -15,7 +15,7 @@ from services.analysis.judge.evidence import Mixture
 PAST_R = 2.0
 """Against the past, what moves everything no longer cancels: a ratio up to this is tolerated then, and is what counts as
 unacceptable."""
-CARRIED = 0.5
+CARRIED = 0.25
 """Share of the evidence of health that a step may take over from those before it: the rest it has to earn at its own share of the
 requests. Throwing evidence away keeps its guarantee."""
 
@@ -85,7 +85,7 @@ def against_the_past(parameters: Parameters) -> Parameters:
 
 
 def _renewed(parameters: Parameters, state: State) -> State:
-    """The state at the beginning of another step: health has to be proven anew, at least the half of it."""
+    """The state at the beginning of another step: health has to be proven anew, nearly all of it."""
     most = CARRIED * parameters.healthy_at
     metrics = tuple(_carried(one, one.log_ok - most) if one.log_ok > most else one for one in state.metrics)
     verdict = Verdict.UNDECIDED if state.verdict is Verdict.HEALTHY else state.verdict

@@ -169,7 +169,7 @@ def judged(rollout: Rollout, trial: Trial, one: Look) -> Judgement:
         path=(*before, round(now.log_e, 3))[-MAX_PATH:],
         argo_at=trial.argo.aborted_at,
         detail=_words(trial),
-        memory=msgspec.to_builtins(trial),
+        memory=msgspec.json.decode(msgspec.json.encode(trial)),
     )
 
 

@@ -53,20 +53,22 @@ async def analyse(run: Run, step: Analyse) -> None:
         if not missing:
             await _verdict(run, Verdict.HEALTHY if step.proof else judging.HOLDS, "passed")
             return
+        unknown = spent is Spent.BLIND or judging.no_data(run.rollout)
+        found = Verdict.NO_DATA if unknown else Verdict.UNDECIDED
         if spent is Spent.ALL and not state.is_extended(run.rollout):
             run.change(state.extended(run.rollout, step.seconds, f"undecided ({missing}): {step.seconds:.0f} s more"))
-            await _verdict(run, Verdict.UNDECIDED, "undecided")
+            await _verdict(run, found, "undecided")
             continue
-        unknown = spent is Spent.BLIND or judging.no_data(run.rollout)
         if not unknown and step.on_undecided is OnUndecided.ROLLBACK:
-            await _verdict(run, Verdict.UNDECIDED, "undecided")
+            await _verdict(run, found, "undecided")
             raise Breach(_undecided(run, step, missing))
         if not unknown and step.on_undecided is OnUndecided.ADVANCE and _bearable(run, step):
             run.change(state.noted(run.rollout, f"went on undecided, as the configuration says: {missing}"))
-            await _verdict(run, Verdict.UNDECIDED, "undecided")
+            await _verdict(run, found, "undecided")
             return
+        run.change(state.concluded(run.rollout, found.value))  # what is paused says why from its first checkpoint on
         await run.pause(f"undecided: {missing}")
-        await _verdict(run, Verdict.NO_DATA if unknown else Verdict.UNDECIDED, "undecided")
+        await _verdict(run, found, "undecided")
         await run.unpaused()
 
 
