@@ -57,7 +57,7 @@ async def test_a_regression_that_no_hard_limit_sees_is_rolled_back(
         assert trigger(on.rollout) == "judge"
         reason = on.rollout.reason
         assert reason is not None
-        assert float(reason.value) >= float(reason.limit)  # type: ignore[arg-type]
+        assert float(reason.value) >= float(reason.limit)
         assert reason.detail.startswith(metric)
         assert "of stable" in reason.detail
         assert "tolerated" in reason.detail
