@@ -371,7 +371,13 @@ ACTIONS: tuple[Action, ...] = (
         priority=9,
     ),
     Action(
-        "theme", "light/dark", ("ctrl+t",), "Switch between the dark and the light theme.", "General", guards.always, priority=70
+        "theme",
+        "theme",
+        ("ctrl+t",),
+        "The next theme: dark, light, high contrast, monochrome. It is remembered.",
+        "General",
+        guards.always,
+        priority=70,
     ),
     Action(
         "quit", "quit", ("ctrl+q",), "Leave the console. Rollouts go on in their drivers.", "General", guards.always, priority=60

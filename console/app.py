@@ -11,11 +11,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual._context import active_message_pump
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -35,7 +37,7 @@ from console.view import Picture, Selection
 from services.clock import SystemClock
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.fleet import PodView
-from widgets import glyphs
+from widgets import ascii_only, glyphs
 from widgets.form import Validity
 from widgets.toast import toast
 
@@ -73,13 +75,24 @@ class ConsoleApp(Finding):
         self.attending = Attending()
         self.announcer: Announcer | None = None
         self.mending = Mending(self.clock)
+        self._recalling = False
+        self._last_filters: tuple[LineFilter, ...] = (ascii_only.AsciiOnly(),) if glyphs.current() is glyphs.ASCII else ()
         for ours in theme.THEMES:
             self.register_theme(ours)
         # Textual takes TEXTUAL_THEME for the theme in use, registered or not: first away from that, then to ours, so that both
         # are changes. Never an ANSI theme: under NO_COLOR it would be black on black
         self.theme = "textual-dark"
-        self.theme = theme.chosen(os.environ, self.console.color_system)
+        self.theme = theme.chosen(os.environ, self.color_system)
         self.animation_level = "none"
+
+    @property
+    def color_system(self) -> str | None:
+        """What colours the terminal has, as far as they are wanted (NO_COLOR): ``None`` for none."""
+        return None if self.no_color else self.console.color_system
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Where the terminal has ASCII only, everything is written in it: whoever drew it, borders and names of others too."""
+        return [*super().get_line_filters(), *self._last_filters]
 
     def get_default_screen(self) -> Screen[None]:
         return FleetScreen()
@@ -117,6 +130,8 @@ class ConsoleApp(Finding):
         if self.picture.connecting and not picture.connecting:
             # what is loaded now stays: looking through it again and again would stop the screen for a tenth of a second
             gc.freeze()
+        if not self._recalling:
+            self._recalling = True  # early: the theme that was chosen last is to be there before anything is read
             self.recall()
         self.picture = picture
         self.tell_replaced(picture)
@@ -177,7 +192,10 @@ class ConsoleApp(Finding):
         self.push_screen(shown)
 
     def switch_theme(self) -> None:
-        self.theme = theme.other(self.theme, os.environ, self.console.color_system)
+        self.keep_theme(theme.following(self.theme, self.color_system))
+
+    def wear(self, remembered: str) -> None:
+        self.theme = theme.chosen(os.environ, self.color_system, remembered=remembered)
 
     def ask_to_leave(self) -> None:
         """Quit at once where no rollout runs; else first say that they go on, and who watches them."""

@@ -43,6 +43,7 @@ class Finding(Intents):
         self.results = Results()
         self.tour: Tour | None = None
         self.remembered = Remembered()
+        self._writing = asyncio.Lock()
 
     def _kept(self, kind: type[Kept], make: Callable[[], Kept] | None = None) -> Kept:
         """The one screen of this kind that is kept when it is left; ``make`` makes it where it takes arguments."""
@@ -111,7 +112,7 @@ class Finding(Intents):
             case "deploy", (service, version, environment):
                 self.open_deploy(Selection(environment, service), version)
             case "theme", (name,):
-                self.theme = name
+                self.keep_theme(name)
             case "logs", (service, environment):
                 from console.tailing import LogsOf
 
@@ -174,8 +175,19 @@ class Finding(Intents):
         if home is None:
             return
         self.remembered = await asyncio.to_thread(read, home)
+        self.wear(self.remembered.theme)
         if self.session.sandboxed and not self.remembered.tour_seen:
             self.begin_tour()
+
+    def wear(self, theme: str) -> None:
+        """Look as the operator had it look last, where this terminal can."""
+        raise NotImplementedError
+
+    def keep_theme(self, name: str) -> None:
+        """Look so now, and the next time."""
+        self.theme = name
+        self.remembered = msgspec.structs.replace(self.remembered, theme=name)
+        self._remember()
 
     def _keep_commands(self, lines: tuple[str, ...]) -> None:
         self.remembered = msgspec.structs.replace(self.remembered, commands=lines)
@@ -184,7 +196,8 @@ class Finding(Intents):
     @work(group="remember", exit_on_error=False)
     async def _remember(self) -> None:
         if (home := self.session.home) is not None:
-            await asyncio.to_thread(write, home, self.remembered)
+            async with self._writing:  # one after the other: each writes what is remembered by then
+                await asyncio.to_thread(write, home, self.remembered)
 
     def begin_tour(self) -> None:
         """Say in a strip what to try first."""

@@ -131,7 +131,7 @@ PLACES: tuple[Place, ...] = (
         0,
         "logs",
     ),
-    Place("theme", "[NAME]", "how it looks; without a name, the other of dark and light", (_themes,), 0, "theme"),
+    Place("theme", "[NAME]", "how it looks; without a name, the next", (_themes,), 0, "theme"),
     Place("tour", "", "the first-run tour again, on a sandbox"),
     Place("quit", "", "leave the console; rollouts go on in their drivers", action="quit"),
     Place("q", "", "quit", action="quit"),

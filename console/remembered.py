@@ -14,10 +14,12 @@ MOST_BYTES = 256 * 1024
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
-    """``commands``: typed at the prompt, oldest first. ``tour_seen``: the first-run tour was walked or ended."""
+    """``commands``: typed at the prompt, oldest first. ``tour_seen``: the first-run tour was walked or ended. ``theme``: by its
+    name; empty for what the terminal is given."""
 
     commands: tuple[str, ...] = ()
     tour_seen: bool = False
+    theme: str = ""
 
 
 def read(home: Path) -> Remembered:

@@ -1,4 +1,4 @@
-"""Our two themes: greys, one accent, and colours that only appear where they mean something.
+"""Our themes: greys, one accent, and colours that only appear where they mean something.
 
 Blue is the accent and the running version, violet the new one, amber a warning, red trouble: four hues that stay apart for most
 eyes, and none of them is ever the only sign.
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from textual.theme import Theme
 
 DARK = Theme(
-    name="quarterdeck",
+    name="dark",
     dark=True,
     primary="#6ba6d6",
     secondary="#8593a3",
@@ -39,7 +39,7 @@ DARK = Theme(
 )
 
 LIGHT = Theme(
-    name="quarterdeck-light",
+    name="light",
     dark=False,
     primary="#2b6ca3",
     secondary="#5d6874",
@@ -68,7 +68,7 @@ LIGHT = Theme(
 )
 
 SIXTEEN = Theme(
-    name="quarterdeck-16",
+    name="16",
     dark=True,
     primary="#55ffff",
     secondary="#aaaaaa",
@@ -93,21 +93,90 @@ SIXTEEN = Theme(
 )
 """For terminals of sixteen colours, where softer ones would all become the same grey."""
 
-THEMES = (DARK, LIGHT, SIXTEEN)
+CONTRAST = Theme(
+    name="contrast",
+    dark=True,
+    primary="#8fd0ff",
+    secondary="#d0d0d0",
+    accent="#e0c4ff",
+    success="#9be8ac",
+    warning="#ffd27a",
+    error="#ffaaae",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#1a1a1a",
+    variables={
+        "text-muted": "#d0d0d0",
+        "text-primary": "#8fd0ff",
+        "text-accent": "#e0c4ff",
+        "text-success": "#9be8ac",
+        "text-warning": "#ffd27a",
+        "text-error": "#ffaaae",
+        "border-blurred": "#ffffff",
+        "border": "#8fd0ff",
+        "scrollbar": "#d0d0d0",
+        "scrollbar-background": "#000000",
+        "scrollbar-hover": "#ffffff",
+        "scrollbar-active": "#8fd0ff",
+        "input-cursor-background": "#ffffff",
+        "rule": "#b0b0b0",
+    },
+)
+"""Seven to one or better for all words, on black."""
+
+MONO = Theme(
+    name="mono",
+    dark=True,
+    primary="#b4b4b4",
+    secondary="#8c8c8c",
+    accent="#e6e6e6",
+    success="#c8c8c8",
+    warning="#e6e6e6",
+    error="#ffffff",
+    foreground="#d4d4d4",
+    background="#141414",
+    surface="#191919",
+    panel="#222222",
+    variables={
+        "text-primary": "#c8c8c8",
+        "text-accent": "#ffffff",
+        "text-success": "#d4d4d4",
+        "text-warning": "#e6e6e6",
+        "text-error": "#ffffff",
+        "border-blurred": "#303030",
+        "border": "#b4b4b4",
+        "scrollbar": "#444444",
+        "scrollbar-background": "#141414",
+        "scrollbar-hover": "#5c5c5c",
+        "scrollbar-active": "#b4b4b4",
+        "input-cursor-background": "#ffffff",
+        "rule": "#303030",
+    },
+)
+"""Greys: signs, words and weight say it all."""
+
+THEMES = (DARK, LIGHT, CONTRAST, MONO, SIXTEEN)
+NAMES = tuple(theme.name for theme in THEMES)
 
 
-def chosen(environment: Mapping[str, str], color_system: str | None) -> str:
-    """The theme to start with: QUARTERDECK_THEME where it is ``dark``, ``light`` or ``16``, else the dark one that the terminal
-    can show."""
-    named = {"dark": DARK.name, "light": LIGHT.name, "16": SIXTEEN.name}
-    if (wanted := environment.get("QUARTERDECK_THEME", "")) in named:
-        return named[wanted]
+def chosen(environment: Mapping[str, str], color_system: str | None, *, remembered: str = "") -> str:
+    """The theme to start with: what QUARTERDECK_THEME names, else what this operator chose last, else what the terminal can
+    show. A terminal of few colours overrules what was chosen on a better one."""
+    fits = _for_terminal(environment, color_system)
+    wanted = environment.get("QUARTERDECK_THEME", "")
+    if wanted in NAMES:
+        return wanted
+    return remembered if remembered in NAMES and fits == DARK.name else fits
+
+
+def _for_terminal(environment: Mapping[str, str], color_system: str | None) -> str:
+    if color_system is None or "NO_COLOR" in environment:
+        return MONO.name
     return SIXTEEN.name if color_system == "standard" else DARK.name
 
 
-def other(name: str, environment: Mapping[str, str], color_system: str | None) -> str:
-    """The theme that the switch goes to: the light one, and from there back to the one to start with, or the dark one."""
-    if name != LIGHT.name:
-        return LIGHT.name
-    first = chosen(environment, color_system)
-    return first if first != LIGHT.name else chosen({}, color_system)
+def following(name: str, color_system: str | None) -> str:
+    """The theme that the switch goes to: all in turn, but those that this terminal can't show."""
+    shown = [each for each in NAMES if each != (DARK.name if color_system == "standard" else SIXTEEN.name)]
+    return shown[(shown.index(name) + 1) % len(shown)] if name in shown else shown[0]

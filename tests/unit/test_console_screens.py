@@ -22,6 +22,8 @@ from support.gallery import PLAN
 from textual import events
 from textual.widgets import Input
 
+from console.app import ConsoleApp
+from console.remembered import read
 from console.screens.deploy import DeployScreen
 from console.screens.fleet import FleetScreen
 from console.screens.help import HelpScreen
@@ -864,14 +866,32 @@ async def test_leaving_does_not_wait_for_connections_that_hang(app):
     assert asyncio.get_running_loop().time() - began < 5
 
 
-async def test_the_theme_can_be_switched_by_key(app):
+@pytest.fixture
+def all_colours(monkeypatch):
+    monkeypatch.setattr(ConsoleApp, "color_system", "truecolor")
+
+
+async def test_the_theme_can_be_switched_by_key(app, all_colours):
     async with app.run_test(size=NARROW) as pilot:
         await pilot.pause()
-        assert app.theme == "quarterdeck"
-        await pilot.press("ctrl+t")
-        assert app.theme == "quarterdeck-light"
-        await pilot.press("ctrl+t")
-        assert app.current_theme.dark
+        seen = [app.theme]
+        for _ in range(4):
+            await pilot.press("ctrl+t")
+            seen.append(app.theme)
+        assert seen == ["dark", "light", "contrast", "mono", "dark"]
+
+
+async def test_the_theme_is_remembered(tmp_path, monkeypatch, all_colours):
+    monkeypatch.delenv("QUARTERDECK_THEME", raising=False)
+    for asked, worn in ((("colon", *"theme", "space", *"contrast", "enter"), "contrast"), (("ctrl+t",), "mono"), ((), "mono")):
+        app = TestConsole()
+        app.session.home = tmp_path
+        async with app.run_test(size=NARROW) as pilot:
+            app.new_picture(picture())
+            await until(pilot, lambda app=app: app.remembered == read(tmp_path))
+            await pilot.press(*asked)
+            await until(pilot, lambda worn=worn: read(tmp_path).theme == worn)
+            assert app.theme == worn
 
 
 async def test_a_resize_keeps_everything_usable(app):

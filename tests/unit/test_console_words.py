@@ -173,15 +173,28 @@ def test_signs_fit_the_terminal(term, encoding, mode):
     assert signs_for({"TERM": term}, encoding) == mode
 
 
-def test_themes():
-    assert theme.chosen({}, "truecolor") == "quarterdeck"
-    assert theme.chosen({}, "standard") == "quarterdeck-16"
-    assert theme.chosen({"QUARTERDECK_THEME": "light"}, "standard") == "quarterdeck-light"
-    assert theme.chosen({"QUARTERDECK_THEME": "neon"}, None) == "quarterdeck"
-    assert theme.other("quarterdeck", {}, "256") == "quarterdeck-light"
-    assert theme.other("quarterdeck-light", {}, "256") == "quarterdeck"
-    assert theme.other("quarterdeck-light", {"QUARTERDECK_THEME": "16"}, "256") == "quarterdeck-16"
-    assert theme.other("quarterdeck-light", {"QUARTERDECK_THEME": "light"}, "256") == "quarterdeck"
+def test_the_theme_to_start_with():
+    assert theme.chosen({}, "truecolor") == "dark"
+    assert theme.chosen({}, "standard") == "16"
+    assert theme.chosen({}, None) == "mono"
+    assert theme.chosen({"NO_COLOR": ""}, "truecolor", remembered="light") == "mono"
+    assert theme.chosen({"QUARTERDECK_THEME": "light"}, "standard") == "light"
+    assert theme.chosen({"QUARTERDECK_THEME": "neon"}, "256") == "dark"
+
+
+def test_the_theme_that_was_chosen_last_is_worn_again_where_the_terminal_can_show_it():
+    assert theme.chosen({}, "truecolor", remembered="contrast") == "contrast"
+    assert theme.chosen({}, "truecolor", remembered="no longer there") == "dark"
+    assert theme.chosen({}, "standard", remembered="contrast") == "16"
+    assert theme.chosen({"QUARTERDECK_THEME": "mono"}, "truecolor", remembered="contrast") == "mono"
+
+
+@pytest.mark.parametrize(("color_system", "left_out"), [("truecolor", "16"), ("256", "16"), ("standard", "dark")])
+def test_the_switch_goes_through_every_theme_of_the_terminal_and_round(color_system, left_out):
+    seen = [theme.chosen({}, color_system)]
+    while (name := theme.following(seen[-1], color_system)) != seen[0]:
+        seen.append(name)
+    assert set(seen) == set(theme.NAMES) - {left_out}
 
 
 def test_a_terminal_that_hung_up_is_noticed():
