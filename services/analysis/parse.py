@@ -38,10 +38,9 @@ class PageRatio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PageEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One endpoint: requests, and durations as ``latency``, with this label."""
+    """One endpoint: the requests with this label."""
 
     name: str
-    latency: str
     label: str
     value: str
 
@@ -96,17 +95,16 @@ def parse(text: str, at: float, names: MetricNames = DEFAULT_NAMES) -> PodReadin
     for sample in samples:
         by_name[sample.name].append(sample)
     requests = by_name[names.requests]
-    buckets = by_name[f"{names.duration}_bucket"]
     errors = _errors(requests, names.codes)
     return PodReading(
         at=at,
         requests=_total(requests),
         errors=errors,
-        durations=_histogram(buckets),
+        durations=_histogram(by_name[f"{names.duration}_bucket"]),
         cpu_seconds=_total(by_name[names.cpu]),
         memory=_total(by_name[names.memory]),
         started=_total(by_name[names.started]),
-        tallies=_tallies(names, by_name, requests, buckets) if names.ratios or names.endpoints else {},
+        tallies=_tallies(names, by_name, requests) if names.ratios or names.endpoints else {},
     )
 
 
@@ -116,9 +114,7 @@ def _errors(requests: Sequence[Sample], codes: Sequence[str]) -> float | None:
     return _total([sample for code, sample in coded if code.startswith("5")], empty=0.0) if coded else None
 
 
-def _tallies(
-    names: MetricNames, by_name: Mapping[str, list[Sample]], requests: Sequence[Sample], buckets: Sequence[Sample]
-) -> dict[str, Tally]:
+def _tallies(names: MetricNames, by_name: Mapping[str, list[Sample]], requests: Sequence[Sample]) -> dict[str, Tally]:
     found: dict[str, Tally] = {}
     for ratio in names.ratios:
         total = _total(_picked(by_name.get(ratio.total.name, ()), ratio.total.labels))
@@ -132,8 +128,6 @@ def _tallies(
         total, errors = _total(asked), _errors(asked, names.codes)
         if total is not None and errors is not None:
             found[endpoint.name] = Tally(total=total, bad=min(errors, total))
-        if (durations := _histogram(_picked(buckets, own))) is not None:
-            found[endpoint.latency] = Tally.of(durations)
     return found
 
 

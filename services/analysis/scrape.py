@@ -100,6 +100,4 @@ def _ratios(metrics: Metrics) -> tuple[PageRatio, ...]:
 def _endpoints(metrics: Metrics) -> tuple[PageEndpoint, ...]:
     if metrics.source != "pods":
         return ()
-    return tuple(
-        PageEndpoint(name=one.name, latency=one.latency_name, label=one.label, value=one.value) for one in metrics.endpoints
-    )
+    return tuple(PageEndpoint(name=one.name, label=one.label, value=one.value) for one in metrics.endpoints)

@@ -112,20 +112,14 @@ class Ratio(Section):
 
 
 class Endpoint(Section):
-    """One endpoint judged by itself: its requests are those with ``label`` = ``value``."""
+    """One endpoint whose errors are judged by themselves too: its requests are those with ``label`` = ``value``."""
 
     name: Name
     label: LabelName = Field(default="path", description="the label that names the endpoint")
     value: Line = Field(description="its value, exactly, e.g. /api/payments")
     weight: float = ranged(0.001, 1, "(share of the false-abort budget)", default=0.1)
-    latency_weight: float = ranged(0, 1, "(0: its latency is not judged)", default=0.0)
     tolerance: float = ranged(1, 100, "times the control's share", default=1.2)
     difference: float = ranged(0, 0.99, "(a share; 0.0002 is 0.02 points)", default=0.0002)
-
-    @property
-    def latency_name(self) -> str:
-        """What the tally of its durations is called; that of its errors has the endpoint's own name."""
-        return f"{self.name}-latency"
 
 
 class Weights(Section):
@@ -152,12 +146,11 @@ def check_together(
         raise broken("endpoints can't be told apart in Datadog by a label", "'ratios' with a query for each endpoint")
     if source == "prometheus" and prometheus is not None and prometheus.queries is not None and endpoints:
         raise broken("endpoints need a pack; own queries can't be narrowed", "'ratios' with a query for each endpoint")
-    names = [ratio.name for ratio in ratios]
-    names += [name for endpoint in endpoints for name in (endpoint.name, endpoint.latency_name)]
+    names = [*(ratio.name for ratio in ratios), *(endpoint.name for endpoint in endpoints)]
     if len(set(names)) != len(names) or {"errors", "latency", "latency-p99", "latency-p90"} & set(names):
         raise broken("ratios and endpoints share a name, or take one that is in use", "each name once; not errors or latency")
-    of_endpoints = sum(endpoint.weight + endpoint.latency_weight for endpoint in endpoints)
-    total = weights.errors + weights.latency + sum(ratio.weight for ratio in ratios) + of_endpoints
+    own = sum(one.weight for one in (*ratios, *endpoints))
+    total = weights.errors + weights.latency + own
     if total > 1.0 + 1e-9:
         raise broken(f"the weights of all metrics sum to {total:g}", "at most 1: lower 'weights' or those of single metrics")
     for ratio in ratios:

@@ -13,7 +13,7 @@ from support.prometheus import metrics, subject
 from console.cli import main
 from services.analysis.judge import ERRORS, LATENCY, Parameters
 from services.analysis.sources.promql import filled, string
-from services.analysis.sources.weighing import latencies, ratios
+from services.analysis.sources.weighing import ratios
 from services.analysis.windows import ArmName
 from services.settings import ConfigurationError, parse
 
@@ -77,14 +77,12 @@ def test_ratios_and_endpoints_are_metrics_of_the_judge() -> None:
     config = metrics(
         weights={"errors": 0.4, "latency": 0.3},
         ratios=[ratio(weight=0.1, tolerance=2.0, difference=0.01, skip=60)],
-        endpoints=[{"name": "pay", "value": "/pay", "weight": 0.15, "latency_weight": 0.05}],
+        endpoints=[{"name": "pay", "value": "/pay", "weight": 0.15}],
     )
     orders, pay = ratios(config)
-    (slow,) = latencies(config)
     assert (orders.name, orders.weight, orders.r, orders.d, orders.skip) == ("orders", 0.1, 2.0, 0.01, 60.0)
     assert (pay.name, pay.weight, pay.r, pay.d) == ("pay", 0.15, 1.2, 0.0002)
-    assert (slow.name, slow.weight, slow.skip) == ("pay-latency", 0.05, 30.0)
-    whole = (msgspec.structs.replace(ERRORS, weight=0.4), msgspec.structs.replace(LATENCY, weight=0.3), orders, pay, slow)
+    whole = (msgspec.structs.replace(ERRORS, weight=0.4), msgspec.structs.replace(LATENCY, weight=0.3), orders, pay)
     assert Parameters(metrics=whole).metrics == whole
 
 

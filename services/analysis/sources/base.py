@@ -23,9 +23,9 @@ LATENCY_NAME = "latency"
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One look. ``since`` and ``at`` are pace seconds: what ``arms`` counts lies between them.
 
-    ``arms`` has both versions or none. None is no data: nothing to judge, nothing to count as "no requests", and the next reading
-    that has data reaches back over it (``since`` is before the look before). A metric that could not be told for both versions is
-    missing in both. A tally of zero requests is data: the version was looked at and served nothing.
+    ``arms`` has every version that has pods, or none. None is no data: nothing to judge, nothing to count as "no requests"; the
+    next reading that has data reaches back over it (its ``since`` is before this look). A metric that could not be told for every
+    version is missing in all. A tally of zero requests is data: the version was looked at and served nothing.
     """
 
     at: float

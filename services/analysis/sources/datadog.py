@@ -203,26 +203,28 @@ class DatadogSource:
         await self._account.close()
 
     async def _counted(self, subject: Subject, since: float, until: float) -> tuple[dict[ArmName, dict[str, Tally]], str]:
-        order = [(arm, name) for arm in ArmName for name in self._asked]
+        there = [arm for arm in ArmName if arm in subject.there]
+        if not there:
+            return {}, "neither version has pods"
+        order = [(arm, name) for arm in there for name in self._asked]
         queries = []
         for arm, name in order:
             values = subject.values(arm)
             queries += [filled(query, values) for query in self._asked[name]]
-        half = len(queries) // 2
-        if queries[0] == queries[half]:
+        if len(there) > 1 and queries[0] == queries[len(queries) // 2]:
             raise Unaskable("both versions would be asked for by the same query: nothing in it tells them apart")
         points = await self._account.points(queries, since, until)
         sums = [[value for at, value in one if since <= at < until] for one in points]
-        arms: dict[ArmName, dict[str, Tally]] = {arm: {} for arm in ArmName}
+        arms: dict[ArmName, dict[str, Tally]] = {arm: {} for arm in there}
         for (arm, name), total, bad in zip(order, sums[::2], sums[1::2], strict=True):
             # No point at all is no data; bad events without a point beside events that have some are none.
             if total:
                 arms[arm][name] = Tally(total=sum(total), bad=min(sum(bad), sum(total)))
-        if missing := [arm.value for arm in ArmName if ERRORS_NAME not in arms[arm]]:
+        if missing := [arm.value for arm in there if ERRORS_NAME not in arms[arm]]:
             return {}, f"no data of {' and '.join(missing)}"
-        both = arms[ArmName.CANARY].keys() & arms[ArmName.STABLE].keys()
-        lost = [name for name in self._asked if name not in both]
-        told = {arm: {name: arms[arm][name] for name in sorted(both)} for arm in ArmName}
+        shared = set.intersection(*(set(found) for found in arms.values()))
+        lost = [name for name in self._asked if name not in shared]
+        told = {arm: {name: arms[arm][name] for name in sorted(shared)} for arm in there}
         return told, f"no data of {', '.join(lost)}" if lost else ""
 
 

@@ -16,6 +16,7 @@ class Direct:
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._round: dict[ArmName, dict[str, Standing]] | None = None
+        self._there: frozenset[ArmName] = frozenset()
         self._problem = ""
         self._newest: float | None = None
         self._first: float | None = None
@@ -31,15 +32,18 @@ class Direct:
             elif isinstance(reading, Unreadable):
                 silent.append(f"{pod}: {reading.why}")
         self._round = arms
+        self._there = frozenset(ArmName(arm) for arm in arm_of.values())
         self._problem = silent[0] if silent else ""
-        if all(arms.values()):
-            self._newest = min(max(standing.at for standing in found.values()) for found in arms.values())
+        if self._there and all(arms[arm] for arm in self._there):
+            self._newest = min(max(standing.at for standing in arms[arm].values()) for arm in self._there)
 
     async def read(self, at: float) -> Reading:
         if self._first is None:
             self._first = at
         found, self._round = self._round, None
-        counted = self._ledger.missed(at, "the pods were not read") if found is None else self._ledger.take(at, at, found)
+        counted = (
+            self._ledger.missed(at, "the pods were not read") if found is None else self._ledger.take(at, at, found, self._there)
+        )
         age = at - (self._newest if self._newest is not None else self._first)
         problem = "; ".join(dict.fromkeys(filter(None, (counted.problem, self._problem))))
         return Reading(at=at, since=counted.since, arms=counted.arms, age=max(0.0, age), problem=problem)

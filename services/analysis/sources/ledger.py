@@ -3,7 +3,7 @@
 Counters stand with a *unit*: a process, seen as its pod or as the target of a scrape. All counters of a unit begin anew together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -30,8 +30,11 @@ Standings = Mapping[ArmName, Mapping[str, Standing]]
 """By version and unit."""
 
 
+BOTH = frozenset(ArmName)
+
+
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """What one look came to. ``since``: pace second; ``arms`` has both versions or none."""
+    """What one look came to. ``since``: pace second; ``arms`` has every version that there is, or none."""
 
     since: float
     arms: Mapping[ArmName, Mapping[str, Tally]] = {}
@@ -57,8 +60,8 @@ class Ledger:
         """A look at pace second ``at`` that had no answer."""
         return Counted(since=at if self._base is None else self._since, problem=why)
 
-    def take(self, at: float, now: float, arms: Standings) -> Counted:
-        """One look at pace second ``at``, second ``now`` of the source's clock.
+    def take(self, at: float, now: float, arms: Standings, there: Collection[ArmName] = BOTH) -> Counted:
+        """One look at pace second ``at``, second ``now`` of the source's clock. ``there``: the versions that have pods.
 
         Counts are told once every unit has a newer sample than at the last look that was told: of a source that samples less
         often than it is looked at, one look would else see the canary's new sample and the next one stable's.
@@ -66,32 +69,34 @@ class Ledger:
         if self._base is None or now - self._now > self._bridged:
             why = "" if self._base is None else f"no data for {now - self._now:.0f} s: counting begins anew"
             return self._anew(at, now, arms, why)
-        if missing := [arm.value for arm in ArmName if not arms.get(arm)]:
+        wanted = [arm for arm in ArmName if arm in there]
+        if missing := [arm.value for arm in wanted if not arms.get(arm)]:
             return Counted(since=self._since, problem=f"no data of {' and '.join(missing)}")
-        known = {arm: arms[arm].keys() & self._base.get(arm, {}).keys() for arm in ArmName}
-        if fresh := [arm.value for arm in ArmName if not known[arm]]:
+        known = {arm: arms[arm].keys() & self._base.get(arm, {}).keys() for arm in wanted}
+        if fresh := [arm.value for arm in wanted if not known[arm]]:
             return self._anew(at, now, arms, f"all that was seen of {' and '.join(fresh)} is new: counting begins with it")
-        late = any(arms[arm][unit].at <= self._now for arm in ArmName for unit in known[arm])
+        late = any(arms[arm][unit].at <= self._now for arm in wanted for unit in known[arm])
         if late and now - self._now < self._patience:
             return Counted(since=self._since)
-        counted: dict[ArmName, dict[str, Tally]] = {}
-        for arm in ArmName:
-            before = self._base[arm]
-            steps = [
-                increase(before[unit], arms[arm][unit]) for unit in sorted(known[arm]) if arms[arm][unit].at > before[unit].at
-            ]
-            parts: dict[str, list[Tally]] = {}
-            for step in steps:
-                for metric, tally in step.items():
-                    parts.setdefault(metric, []).append(tally)
-            sums = {metric: Tally.summed(found) for metric, found in parts.items()}
-            counted[arm] = {metric: tally for metric, tally in sums.items() if tally is not None}
-        both = counted[ArmName.CANARY].keys() & counted[ArmName.STABLE].keys()
+        counted = {arm: self._increases(arm, arms[arm], known[arm]) for arm in wanted}
+        shared = set.intersection(*(set(found) for found in counted.values())) if counted else set()
         since = self._since
-        told = self._anew(at, now, arms, "" if both else "no metric is known of both versions")
-        if not both:
-            return told
-        return Counted(since=since, arms={arm: {metric: counted[arm][metric] for metric in sorted(both)} for arm in ArmName})
+        if not shared:
+            unknown = "no metric is known of both versions" if len(wanted) > 1 else "no metric is known"
+            return self._anew(at, now, arms, unknown if wanted else "neither version has pods")
+        self._anew(at, now, arms, "")
+        return Counted(since=since, arms={arm: {metric: counted[arm][metric] for metric in sorted(shared)} for arm in wanted})
+
+    def _increases(self, arm: ArmName, units: Mapping[str, Standing], known: Collection[str]) -> dict[str, Tally]:
+        """What a version did since the last look that was told, by metric."""
+        before = self._base[arm] if self._base is not None else {}
+        parts: dict[str, list[Tally]] = {}
+        for unit in sorted(known):
+            if units[unit].at > before[unit].at:
+                for metric, tally in increase(before[unit], units[unit]).items():
+                    parts.setdefault(metric, []).append(tally)
+        sums = {metric: Tally.summed(found) for metric, found in parts.items()}
+        return {metric: tally for metric, tally in sums.items() if tally is not None}
 
     def _anew(self, at: float, now: float, arms: Standings, why: str) -> Counted:
         self._base, self._since, self._now = arms, at, now

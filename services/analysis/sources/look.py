@@ -29,8 +29,8 @@ class Names(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer holds. ``now``: the server's second; ``newest``: that of the newest sample of the version that has the older
-    one (``None`` without any)."""
+    """What an answer holds. ``now``: the server's second; ``newest``: that of the newest sample, of the version whose is older
+    (``None`` without any)."""
 
     arms: Standings
     now: float
@@ -38,12 +38,16 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def question(queries: Mapping[ArmName, Queries], subject: Subject, window: float | None = None) -> str:
-    """The whole query. Raises :class:`services.analysis.sources.promql.Unfillable` where a placeholder has no value, and where
-    both versions would be asked for by the same query: they would be found equal, whatever they do."""
-    totals = {arm: filled(queries[arm].total, subject, arm, window) for arm in ArmName}
-    if totals[ArmName.CANARY] == totals[ArmName.STABLE]:
+    """The whole query, for the versions that have pods.
+
+    Raises :class:`services.analysis.sources.promql.Unfillable` where a placeholder has no value, and where both versions would
+    be asked for by the same query: they would be found equal, whatever they do."""
+    there = [arm for arm in ArmName if arm in subject.there]
+    if not there:
+        raise Unfillable("neither version has pods")
+    if len({filled(queries[arm].total, subject, arm, window) for arm in there}) < len(there):
         raise Unfillable("both versions would be asked for by the same query: nothing in it tells them apart")
-    return " or ".join(part for arm in ArmName for part in _parts(queries[arm], subject, arm, window))
+    return " or ".join(part for arm in there for part in _parts(queries[arm], subject, arm, window))
 
 
 def _parts(queries: Queries, subject: Subject, arm: ArmName, window: float | None) -> list[str]:
@@ -99,8 +103,7 @@ def answered(samples: Sequence[Sample], names: Names, unit: float) -> Look:
                 tallies[names.latency] = Tally.of(Histogram.of(one.buckets))
             arms[arm][name] = Standing(at=at, tallies=tallies)
             newest[arm] = max(newest.get(arm, at), at)
-    both = len(newest) == len(ArmName)
-    return Look(arms=arms, now=samples[0].at if samples else 0.0, newest=min(newest.values()) if both else None)
+    return Look(arms=arms, now=samples[0].at if samples else 0.0, newest=min(newest.values(), default=None))
 
 
 def _put(one: _Unit, what: str, le: str, sample: Sample, unit: float) -> None:

@@ -1,9 +1,10 @@
 """Prometheus as a source of metrics: errors and latency by a pack or by own queries, endpoints and ratios, each by its own."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import httpx
+import msgspec
 
 from services.analysis.sources.asking import NoData
 from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Reading
@@ -100,28 +101,29 @@ class PrometheusSource:
         except NoData as error:
             return group.ledger.missed(at, str(error))
         look = answered(samples, group.names, queries[ArmName.CANARY].unit)
-        if group is self._main and look.newest is not None:
+        if group is self._main and look.newest is not None and all(look.arms[arm] for arm in subject.there):
             self._newest = at - max(0.0, look.now - look.newest) * self._clock.speed
         if windowed:
-            return self._windowed(group, look, at, now)
+            return self._windowed(group, look, at, now, subject.there)
         if not samples:
-            return group.ledger.missed(at, "no series match, of neither version")
-        return group.ledger.take(at, look.now, look.arms)
+            return group.ledger.missed(at, "no series match")
+        return group.ledger.take(at, look.now, look.arms, subject.there)
 
-    def _windowed(self, group: _Group, look: Look, at: float, now: float) -> Counted:
+    def _windowed(self, group: _Group, look: Look, at: float, now: float, there: Collection[ArmName]) -> Counted:
         """Counts of a window that began where the last told one ended. One without data goes on in the next look's."""
-        if missing := [arm.value for arm in ArmName if not look.arms.get(arm)]:
+        if missing := [arm.value for arm in ArmName if arm in there and not look.arms.get(arm)]:
             return group.ledger.missed(at, f"no data of {' and '.join(missing)}")
-        arms = {arm: _summed(look, arm) for arm in ArmName}
-        both = arms[ArmName.CANARY].keys() & arms[ArmName.STABLE].keys()
-        if not both:
-            return group.ledger.missed(at, "no metric is known of both versions")
+        arms = {arm: _summed(look, arm) for arm in ArmName if arm in there}
+        shared = set.intersection(*(set(found) for found in arms.values()))
+        if not shared:
+            return group.ledger.missed(at, "no metric is known of every version")
         since = group.ledger.since
         group.told_at = now
         group.ledger = Ledger()
         group.ledger.take(at, now, {})
         return Counted(
-            since=at if since is None else since, arms={arm: {name: arms[arm][name] for name in sorted(both)} for arm in ArmName}
+            since=at if since is None else since,
+            arms={arm: {name: found[name] for name in sorted(shared)} for arm, found in arms.items()},
         )
 
 
@@ -146,14 +148,18 @@ def groups(metrics: Metrics) -> Mapping[Names, Making]:
         asked[Names(ERRORS_NAME, LATENCY_NAME)] = _by_pack(metrics, config.pack, "")
     for endpoint in metrics.endpoints:
         where = f',{endpoint.label}="{string(endpoint.value)}"'
-        asked[Names(endpoint.name, endpoint.latency_name)] = _by_pack(metrics, config.pack, where)
+        asked[Names(endpoint.name, "")] = _by_pack(metrics, config.pack, where, timed=False)
     for ratio in metrics.ratios:
         asked[Names(ratio.name, "")] = _of_ratio(ratio)
     return asked
 
 
-def _by_pack(metrics: Metrics, pack: str, where: str) -> Making:
-    return lambda subject, arm: packed(pack, metrics.names, subject, arm, where)
+def _by_pack(metrics: Metrics, pack: str, where: str, *, timed: bool = True) -> Making:
+    def make(subject: Subject, arm: ArmName) -> Queries:
+        queries = packed(pack, metrics.names, subject, arm, where)
+        return queries if timed else msgspec.structs.replace(queries, latency=None)
+
+    return make
 
 
 def _of_ratio(ratio: Ratio) -> Making:

@@ -24,6 +24,11 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     route: str = ""
 
     @property
+    def there(self) -> frozenset[ArmName]:
+        """The versions that have pods."""
+        return frozenset(arm for arm, version in self.versions.items() if version.pods)
+
+    @property
     def apart(self) -> bool:
         """Whether each version has a workload of its own; without a canary's, both run in one."""
         return self.versions[ArmName.CANARY].workload != self.versions[ArmName.STABLE].workload

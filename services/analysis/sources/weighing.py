@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.analysis.judge import CUSTOM, ERRORS, LATENCY_P99, Metric
+from services.analysis.judge import CUSTOM, ERRORS, Metric
 from services.settings import Metrics
 
 
@@ -17,14 +17,3 @@ def ratios(metrics: Metrics) -> tuple[Metric, ...]:
         for one in metrics.endpoints
     ]
     return (*own, *endpoints)
-
-
-def latencies(metrics: Metrics) -> tuple[Metric, ...]:
-    """Latency of endpoints, where it has a weight: each needs an edge, as that of all requests does."""
-    return tuple(
-        msgspec.structs.replace(
-            LATENCY_P99, name=one.latency_name, weight=one.latency_weight, group_weight=None, skip=metrics.warm_up
-        )
-        for one in metrics.endpoints
-        if one.latency_weight > 0
-    )
