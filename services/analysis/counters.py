@@ -1,9 +1,12 @@
 """From counters that stand somewhere to what happened between two looks."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from services.analysis.histogram import Histogram
 from services.analysis.parse import PodReading
+from services.analysis.tally import Tally
 
 
 class Increase(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +18,8 @@ class Increase(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float | None
     reset: bool
     """The process started anew in between: counters began at zero, what it did before it died is lost."""
+    tallies: Mapping[str, Tally] = {}
+    """Ratios and endpoints, by name; what is not known is missing."""
 
 
 def increase(before: PodReading, after: PodReading) -> Increase:
@@ -41,7 +46,18 @@ def increase(before: PodReading, after: PodReading) -> Increase:
         durations=durations,
         cpu=cpu,
         reset=reset,
+        tallies=_tallies(before, after, reset) if after.tallies else {},
     )
+
+
+def _tallies(before: PodReading, after: PodReading, reset: bool) -> dict[str, Tally]:
+    same = before.started is not None and before.started == after.started
+    steps: dict[str, Tally | None] = {}
+    for name, tally in after.tallies.items():
+        then = before.tallies.get(name)
+        # As with requests: what the same process did not show before its first event began at zero.
+        steps[name] = tally if reset or (then is None and same) else tally.since(then) if then is not None else None
+    return {name: step for name, step in steps.items() if step is not None}
 
 
 def _restarted(before: PodReading, after: PodReading) -> bool:

@@ -5,6 +5,7 @@ take the share of each interval that lies inside them, so a round that came late
 loses nothing and adds nothing twice. Pods may come and go: what they served stays counted where it was served.
 """
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
@@ -14,6 +15,7 @@ import msgspec
 from services.analysis.counters import Increase, increase
 from services.analysis.histogram import Histogram
 from services.analysis.parse import PodReading, Reading
+from services.analysis.tally import Tally
 from services.model.rollout import Arm, Sample
 
 TRAILING = 60.0
@@ -46,6 +48,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     requests: float
     failed: float | None
     durations: Histogram | None
+    tallies: Mapping[str, Tally] = {}
+    """Ratios and endpoints, by name."""
 
 
 class PodHistory(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +77,7 @@ class _Interval(msgspec.Struct, frozen=True, kw_only=True):
     durations: Histogram | None
     told: float
     """Requests of pods whose failures are known too."""
+    tallies: Mapping[str, Tally] = {}
 
     def inside(self, since: float, until: float) -> float:
         """The share of the interval that lies in the window."""
@@ -83,10 +88,12 @@ class _Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Windows:
-    """Fed a round at a time; answers for any trailing window of the last ``keep`` pace seconds."""
+    """Fed a round at a time; answers for any trailing window of the last ``keep`` pace seconds. Without ``counts_pages`` pages
+    tell of CPU and memory alone, and what was served comes through :meth:`add`."""
 
-    def __init__(self, *, keep: float = 900.0) -> None:
+    def __init__(self, *, keep: float = 900.0, counts_pages: bool = True) -> None:
         self._keep = keep
+        self._counts_pages = counts_pages
         self._intervals: deque[_Interval] = deque()
         self._last: dict[str, tuple[float, PodReading]] = {}
         self._pods: dict[str, PodHistory] = {}
@@ -123,7 +130,8 @@ class Windows:
             reading = readings.get(pod)
             if not isinstance(reading, PodReading):
                 continue
-            self._read_at[arm] = at
+            if self._counts_pages:
+                self._read_at[arm] = at
             history = self._pods.get(pod)
             if history is None or history.arm is not arm:
                 history = PodHistory(pod=pod, arm=arm, first_seen=at, read_at=at)
@@ -131,6 +139,7 @@ class Windows:
             if pod in self._last:
                 since, before = self._last[pod]
                 step = increase(before, reading)
+            if step is not None and self._counts_pages:
                 round_.setdefault((arm, since, history.first_seen), []).append(step)
                 if pod in single:
                     singles[pod] = step
@@ -144,6 +153,33 @@ class Windows:
             self._singles.popleft()
         while self._intervals and self._intervals[0].until < at - self._keep:
             self._intervals.popleft()
+
+    def add(self, since: float, until: float, arms: Mapping[ArmName, Mapping[str, Tally]], *, errors: str, latency: str) -> None:
+        """What another source counted between two pace seconds, and which of its tallies are requests and which are durations.
+        Follows the round's :meth:`feed`, made at ``until``."""
+        for arm, tallies in arms.items():
+            served = tallies.get(errors)
+            timed = tallies.get(latency)
+            if served is None and timed is None:
+                continue
+            self._read_at[arm] = until
+            requests = served.total if served is not None else 0.0
+            known = served is not None and served.bad is not None
+            self._served[arm] += requests
+            self._intervals.append(
+                _Interval(
+                    arm=arm,
+                    since=since,
+                    until=until,
+                    # A server does not tell when each pod began; warm-up counts from the first requests.
+                    born=-math.inf,
+                    requests=requests,
+                    errors=served.bad if served is not None else None,
+                    durations=timed.durations if timed is not None else None,
+                    told=requests if known else 0.0,
+                    tallies={name: tally for name, tally in tallies.items() if name not in (errors, latency)},
+                )
+            )
 
     def covered(self, arm: str, since: float, until: float) -> float:
         """Of pace seconds ``since`` to ``until``, how many lie between two readings of any pod of the version."""
@@ -192,6 +228,7 @@ class Windows:
         requests = 0.0
         failed: float | None = None
         durations: list[Histogram] = []
+        tallies: dict[str, list[Tally]] = {}
         for interval in self._intervals:
             if interval.arm != arm or interval.until <= after:
                 continue
@@ -201,8 +238,15 @@ class Windows:
             cold = max(interval.born, exposed_at if exposed_at is not None else interval.born) + warm_up
             if interval.durations is not None and interval.since >= cold - 0.5:
                 durations.append(interval.durations)
+            for name, tally in interval.tallies.items():
+                tallies.setdefault(name, []).append(tally)
         merged = Histogram.merged(durations) if durations else None
-        return Told(requests=requests, failed=min(failed, requests) if failed is not None else None, durations=merged)
+        return Told(
+            requests=requests,
+            failed=min(failed, requests) if failed is not None else None,
+            durations=merged,
+            tallies=_summed(tallies),
+        )
 
     def singles(self, since: float) -> tuple[Mapping[str, Increase], ...]:
         """What single pods of the old version did in each round after pace second ``since``, oldest first."""
@@ -235,6 +279,10 @@ class Windows:
         requests = sum(step.requests or 0.0 for step in steps)
         known = [step.errors for step in steps if step.errors is not None]
         durations = [step.durations for step in steps if step.durations is not None]
+        tallies: dict[str, list[Tally]] = {}
+        for step in steps:
+            for name, tally in step.tallies.items():
+                tallies.setdefault(name, []).append(tally)
         self._served[arm] += requests
         self._intervals.append(
             _Interval(
@@ -246,8 +294,14 @@ class Windows:
                 errors=sum(known) if known else None,
                 durations=Histogram.merged(durations) if durations else None,
                 told=sum(step.requests or 0.0 for step in steps if step.errors is not None),
+                tallies=_summed(tallies),
             )
         )
+
+
+def _summed(parts: Mapping[str, list[Tally]]) -> dict[str, Tally]:
+    sums = {name: Tally.summed(found) for name, found in parts.items()}
+    return {name: tally for name, tally in sums.items() if tally is not None}
 
 
 def _with_shares(history: PodHistory, reading: PodReading, step: Increase | None, at: float) -> PodHistory:

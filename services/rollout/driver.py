@@ -206,6 +206,7 @@ async def _drive(
             journal=station.journal,
             settings=station.settings,
             clock=station.clock,
+            redactor=station.redactor,
         )
         losing = asyncio.create_task(renew(coordination, hold, station), name="lease")
         background.append(losing)

@@ -26,6 +26,7 @@ from services.analysis.judge import (
     regression_gauge,
 )
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
+from services.analysis.sources.weighing import ratios
 from services.analysis.trial import Look, Trial, against_the_past, looked, opened, worst
 from services.analysis.windows import Told
 from services.model.rollout import (
@@ -55,11 +56,14 @@ def parameters(settings: Settings, baseline: Baseline | None) -> Parameters:
     judge = settings.judge
     tolerance = SENSITIVITY[judge.sensitivity]
     edges = baseline.edges if baseline is not None else {}
-    metrics = [msgspec.structs.replace(ERRORS, r=tolerance.r, d=tolerance.d)]
+    weights = settings.metrics.weights
+    metrics = [msgspec.structs.replace(ERRORS, r=tolerance.r, d=tolerance.d, weight=weights.errors)]
     latency = [metric for metric in (LATENCY_P99, LATENCY_P90) if metric.name in edges]
     for metric in latency:
-        weight = (metric.group_weight or metric.weight) / len(latency)
-        metrics.append(msgspec.structs.replace(metric, weight=weight, skip=settings.metrics.warm_up))
+        weight = weights.latency / len(latency)
+        skip = settings.metrics.warm_up
+        metrics.append(msgspec.structs.replace(metric, weight=weight, group_weight=weights.latency, skip=skip))
+    metrics += ratios(settings.metrics)
     noise = baseline.replay.noise if baseline is not None and baseline.replay is not None else {}
     return Parameters(
         metrics=tuple(msgspec.structs.replace(metric, history=noise.get(metric.name)) for metric in metrics),
@@ -98,7 +102,7 @@ def counted(windows: Windows, since: float, *, warm_up: float, exposed_at: float
 
 
 def _tallies(told: Told) -> dict[str, Tally]:
-    tallies = {ERRORS_NAME: Tally(total=told.requests, bad=told.failed)}
+    tallies = {**told.tallies, ERRORS_NAME: Tally(total=told.requests, bad=told.failed)}
     if told.durations is not None:
         tallies[LATENCY_NAME] = Tally(total=told.durations.total, durations=told.durations)
     return tallies
@@ -109,7 +113,8 @@ def look(rollout: Rollout, reading: Reading, trial: Trial) -> Look:
     served before the deploy."""
     counts = {}
     for metric in trial.parameters.metrics:
-        interval = reading.interval(ERRORS_NAME if metric.name == ERRORS.name else LATENCY_NAME, trial.edges.get(metric.name))
+        edge = trial.edges.get(metric.name)
+        interval = reading.interval(metric.name if edge is None else LATENCY_NAME, edge)
         if interval is not None and interval.n + interval.m > 0:
             counts[metric.name] = (interval.n, interval.m, interval.s, interval.f)
     past = {} if any(m > 0 for _, m, _, _ in counts.values()) else _past(rollout, reading, trial)

@@ -29,10 +29,12 @@ from services.model.errors import (
 )
 from services.model.objects import Json, ObjectRef
 from services.model.rollout import Baseline, Phase, Reason, Rollout, UndoRecord
+from services.redaction import Redactor
 from services.rollout import state
 from services.rollout.events import entry
 from services.rollout.routes import STALE_SECONDS
 from services.settings import Settings
+from services.settings.secrets import SecretRegister
 
 T = TypeVar("T")
 
@@ -97,8 +99,11 @@ class Run:
         settings: Settings,
         clock: Clock,
         routes: Inventory | None = None,
+        redactor: SecretRegister | None = None,
     ) -> None:
         self.rollout = rollout
+        self.redactor: SecretRegister = redactor if redactor is not None else Redactor()
+        """Who is told of each secret that a metrics server is asked with."""
         self.connection = connection
         self.inventory = inventory
         """The workloads and their pods: what every verdict is drawn from."""

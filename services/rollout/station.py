@@ -8,6 +8,7 @@ from services.clock import Clock
 from services.cluster.connection import Clusters
 from services.model.gates import Person
 from services.settings import Settings
+from services.settings.secrets import SecretRegister
 
 
 class Station(Protocol):
@@ -25,6 +26,8 @@ class Station(Protocol):
     def clusters(self) -> Clusters: ...
     @property
     def operator(self) -> Person | None: ...
+    @property
+    def redactor(self) -> SecretRegister: ...
     @property
     def read_only(self) -> bool: ...
     @property

@@ -26,6 +26,7 @@ from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
 from services.model.steps import Analyse, MeasureBaseline, WaitReady
 from services.rollout import judging, state
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
+from services.rollout.elsewhere import Elsewhere
 from services.rollout.run import Breach, Run
 from services.rollout.split_watch import SplitWatch
 from services.rollout.steps_traffic import actual_weight
@@ -46,7 +47,8 @@ class Watch:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._limits = Limits.of(run.settings)
-        self._windows = Windows(keep=_kept(run))
+        self._elsewhere = Elsewhere.configured(run)
+        self._windows = Windows(keep=_kept(run), counts_pages=self._elsewhere is None)
         self._judged_to: float | None = None
         """Pace second of the round up to which everything was put before the judge."""
         self._parameters_told = False
@@ -72,6 +74,8 @@ class Watch:
         finally:
             await self._source.close()
             await self._probe.close()
+            if self._elsewhere is not None:
+                await self._elsewhere.close()
 
     def _baseline(self, seconds: float) -> Baseline:
         """What the old version did in the last ``seconds``; says of how many of them it was really seen, and what the judge would
@@ -137,6 +141,8 @@ class Watch:
             restarts={pod.metadata.name: pod.restarts for pod in pods},
         )
         problems = [reading.why for reading in readings.values() if isinstance(reading, Unreadable)]
+        if self._elsewhere is not None:
+            problems = await self._elsewhere.put_into(self._windows, found)
         run.unreadable = problems[0] if problems else ""
         before, run.measured_at = run.measured_at, self._windows.read_at(ArmName.CANARY)
         if before is not None and run.measured_at is not None and run.measured_at - before > TRAILING:

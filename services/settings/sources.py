@@ -149,7 +149,7 @@ def check_together(
     names = [*(ratio.name for ratio in ratios), *(endpoint.name for endpoint in endpoints)]
     if len(set(names)) != len(names) or {"errors", "latency", "latency-p99", "latency-p90"} & set(names):
         raise broken("ratios and endpoints share a name, or take one that is in use", "each name once; not errors or latency")
-    own = sum(one.weight for one in (*ratios, *endpoints))
+    own = sum(ratio.weight for ratio in ratios) + sum(endpoint.weight for endpoint in endpoints)
     total = weights.errors + weights.latency + own
     if total > 1.0 + 1e-9:
         raise broken(f"the weights of all metrics sum to {total:g}", "at most 1: lower 'weights' or those of single metrics")
