@@ -41,11 +41,15 @@ class Draft(msgspec.Struct, kw_only=True):
     fields: dict[str, Json]
     late: bool = False
 
+    encoded: bytes = b""
+    """``fields`` as JSON, made once: the entry is put together from bytes when its place is known."""
+
     def body(self, seq: int) -> bytes:
-        entry: dict[str, Json] = {"v": FORMAT, "seq": seq, "id": self.id, "timestamp": self.timestamp, **self.fields}
-        if self.late:
-            entry["late"] = True
-        return encode(entry)
+        rest = self.encoded or encode(self.fields)
+        late = b',"late":true}' if self.late else b"}"
+        # Both are written by ourselves and need no escapes; the rest is the object of the fields without its opening brace.
+        start = f'{{"v":{FORMAT},"seq":{seq},"id":"{self.id}","timestamp":"{self.timestamp}",'
+        return start.encode("ascii") + rest[1:-1] + late
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -68,15 +72,23 @@ def draft(event: Event, moment: Moment, *, redactor: Redactor, program: str) -> 
     bounded = _Bounds()
     raw = {name: bounded.plain(getattr(event, name), 0) for name in event.__struct_fields__}
     values, rules = redactor.value(raw)
-    fields = bounded.cut(values)
-    fields["redacted"] = list(rules)
-    fields["mono"] = round(moment.monotonic, 6)
-    fields["boot"] = boot_id()
-    fields["prog"] = {"name": program, "version": program_version(), "host": platform.node(), "pid": os.getpid()}
-    if bounded.truncated:
-        fields["truncated"] = bounded.truncated
-    made = Draft(id=new_ulid(moment.now.timestamp()), timestamp=moment.stamp, fields=fields)
-    _shrink(made)
+    own: dict[str, Json] = {
+        "redacted": list(rules),
+        "mono": round(moment.monotonic, 6),
+        "boot": boot_id(),
+        "prog": {"name": program, "version": program_version(), "host": host(), "pid": os.getpid()},
+    }
+    fields = {**values, **own}
+    encoded = encode(fields)
+    made = Draft(id=new_ulid(moment.now.timestamp()), timestamp=moment.stamp, fields=fields, encoded=encoded)
+    if len(encoded) > MAX_STRING:
+        # Only then can a string in it be too long, or all of it.
+        made.fields = {**bounded.cut(values), **own}
+        if bounded.truncated:
+            made.fields["truncated"] = bounded.truncated
+        made.encoded = b""
+        _shrink(made)
+        made.encoded = encode(made.fields)
     return made
 
 
@@ -91,6 +103,14 @@ class _Bounds:
         self._items += 1
         if depth > MAX_DEPTH or self._items > _MAX_ITEMS:
             return "[cut: nested too deep]" if depth > MAX_DEPTH else "[cut: too many values]"
+        kind = type(value)
+        if kind is str and value.isascii():
+            return value  # by far the most there is
+        if kind is dict:
+            return {
+                self.plain(key if isinstance(key, str) else str(key), depth): self.plain(part, depth + 1)
+                for key, part in value.items()
+            }
         if isinstance(value, Enum):
             return self.plain(value.value, depth)
         if value is None or isinstance(value, bool):
@@ -164,6 +184,11 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+@lru_cache(maxsize=1)
+def host() -> str:
+    return platform.node()
 
 
 @lru_cache(maxsize=1)

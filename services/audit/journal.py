@@ -6,7 +6,6 @@ import logging
 import queue
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
 
@@ -36,10 +35,13 @@ _log = logging.getLogger("quarterdeck.journal")
 class _Pending(msgspec.Struct):
     event: Event
     moment: Moment
-    future: "Future[Receipt]"
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[Receipt]"
+    """Belongs to ``loop``: the writer's thread only ever looks whether it was cancelled."""
     keep: bool
     """Must be written, however late: it records what has been done already."""
     draft: Draft | None = None
+    answered: bool = False
 
 
 class Journal:
@@ -95,7 +97,7 @@ class Journal:
 
     async def append(self, event: Event) -> Receipt:
         """Record ``event``; it is on the disk when this returns. :class:`JournalUnavailable` where it is not."""
-        return await asyncio.wrap_future(self._submit(event, keep=False))
+        return await self._submit(event, keep=False)
 
     async def append_within(self, event: Event, seconds: float = 0.25) -> Receipt | None:
         """Record ``event`` of a rollback: never raises, never takes longer than ``seconds`` (wall).
@@ -103,7 +105,7 @@ class Journal:
         ``None`` means that it is not on the disk yet: it is kept in memory and written, marked ``late``, when the journal
         is back.
         """
-        future = asyncio.wrap_future(self._submit(event, keep=True))
+        future = self._submit(event, keep=True)
         # asyncio.wait, unlike wait_for, leaves the write alone when the time is over.
         await asyncio.wait({future}, timeout=seconds)
         if not future.done():
@@ -120,7 +122,7 @@ class Journal:
             )
         facts: dict[str, Json] = {"reason": reason, "damage": msgspec.to_builtins(damage)}
         event = Event(event=ACKNOWLEDGED_EVENT, user=user, outcome="acknowledged", data=facts)
-        return await asyncio.wrap_future(self._submit(event, keep=True))
+        return await self._submit(event, keep=True)
 
     def entries(
         self,
@@ -155,8 +157,9 @@ class Journal:
         if self._thread is None or not self._thread.is_alive():
             self._store.close()
 
-    def _submit(self, event: Event, *, keep: bool) -> "Future[Receipt]":
-        pending = _Pending(event, Moment.of(self._clock), Future(), keep)
+    def _submit(self, event: Event, *, keep: bool) -> "asyncio.Future[Receipt]":
+        loop = asyncio.get_running_loop()
+        pending = _Pending(event, Moment.of(self._clock), loop, loop.create_future(), keep)
         if self._closed:
             if keep and (made := self._draft(pending)) is not None:
                 _log.error("not written to the journal, which is closed: %s", made.body(0).decode())
@@ -189,11 +192,11 @@ class Journal:
                         break
                     item = self._queue.get_nowait()
             try:
-                self._handle([pending for pending in batch if pending.future.set_running_or_notify_cancel() or pending.keep])
+                self._handle([pending for pending in batch if pending.keep or not pending.future.cancelled()])
             except Exception as error:
                 # Whatever it is, those who wait must hear of it, and this thread must live on.
                 _log.exception("the journal's writer failed")
-                left = [pending for pending in batch if not pending.future.done()]
+                left = [pending for pending in batch if not pending.answered]
                 self._refuse(left, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
 
     def _handle(self, batch: list[_Pending]) -> None:
@@ -216,7 +219,7 @@ class Journal:
         except Exception as error:
             _log.exception("an event could not be made into an entry")
             _resolve(
-                pending.future,
+                [pending],
                 JournalUnavailable(f"{pending.event.event} can't be recorded", f"{type(error).__name__}: {error}."),
             )
         return pending.draft
@@ -236,8 +239,7 @@ class Journal:
                 self._refuse(batch, error)
             return
         self._look()
-        for pending, receipt in zip(batch, receipts, strict=True):
-            _resolve(pending.future, receipt)
+        _answer(list(zip(batch, receipts, strict=True)))
 
     def _refuse(self, batch: Sequence[_Pending], error: JournalUnavailable) -> None:
         for pending in batch:
@@ -247,8 +249,7 @@ class Journal:
             else:
                 self._refused += 1
         self._degrade(error)
-        for pending in batch:
-            _resolve(pending.future, error)
+        _resolve(batch, error)
 
     def _probe(self) -> JournalUnavailable | None:
         """Try whether the journal can be written again; if so, first what was kept, after a note of the gap. Else why not."""
@@ -287,10 +288,25 @@ class Journal:
             self._health = JournalHealth(ok=True)
 
 
-def _resolve(future: "Future[Receipt]", result: Receipt | JournalUnavailable) -> None:
-    if future.done():
-        return
-    if isinstance(result, Receipt):
-        future.set_result(result)
-    else:
-        future.set_exception(result)
+def _resolve(batch: Sequence[_Pending], error: JournalUnavailable) -> None:
+    _answer([(pending, error) for pending in batch])
+
+
+def _answer(results: Sequence[tuple[_Pending, Receipt | JournalUnavailable]]) -> None:
+    """Tell those who wait, each loop once."""
+    for pending, _ in results:
+        pending.answered = True
+    for loop in {pending.loop for pending, _ in results}:
+        # A loop that was closed has nobody left who waits; what had to be written is written or kept all the same.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_set, [(pending.future, result) for pending, result in results if pending.loop is loop])
+
+
+def _set(results: "Sequence[tuple[asyncio.Future[Receipt], Receipt | JournalUnavailable]]") -> None:
+    for future, result in results:
+        if future.done():
+            continue
+        if isinstance(result, Receipt):
+            future.set_result(result)
+        else:
+            future.set_exception(result)

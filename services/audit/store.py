@@ -26,6 +26,7 @@ from services.redaction import Redactor
 MAX_SEGMENT = 64 * 1024 * 1024
 MAX_SEGMENT_AGE = 24 * 3600.0
 _SEAL_ROOM = 4096
+_TICK_NS = 20_000_000
 SEGMENT = re.compile(r"[0-9]{12}\.jsonl")
 
 SEALED_EVENT = "journal.sealed"
@@ -45,6 +46,8 @@ class _Tail:
         self.hash = hash_
         self.created = created
         self.sealed = False
+        self.beside = os.stat(path.parent).st_mtime_ns
+        """When the directory was last changed, as of the opening of this segment."""
         self.damage: Damage | None = None
         """Damage before this segment (named by its header) that nobody has acknowledged yet."""
 
@@ -168,9 +171,11 @@ class Store:
 
     def _refresh(self) -> _Tail:
         """Where the chain stands now, whoever moved it."""
+        tail = self._tail
+        if tail and self._as_left(tail):
+            return tail
         with os.scandir(self.directory / "seg") as listing:
             names = [found.name for found in listing if SEGMENT.fullmatch(found.name)]
-        tail = self._tail
         if tail and names and max(names) == tail.path.name:
             found = os.stat(tail.path)
             if found.st_ino == tail.inode and found.st_size == tail.size:
@@ -191,6 +196,20 @@ class Store:
             )
         self._known_seq = tail.seq
         return tail
+
+    def _as_left(self, tail: _Tail) -> bool:
+        """Nobody has written since: the segment is the file that it was, as long as it was, and none has been put beside it.
+
+        A directory's time stamp may be as coarse as the kernel's tick: only one that is older than the segment's own by more
+        than that says so. Otherwise the directory is listed.
+        """
+        try:
+            found = os.stat(tail.path)
+            beside = os.stat(self.directory / "seg").st_mtime_ns
+        except FileNotFoundError:
+            return False
+        same = found.st_ino == tail.inode and found.st_size == tail.size
+        return same and beside + _TICK_NS < found.st_mtime_ns and beside == tail.beside
 
     def _read_on(self, tail: _Tail, size: int) -> bool:
         """Follow what another process has appended; ``False`` where it does not hold and the segment has to be judged whole."""
