@@ -40,12 +40,22 @@ def verdict(followed: Followed) -> tuple[str, ExitCode, Reason | None]:
         if rollout.phase is Phase.PAUSED:
             word, _, detail = rollout.pause_reason.partition(":")
             kind = PAUSES.get(word, "operator")
-            return outcome, code, Reason(kind=kind, name=word.replace(" ", "-"), detail=detail.strip() or rollout.pause_reason)
+            value, limit = _figures(rollout, word)
+            detail = detail.strip() or rollout.pause_reason
+            return outcome, code, Reason(kind=kind, name=word.replace(" ", "-"), value=value, limit=limit, detail=detail)
         return outcome, code, rollout.reason
     reason = Reason(kind="error", name="driver", detail=str(error) if error else "its driver has ended; nobody watches it")
     if rollout.epoch == 0 and error is not None:
         return "rejected", ExitCode(error.exit_code), reason
     return "interrupted", ExitCode.INTERRUPTED, reason
+
+
+def _figures(rollout: Rollout, word: str) -> tuple[Json, Json]:
+    """What a pause is about, as value and limit: the evidence of health of the 100 that are needed, or the trigger that fired."""
+    if word == "undecided" and rollout.judgement is not None:
+        return rollout.judgement.health, 100.0
+    fired = next((reading for reading in rollout.triggers if reading.fired), None) if word == "shared incident" else None
+    return (None, None) if fired is None else (fired.value, fired.limit)
 
 
 def deploy_document(rollout: Rollout, outcome: str, reason: Reason | None) -> dict[str, Json]:

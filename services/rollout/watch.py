@@ -103,7 +103,7 @@ class Watch:
         if run.sees_cluster:
             await self._read(found)
         now = run.clock.pace()
-        look = self._put_before_the_judge(found) if run.sees_cluster else None
+        look = self._judged(found) if run.sees_cluster else None
         readings = evaluate(
             judging.limits_now(self._limits, run.rollout.judgement),
             self._windows,
@@ -153,6 +153,17 @@ class Watch:
             self._probed_at = run.clock.pace()
             new = {pod.metadata.name for pod in found.canary}
             await self._probe.probe([target for target in targets if target.name in new], started=started)
+
+    def _judged(self, found: Arms) -> Look | None:
+        """The latest look of the judge. A defect of ours in it takes no hard trigger with it; what it has not judged proves
+        nothing, as where metrics can't be read."""
+        try:
+            return self._put_before_the_judge(found)
+        except Exception as error:
+            log.exception("the judge of %s failed", self._run.rollout.id)
+            self._run.unreadable = f"internal error: {error!r}"
+            self._run.measured_at = None
+            return None
 
     def _put_before_the_judge(self, found: Arms) -> Look | None:
         """Give the judge everything that became known since its latest look, of both versions alike; ``None`` where it has to

@@ -67,6 +67,8 @@ _REST = """\
 # services:
 #   payment-service: {router: gateway}   # where two routes lead to it: istio, gateway, nginx or replicas
 # triggers: {error_rate: 0.05, latency_increase: 0.5, cpu: 0.9, memory: 0.9}
+# How the new version is compared with stable at every scrape, and what is done where that proves nothing in twice a step's time.
+# judge: {sensitivity: normal, promote_early: false, on_undecided: pause}
 """
 
 

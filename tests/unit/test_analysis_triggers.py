@@ -466,3 +466,64 @@ def test_a_baseline_of_too_few_requests_has_no_p99():
     assert (baseline.requests, baseline.error_rate) == (pytest.approx(6000), pytest.approx(0.01))
     assert 0 < baseline.p99 <= 0.01
     assert measure(Windows(), 60.0) == Baseline(seconds=60.0, requests=0.0, error_rate=None, p99=None)
+
+
+# Guards ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_data_that_a_limit_asks_for_is_configuration():
+    few = msgspec.structs.replace(LIMITS, min_errors=2, min_requests=10)
+    assert not exceeds(LIMITS, requests=20, errors=2, baseline=BASELINE)
+    assert exceeds(few, requests=20, errors=2, baseline=BASELINE)
+    assert exceeds(LIMITS, requests=100, errors=8, baseline=BASELINE)
+    assert not exceeds(msgspec.structs.replace(LIMITS, min_requests=1000), requests=100, errors=8, baseline=BASELINE)
+    assert not exceeds(msgspec.structs.replace(LIMITS, strict_above=0.0005), requests=100, errors=8, baseline=BASELINE)
+
+
+def together(canary, stable, rounds=9):
+    """Both versions side by side, each with (requests, errors, slow) a round."""
+    windows = Windows()
+    totals = {"canary": [0.0, 0.0, 0.0], "stable": [0.0, 0.0, 0.0]}
+    for index in range(rounds + 1):
+        readings = {}
+        for arm, more in (("canary", canary), ("stable", stable)):
+            if index:
+                totals[arm] = [total + one for total, one in zip(totals[arm], more, strict=True)]
+            requests, errors, slow = totals[arm]
+            readings[f"{arm}-1"] = PodReading(
+                at=10.0 * index, requests=requests, errors=errors, durations=durations(requests - slow, slow)
+            )
+        windows.feed(10.0 * index, {"canary-1": "canary", "stable-1": "stable"}, readings)
+    return windows
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "shared"),
+    [
+        ((1000, 200, 0), (9000, 1800, 0), True),
+        ((1000, 200, 0), (9000, 9, 0), False),
+        # Stable is below the limit, and yet fails as often as far as anybody can tell.
+        ((20, 2, 0), (200, 9, 0), True),
+        ((1000, 0, 300), (9000, 0, 2700), True),
+        ((1000, 0, 300), (9000, 0, 9), False),
+        ((1000, 200, 300), (9000, 1800, 9), False),
+    ],
+)
+def test_an_incident_of_both_versions_is_one_in_all_that_fired(canary, stable, shared):
+    windows = together(canary, stable)
+    found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    assert any(reading.fired for reading in found)
+    assert is_shared_incident(found, LIMITS, windows, 0.0, windows.now) is shared
+
+
+def test_probes_that_fail_now_and_then_fire_by_their_evidence_and_rare_ones_do_not():
+    flapping = history(*(number % 3 == 0 for number in range(1, 13)))
+    assert flapping.failures < 3
+    reading = look(fed([]), TriggerName.HEALTH, health=(flapping,))
+    assert reading.fired
+    assert reading.value > reading.limit
+    assert "fails now and then" in reading.detail
+    rare = history(*(number % 40 != 0 for number in range(1, 200)))
+    assert not look(fed([]), TriggerName.HEALTH, health=(rare,)).fired
+    patient = msgspec.structs.replace(LIMITS, health_failures=20)
+    assert not look(fed([]), TriggerName.HEALTH, health=(flapping,), limits=patient).fired

@@ -151,6 +151,23 @@ async def test_metrics_that_stay_away_pause_and_prove_nothing(tmp_path: Path, mo
         assert "metrics can't be read" in on.rollout.pause_reason
 
 
+async def test_a_judge_that_can_not_read_its_memory_passes_nothing_and_hides_no_trigger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a checkpoint of another version might leave it."""
+    for behaviour, found in ((WELL, None), (Behaviour(errors=0.2), "error-rate")):
+        async with judged(tmp_path / str(found), monkeypatch, analysis(120)) as on:
+            await on.advance(120)
+            assert on.rollout.judgement is not None
+            broken = msgspec.structs.replace(on.rollout.judgement, memory={"parameters": "unknown"})
+            on.run.change(msgspec.structs.replace(on.rollout, judgement=broken))
+            on.service.serve()
+            on.service.canary = behaviour
+            await on.advance(1000)
+            assert trigger(on.rollout) == found
+            assert not on.passed
+
+
 async def test_a_gap_in_the_metrics_is_bridged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with judged(tmp_path, monkeypatch, analysis(300)) as on:
         await on.advance(110)
