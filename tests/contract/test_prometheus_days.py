@@ -1,11 +1,17 @@
 """Bad days of a real Prometheus and of what it scrapes: no data, with its reason and age, and never counts made of nothing."""
 
 import itertools
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.configuration import WHOLE, configured
 from support.prometheus import Page, Server, metrics, needs_prometheus, serving, subject
 
+from console.cli import main
+from console.doctor import metricsource
+from console.doctor.finding import Outcome
 from services.analysis.sources import Direct, MetricSource, Subject, open_source
 from services.analysis.sources.checking import check, example
 from services.analysis.sources.prometheus import PrometheusServer
@@ -257,3 +263,46 @@ async def test_a_value_stays_a_value(value: str, server: Server) -> None:
         (found,) = await asked.query(f'label_replace(absent(nobody{{x="v1x2zz"}}), "same", "yes", "x", "{pattern(value)}")')
         assert "same" not in found.labels
     await asked.close()
+
+
+def test_config_check_names_the_line_of_a_wrong_query(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"""\
+version: 1
+environments:
+  production: {{context: production, namespaces: [shop]}}
+metrics:
+  source: prometheus
+  prometheus:
+    url: {server.url}
+    queries:
+      total: 'sum by (pod) (x{{v="{{{{version}}}}"}})'
+      errors: 'summ by (pod) (x{{v="{{{{version}}}}"}})'
+""")
+    assert main(["config", "check", str(file), "-o", "json"]) == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["key"], problem["line"]) == ("metrics.prometheus.queries.errors", 10)
+    assert "parse error" in problem["problem"]
+    assert main(["config", "check", str(file), "--offline"]) == 0
+
+
+async def test_doctor_asks_the_server_too(server: Server) -> None:
+    text = (
+        WHOLE
+        + "metrics: "
+        + json.dumps(
+            {
+                "source": "prometheus",
+                "prometheus": {"url": server.url},
+                "ratios": [{"name": "orders", "total": 'x{v="{{arm}}"}', "bad": 'y{v="{{arm}}"}[5m]'}],
+            }
+        )
+    )
+    (one,) = metricsource.checks(configured(text + "\n"), SystemClock(), Redactor())
+    (found,) = await one.run()
+    assert found.outcome is Outcome.PROBLEM
+    assert found.found == "metrics.ratios[0].bad is refused: the query gives a range vector, not an instant vector"
+    text = WHOLE + "metrics: " + json.dumps({"source": "prometheus", "prometheus": {"url": "http://127.0.0.1:9"}})
+    (one,) = metricsource.checks(configured(text + "\n"), SystemClock(), Redactor())
+    (found,) = await one.run()
+    assert "127.0.0.1:9 can't be reached" in found.found
