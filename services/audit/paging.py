@@ -4,6 +4,7 @@ A place is a sequence number. Segments are named after their first one, and with
 found by halving the file, so no page reads more than its own lines and a few blocks. Blocks; not for the event loop.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from services.audit.event import JournalUnavailable
 from services.audit.line import HASH_LENGTH
 from services.model.objects import Json
 
@@ -21,6 +23,7 @@ NEWEST = 2**63
 LOOKED_AT = 2000
 """Lines that one page looks at, however few of them are wanted: then it says how far it came."""
 _BLOCK = 256 * 1024
+_log = logging.getLogger("quarterdeck.journal")
 _NEAR = 64 * 1024
 """Bytes that are read through rather than halved again."""
 
@@ -89,7 +92,7 @@ def _backwards(directory: Path, before: int) -> Iterator[tuple[int, bytes]]:
         except FileNotFoundError:
             continue  # kept long enough, and removed since the directory was listed
         with file:
-            for raw in _lines_before(file, _place_of(file, before)):
+            for raw in _lines_before(file, place_of(file, before)):
                 if (seq := _number(raw)) is not None and seq < before:
                     yield seq, raw
 
@@ -104,14 +107,14 @@ def _forwards(directory: Path, after: int) -> Iterator[tuple[int, bytes]]:
         except FileNotFoundError:
             continue
         with file:
-            file.seek(_place_of(file, after + 1))
+            file.seek(place_of(file, after + 1))
             for raw in file:
                 # a line without its end is being written
                 if raw.endswith(b"\n") and (seq := _number(raw)) is not None and seq > after:
                     yield seq, raw
 
 
-def _place_of(file: BinaryIO, seq: int) -> int:
+def place_of(file: BinaryIO, seq: int) -> int:
     """Where the line of ``seq`` begins, or the first one above it; the file's end where all are below."""
     low, high = 0, file.seek(0, 2)
     while high - low > _NEAR:
@@ -173,7 +176,7 @@ def of_rollout(directory: Path, rollout: str, *, since: str = "", most: int) -> 
     # An entry of the rollout holds its name's JSON form; looking for it first spares decoding the others.
     needle = msgspec.json.encode(rollout)
     found: list[Entry] = []
-    for _, raw in _backwards(directory, NEWEST):
+    for raw in _of_rollout(directory, rollout, since):
         if needle not in raw:
             if since and "" < _stamp(raw) < since:
                 break
@@ -184,6 +187,19 @@ def of_rollout(directory: Path, rollout: str, *, since: str = "", most: int) -> 
                 return found[::-1], False
             found.append(entry)
     return found[::-1], True
+
+
+def _of_rollout(directory: Path, rollout: str, since: str) -> Iterator[bytes]:
+    """The lines that may be of the rollout, newest first: those of the index, or all where it is of no use."""
+    if rollout and (directory / "seg").is_dir():
+        # Only who asks for something needs a database.
+        from services.audit.index import IndexUnusable, matching
+
+        try:
+            return matching(directory, {"rollout": rollout}, since)
+        except (IndexUnusable, JournalUnavailable) as error:
+            _log.info("read without its index: %s", error)
+    return (raw for _, raw in _backwards(directory, NEWEST))
 
 
 class _Stamp(msgspec.Struct):

@@ -1,16 +1,21 @@
 """Reading the journal: newest first from the end of the files, so that the last few entries of a large one cost little."""
 
+import logging
 import os
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from services.audit.event import JournalUnavailable
 from services.audit.line import HASH_LENGTH, encode
+from services.audit.paging import place_of
 from services.model.objects import Json
 
 _BLOCK = 256 * 1024
+
+_log = logging.getLogger("quarterdeck.journal")
 
 
 def entries(
@@ -30,7 +35,7 @@ def entries(
     # An entry that matches holds the value's JSON form; looking for it first spares decoding the others.
     needles = [encode(value) for value in exact.values()]
     found: list[dict[str, Json]] = []
-    for raw in _lines_backwards(directory):
+    for raw in _candidates(directory, exact, since):
         if limit is not None and len(found) >= limit:
             break
         if any(needle not in raw for needle in needles):
@@ -43,6 +48,23 @@ def entries(
         found.append(entry)
     found.reverse()
     return found
+
+
+def _candidates(directory: Path, exact: Mapping[str, str], since: datetime | None) -> Iterator[bytes]:
+    """The lines that can be what is asked for, newest first: those of the index, or all where it is of no use."""
+    stamp = ""
+    if since is not None and since.year >= 1000:
+        stamp = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    # An empty value is in most entries: no index leads to it.
+    if (exact or stamp) and all(exact.values()) and (directory / "seg").is_dir():
+        # Only who asks for something needs a database.
+        from services.audit.index import IndexUnusable, matching
+
+        try:
+            return matching(directory, exact, stamp)
+        except (IndexUnusable, JournalUnavailable) as error:
+            _log.info("read without its index: %s", error)
+    return lines_backwards(directory)
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +80,11 @@ def find(directory: Path, seq: int) -> Located | None:
     for path in reversed(_segments(directory)):
         if int(path.stem) > seq:
             continue
+        with path.open("rb") as file:
+            file.seek(place_of(file, seq))
+            if (entry := _entry(raw := file.readline())) is not None and entry.get("seq") == seq:
+                return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=path.name)
+        # Where the numbers are not in order it may be elsewhere.
         for raw in path.read_bytes().splitlines():
             entry = _entry(raw)
             if entry is not None and entry.get("seq") == seq:
@@ -69,7 +96,7 @@ def _segments(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("seg/*.jsonl") if path.stem.isdigit())
 
 
-def _lines_backwards(directory: Path) -> Iterator[bytes]:
+def lines_backwards(directory: Path) -> Iterator[bytes]:
     for path in reversed(_segments(directory)):
         with path.open("rb") as file:
             position = file.seek(0, os.SEEK_END)
