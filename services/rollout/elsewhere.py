@@ -1,7 +1,7 @@
 """Requests, errors and latency of a rollout's versions from a metrics server, where the settings name one."""
 
 from services.analysis import ArmName, Windows
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Direct, MetricSource, Subject, Version, open_source
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Subject, Version, open_source
 from services.model.rollout import Rollout
 from services.rollout.arms import Arms
 from services.rollout.run import Run
@@ -16,7 +16,6 @@ class Elsewhere:
         self._source: MetricSource = open_source(
             run.settings.metrics,
             lambda: subject(run.rollout, self._found, run.settings.services.get(run.rollout.release.service)),
-            direct=Direct(),
             clock=run.clock,
             register=run.redactor,
         )

@@ -11,7 +11,7 @@ import yaml
 from support.clock import ManualClock
 from support.prometheus import metrics, subject
 
-from services.analysis.sources import Direct, MetricSource, open_source
+from services.analysis.sources import MetricSource, open_source
 from services.analysis.sources.asking import NoData, QueryRefused
 from services.analysis.sources.checking import check, example
 from services.analysis.sources.datadog import DatadogAccount, Unaskable, filled
@@ -132,7 +132,7 @@ def traffic(query: str, _: int) -> float | None:
 
 def source(double: Double, clock: ManualClock, **keys: Any) -> MetricSource:
     config = metrics(source="datadog", datadog=KEYS, **keys)
-    return open_source(config, subject, direct=Direct(), clock=clock, register=Redactor(), transport=httpx.MockTransport(double))
+    return open_source(config, subject, clock=clock, register=Redactor(), transport=httpx.MockTransport(double))
 
 
 async def test_whole_settled_buckets_are_counted_once() -> None:

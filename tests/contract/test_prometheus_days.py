@@ -12,7 +12,7 @@ from support.prometheus import Page, Server, metrics, needs_prometheus, serving,
 from console.cli import main
 from console.doctor import metricsource
 from console.doctor.finding import Outcome
-from services.analysis.sources import Direct, MetricSource, Subject, open_source
+from services.analysis.sources import MetricSource, Subject, open_source
 from services.analysis.sources.checking import check, example
 from services.analysis.sources.prometheus import PrometheusServer
 from services.analysis.sources.promql import filled, pattern
@@ -39,7 +39,7 @@ def server(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 def opened(config: Metrics, whom: Subject | None = None) -> MetricSource:
-    return open_source(config, lambda: whom or subject(), direct=Direct(), clock=SystemClock(), register=Redactor())
+    return open_source(config, lambda: whom or subject(), clock=SystemClock(), register=Redactor())
 
 
 def pod(name: str, well: int, failed: int | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from support.prometheus import Page, Server, metrics, needs_prometheus, serving, subject
 
-from services.analysis.sources import Direct, MetricSource, open_source
+from services.analysis.sources import MetricSource, open_source
 from services.analysis.windows import ArmName
 from services.clock import SystemClock
 from services.redaction import Redactor
@@ -114,7 +114,6 @@ def source(server: Server, pack: str) -> MetricSource:
     return open_source(
         metrics(source="prometheus", prometheus={"url": server.url, "pack": pack}),
         subject,
-        direct=Direct(),
         clock=SystemClock(),
         register=Redactor(),
     )
@@ -167,7 +166,6 @@ async def test_an_endpoint_and_a_ratio_are_judged_by_themselves(page: Page, serv
             ],
         ),
         subject,
-        direct=Direct(),
         clock=SystemClock(),
         register=Redactor(),
     )

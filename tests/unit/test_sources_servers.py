@@ -11,7 +11,7 @@ import pytest
 from support.clock import ManualClock
 from support.prometheus import metrics, subject
 
-from services.analysis.sources import Direct, MetricSource, open_source
+from services.analysis.sources import MetricSource, open_source
 from services.analysis.sources.asking import MOST_BYTES, NoData, Site
 from services.redaction import Redactor
 from services.sandbox import certificate
@@ -63,7 +63,6 @@ def source(script: Script, clock: ManualClock | None = None, **prometheus: objec
     return open_source(
         config,
         subject,
-        direct=Direct(),
         clock=clock or ManualClock(),
         register=Redactor(),
         transport=httpx.MockTransport(script),
@@ -169,7 +168,7 @@ async def test_two_versions_that_nothing_tells_apart_are_not_compared() -> None:
     script = Script(counters(1, 1, 1000.0))
     config = metrics(source="prometheus", prometheus={"url": "https://prometheus.test"})
     under_test = open_source(
-        config, lambda: whom, direct=Direct(), clock=ManualClock(), register=Redactor(), transport=httpx.MockTransport(script)
+        config, lambda: whom, clock=ManualClock(), register=Redactor(), transport=httpx.MockTransport(script)
     )
     found = await under_test.read(0.0)
     assert "nothing in it tells them apart" in found.problem
@@ -182,7 +181,7 @@ async def test_a_version_that_is_not_known_is_not_every_version() -> None:
     script = Script(counters(1, 1, 1000.0))
     config = metrics(source="prometheus", prometheus={"url": "https://prometheus.test", "pack": "opentelemetry"})
     under_test = open_source(
-        config, lambda: whom, direct=Direct(), clock=ManualClock(), register=Redactor(), transport=httpx.MockTransport(script)
+        config, lambda: whom, clock=ManualClock(), register=Redactor(), transport=httpx.MockTransport(script)
     )
     assert (await under_test.read(0.0)).problem == "the version of canary is not known"
     assert not script.requests

@@ -6,6 +6,7 @@ import httpx
 
 from services.analysis.sources.base import MetricSource
 from services.analysis.sources.datadog import DatadogSource
+from services.analysis.sources.direct import Direct
 from services.analysis.sources.promsource import PrometheusSource
 from services.analysis.sources.subject import Subject
 from services.clock import Clock
@@ -17,14 +18,13 @@ def open_source(
     metrics: Metrics,
     subject: Callable[[], Subject],
     *,
-    direct: MetricSource,
     clock: Clock,
     register: SecretRegister,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> MetricSource:
-    """``direct`` where the pods' own pages are the source, else what ``metrics.source`` names."""
+    """What ``metrics.source`` names. The pods' own pages have to be fed to it (:class:`Direct`)."""
     if metrics.source == "prometheus":
         return PrometheusSource(metrics, subject, clock=clock, register=register, transport=transport)
     if metrics.source == "datadog":
         return DatadogSource(metrics, subject, clock=clock, register=register, transport=transport)
-    return direct
+    return Direct()
