@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
-from console.actions import BY_ID, Situation, actions_on, label_for, typed
+from console.actions import BY_ID, Action, Situation, actions_on, label_for, typed
 from console.screens.status import status_parts, unseen
 from console.screens.tour import Said, TourStrip
 from console.view import Picture, Selection
@@ -142,7 +142,7 @@ class ConsoleScreen(Screen[None]):
             shown = action.text_key if in_text else action.shown_key
             reason = action.guard(situation)
             # what can't be changed now stays, with its reason; a way that leads nowhere would only take room
-            if shown is None or (reason is not None and action.group != "Change"):
+            if shown is None or (reason is not None and (action.group != "Change" or self._beside(action, situation))):
                 continue
             label = "leave the field" if in_text and action.id == "back" else label_for(action, situation)
             # where there is no room for all, what works stays before what does not
@@ -153,6 +153,11 @@ class ConsoleScreen(Screen[None]):
             else:
                 keys.append(key)
         self.query_one("#keys", KeyBar).show(keys)
+
+    @staticmethod
+    def _beside(action: Action, situation: Situation) -> bool:
+        """Whether an action is about a rollout, and none is selected: then it would only say so."""
+        return situation.card is None and action.id not in ("rollback", "deploy", "recheck")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key that a text field takes as text does nothing else there."""

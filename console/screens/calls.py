@@ -73,7 +73,7 @@ class CallsScreen(FilteredScreen):
                 grid.select(newest)
             self._last = newest
         changes = sum(each.changes for each in logged.values())
-        counts = f"  changes {changes}, reads {len(logged) - changes}; drivers' changes are from the journal's newest entries"
+        counts = f"  {changes} changes, {len(logged) - changes} reads; what drivers changed is from the journal"
         self.query_one("#calls-pane", Pane).tell((counts, Tone.MUTED), *self.filter_words())
 
     @on(Grid.RowHighlighted, "#calls")

@@ -31,7 +31,7 @@ from widgets.grid import Column, Grid
 from widgets.ink import Span, Tone
 from widgets.logview import LogView
 
-ENVIRONMENT_COLUMNS = (Column("name", "NAME", 10, flex=1), Column("state", "STATE", 11))
+ENVIRONMENT_COLUMNS = (Column("name", "NAME", 10, flex=1), Column("state", "STATE", 12))
 RECENT = 40
 
 
@@ -47,9 +47,9 @@ class FleetScreen(FilteredScreen):
     FleetScreen #middle { width: 1fr; }
     FleetScreen #rollouts-pane { height: 30%; min-height: 5; border-top: solid $rule; }
     FleetScreen #recent-pane { height: 9; border-top: solid $rule; }
-    FleetScreen.-narrow #left { width: 25; }
-    FleetScreen.-short #rollouts-pane { height: 7; }
-    FleetScreen.-short #recent-pane { height: 4; }
+    FleetScreen.-narrow #left { width: 27; }
+    FleetScreen.-short #rollouts-pane { height: 6; border-top: none; }
+    FleetScreen.-short #recent-pane { height: 4; border-top: none; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]

@@ -34,7 +34,7 @@ LISTS = (
 COLUMNS = (
     Column("keys", "KEY", 11),
     Column("label", "", 15),
-    Column("help", "", 20, flex=1),
+    Column("help", "", 40, flex=1),
     Column("group", "GROUP", 10, priority=1),
 )
 _ACTION = "action "
@@ -92,7 +92,8 @@ class HelpScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
     HelpScreen > Vertical { width: 94%; max-width: 124; height: 94%; max-height: 42;
-        border: round $primary; padding: 0 1; background: $surface; }
+        border: round $primary; border-title-color: $text-primary; border-subtitle-color: $text-primary;
+        padding: 0 1; background: $surface; }
     HelpScreen #explained { height: 6; border-top: solid $rule; padding: 0 1; }
     """
 

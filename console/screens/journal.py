@@ -189,8 +189,8 @@ class JournalScreen(FilteredScreen):
             self._arrange()
         self.query_one("#entries-pane", Pane).tell(
             ("" if picture.journal_ok else f"  can't be written: {picture.journal_detail}", Tone.ALARM),
-            (f"  only {self._only_words(picture)}, a shows all" if self._rollout else "", Tone.ACCENT),
             *self._below(picture),
+            (f"  only {self._only_words(picture)}, a shows all" if self._rollout else "", Tone.ACCENT),
             (f"  {self._held_words()}", Tone.MUTED),
             *self.filter_words(),
         )

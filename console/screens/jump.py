@@ -41,7 +41,8 @@ class JumpScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     JumpScreen { align: center top; }
     JumpScreen > Vertical { width: 80; max-width: 96%; height: 22; max-height: 90%; margin: 2 0 0 0;
-        border: round $primary; padding: 0 1; background: $surface; }
+        border: round $primary; border-title-color: $text-primary; border-subtitle-color: $text-primary;
+        padding: 0 1; background: $surface; }
     JumpScreen Input { height: 1; border: none; padding: 0; background: $panel; margin: 0 0 1 0; }
     """
 

@@ -53,7 +53,8 @@ class LeavingScreen(ModalScreen[bool]):
     DEFAULT_CSS = """
     LeavingScreen { align: center middle; }
     LeavingScreen > VerticalScroll { width: 90%; max-width: 110; height: auto; max-height: 90%;
-        border: round $primary; padding: 1 2; background: $surface; scrollbar-size-vertical: 1; }
+        border: round $primary; border-title-color: $text-primary; border-subtitle-color: $text-primary;
+        padding: 1 2; background: $surface; scrollbar-size-vertical: 1; }
     """
 
     def __init__(self, cards: Sequence[RolloutCard], drivers: Mapping[str, int | None]) -> None:

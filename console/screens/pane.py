@@ -24,7 +24,7 @@ class Pane(Vertical):
 
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._name = title
+        self._titled = title
         self._more: Line = ()
         self._title = PaneTitle()
         self._focused = False
@@ -56,4 +56,6 @@ class Pane(Vertical):
 
     def _redraw(self) -> None:
         sign = glyphs.current().cursor if self._focused else " "
-        self._title.show(((f"{sign}{self._name}", Tone.STRONG if self._focused else Tone.MUTED), *self._more))
+        tone = Tone.STRONG if self._focused else Tone.MUTED
+        # two pieces: a line of one would be wrapped, and lose the blank in the sign's place
+        self._title.show(((sign, tone), (self._titled, tone), *self._more))

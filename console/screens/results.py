@@ -19,7 +19,7 @@ from widgets.note import Note
 COLUMNS = (
     Column("time", "TIME (UTC)", 10),
     Column("kind", "KIND", 9),
-    Column("title", "WHAT", 16, flex=1),
+    Column("title", "WHAT", 24),
     Column("text", "", 20, flex=3, priority=1),
 )
 

@@ -44,9 +44,12 @@ class ServiceScreen(ConsoleScreen):
     ServiceScreen #routes-pane { width: 2fr; }
     ServiceScreen #events-pane { height: 1fr; min-height: 5; border-top: solid $rule; }
     ServiceScreen.-narrow #top, ServiceScreen.-narrow #middle { layout: vertical; }
-    ServiceScreen.-narrow Pane { border-right: none; width: 100%; }
+    ServiceScreen.-narrow #revisions-pane, ServiceScreen.-narrow #rollouts-pane, ServiceScreen.-narrow #pods-pane,
+    ServiceScreen.-narrow #routes-pane { border-right: none; width: 100%; }
+    ServiceScreen.-short #top, ServiceScreen.-short #middle, ServiceScreen.-short #events-pane { border-top: none; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
     def __init__(self, environment: str, service: str) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ ROLLOUT_COLUMNS = (
     Column("state", "STATE", 16),
     Column("weight", "SHARE", 5, align="right", priority=1),
     Column("errors", "ERRORS", 11, priority=2),
-    Column("latency", "P99", 13, priority=3),
+    Column("latency", "P99", 14, priority=3),
     Column("next", "NEXT", 12, flex=4),
 )
 SERVICE_COLUMNS = (
@@ -115,6 +115,8 @@ def environment_row(view: EnvironmentView) -> Row:
         state = (f"{signs.warning} {degraded} degraded", Tone.WARN)
     elif rolling:
         state = (f"{signs.asking} {rolling} rolling", Tone.ACCENT)
+    elif not view.services:
+        state = (f"{signs.none} empty", Tone.MUTED)
     else:
         state = (f"{signs.live} {len(view.services)} ok", Tone.MUTED)
     return Row(view.name, ((view.name, Tone.STRONG if view.tier == "production" else Tone.TEXT), state))

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from support.consoles import TestConsole, card, entry, environment, picture, rollout, service
-from support.gallery import READINGS
+from support.consoles import TestConsole, card, entry, picture, rollout
+from support.scenes import bad_night, rolling_back
+from support.stories import told_entries
 
 from console.view import Replaced, Selection
-from services.model.fleet import FleetView
-from services.model.rollout import Phase, Reason
 from widgets import glyphs
 
 NARROW, WIDE = (80, 24), (120, 40)
@@ -29,24 +28,13 @@ def ascii_signs() -> Iterator[None]:
     glyphs.use("unicode")
 
 
-def bad_night() -> TestConsole:
-    """A rollout that nobody watches, one that was rolled back, an environment that does not answer."""
-    views = (
-        environment("dev", (service("accounts", "dev"),), reachable=False, age_seconds=125.0, problem="connection refused"),
-        environment("production", (service("payment-service", canary_version="v2.15.0", canary_ready=1, canary_weight=25),)),
-    )
-    fired = Reason(kind="trigger", name="error-rate", value=0.081, limit=0.05, detail="81 of 1000 requests failed")
-    back = rollout("r-0", service="checkout", phase=Phase.ROLLED_BACK, reason=fired, rollback_started=900.0, finished=902.0)
-    return TestConsole(picture(fleet=FleetView(environments=views), rollouts=(card(back), card(rollout(), watched=False))))
-
-
 @SIZES
 def test_fleet(snap_compare, size):
     assert snap_compare(TestConsole(), terminal_size=size)
 
 
 def test_fleet_on_a_bad_night(snap_compare):
-    assert snap_compare(bad_night(), terminal_size=WIDE)
+    assert snap_compare(TestConsole(bad_night()), terminal_size=WIDE)
 
 
 @SIZES
@@ -55,11 +43,7 @@ def test_rollout(snap_compare, size):
 
 
 def test_rollout_rolling_back(snap_compare):
-    reason = Reason(kind="trigger", name="error-rate", value=0.081, limit=0.05, detail="81 of 1000 requests failed")
-    going = rollout(
-        phase=Phase.ROLLING_BACK, reason=reason, triggers=READINGS, rollback_started=1000.0, next="restores v2.14.1", next_at=None
-    )
-    assert snap_compare(TestConsole(picture(rollouts=(card(going),))), terminal_size=WIDE, press=["enter"])
+    assert snap_compare(TestConsole(picture(rollouts=(rolling_back(),))), terminal_size=WIDE, press=["enter"])
 
 
 @SIZES
@@ -92,35 +76,7 @@ def test_journal(snap_compare, size):
 
 def told() -> TestConsole:
     """A rollout that was rolled back and that no cluster has any more: only its entries are left."""
-    gates = [{"name": "ticket", "outcome": "pass", "evidence": "CHG-4821 is Approved"}]
-    why = {"kind": "trigger", "name": "error-rate", "value": 0.081, "limit": 0.05, "detail": "81 of 1000 requests failed"}
-    arm = {"pods": 1, "ready": 1, "requests": 1000.0, "errors": 81.0, "p99": 0.048}
-    fired = {"step": 1, "sample": {"canary": arm}, "triggers": [{**why, "fired": True}]}
-    step = {"step": 0, "step_name": "25 %", "object": {"kind": "VirtualService", "name": "payment-service"}}
-    written = {"prog": {"host": "laptop"}}
-    facts = {"previous_version": "v2.14.1", "release": {"strategy": "canary"}, "confirmation": "production"}
-    changes = [{"path": "/spec/http/0/route/1/weight", "old": 0, "new": 25}]
-    steps = {
-        "reason": why,
-        "steps": [{"name": "25 %", "outcome": "done", "seconds": 0.3}, {"name": "analyse 120 s", "seconds": 31.0}],
-    }
-    entries = (
-        entry(1, "deployment.started", outcome="started", change_ticket="CHG-4821", data=facts),
-        entry(2, "deployment.approval_checked", outcome="pass", data={"gates": gates}),
-        entry(3, "deployment.executed", phase="outcome", ref="id-0", data={"step_name": "claim", "epoch": 1}, **written),
-        entry(4, "deployment.executed", phase="intent", outcome="", data={**step, "changes": changes}),
-        entry(5, "deployment.executed", phase="outcome", ref="id-4", data={**step, "milliseconds": 6.0}),
-        entry(20, "rollout.paused", outcome="operator", user="sam", data={"reason": "operator: paused by sam"}),
-        entry(28, "rollout.resumed", outcome="done", user="sam"),
-        entry(36, "deployment.health_check", outcome="regressed", data=fired),
-        entry(37, "deployment.rollback", outcome="started", data={"reason": why}),
-        entry(
-            38, "deployment.executed", phase="intent", outcome="", command="kubectl patch virtualservice", data={"step_name": "x"}
-        ),
-        entry(39, "deployment.rollback", outcome="restored", duration_seconds=2.4, data={"budget": 300.0}),
-        entry(40, "deployment.completed", outcome="rolled_back", duration_seconds=39.0, data=steps),
-    )
-    return TestConsole(picture(entries=entries, rollouts=()))
+    return TestConsole(picture(entries=told_entries(), rollouts=()))
 
 
 @SIZES
@@ -157,7 +113,7 @@ def test_light(snap_compare, monkeypatch):
 
 def test_without_colour(snap_compare, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(bad_night(), terminal_size=NARROW)
+    assert snap_compare(TestConsole(bad_night()), terminal_size=NARROW)
 
 
 def test_in_ascii(snap_compare, ascii_signs):

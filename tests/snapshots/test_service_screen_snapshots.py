@@ -1,12 +1,12 @@
 """How the service screen and the log screen look."""
 
 import pytest
-from support.consoles import HOSTILE, NOW, TestConsole, picture
+from support.consoles import TestConsole, picture
+from support.stories import records
 
 from console.tailing import LogsOf
-from widgets.logpane import Record
 
-SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=lambda size: f"{size[0]}")
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}")
 
 
 @pytest.fixture(autouse=True)
@@ -39,24 +39,6 @@ def test_service_folded(snap_compare, presses):
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=(80, 24), run_before=open_it)
-
-
-def records() -> list[Record]:
-    first = NOW.timestamp()
-    tags = (("v2.14.1 x7k2p", 0), ("v2.15.0 9fzqd", 1), ("v2.14.1 mm4t8", 2))
-    found = []
-    for number in range(60):
-        tag, hue = tags[number % 3]
-        text = f"INFO POST /api/v1/payment 200 {7 + number % 31}ms request={number * 7919:08x}"
-        if number % 13 == 5:
-            text = f"ERROR POST /api/v1/payment 500 31ms request={number * 7919:08x} upstream settlement-gateway: 502 Bad Gateway"
-        elif number % 17 == 3:
-            text = f"WARN connection pool: 18 of 20 in use request={number * 7919:08x}"
-        found.append(Record(text, tag, hue, first + number / 3))
-    found[-4] = Record(HOSTILE, *tags[0], first + 19)
-    found[-3] = Record("x" * 300, *tags[1], first + 19.2, cut=True)
-    found[-1] = Record("payment-service-7d9f-9fzqd ended: the pod is gone", *tags[1], first + 20, told=True)
-    return found
 
 
 @SIZES

@@ -94,6 +94,18 @@ def _sample(index: int) -> str:
 
 
 def _legend(chart: Chart, top: float, width: int) -> Line:
+    """Everything, or what there is room for: the limit has its line, and the figures stand elsewhere too."""
+    whole = _parts(chart, top)
+    without_limit = whole[: 1 + len(chart.series)]
+    names = [(part[0],) for part in without_limit]
+    for parts in (whole, without_limit, names):
+        line = ink.joined(parts, ("  ", Tone.TEXT.value))
+        if ink.cells(line) <= width:
+            return line
+    return ink.fit(line, width)
+
+
+def _parts(chart: Chart, top: float) -> list[Line]:
     parts: list[Line] = [((chart.title, Tone.STRONG),)]
     for index, series in enumerate(chart.series):
         last = next((value for _, value in reversed(series.points[-1:])), None)
@@ -102,7 +114,7 @@ def _legend(chart: Chart, top: float, width: int) -> Line:
         sign = glyphs.current().limit * 2
         above = " (above)" if chart.limit > top else ""
         parts.append(((f"{sign} limit {figures.reading(chart.limit, chart.unit)}{above}", Tone.BAD),))
-    return ink.fit(ink.joined(parts, ("  ", Tone.TEXT.value)), width)
+    return parts
 
 
 def draw_chart(chart: Chart, width: int, height: int) -> Lines:

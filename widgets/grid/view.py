@@ -292,6 +292,8 @@ class Grid(ScrollView, can_focus=True):
         """Bring the selected row onto the screen."""
         if self.selected is None:
             return
+        if not self.size.height:
+            return  # before it has its size nothing is out of sight; then it is looked at again
         self._place = self._index[self.selected]
         top, height = self.scroll_offset.y, max(1, self.size.height - _HEADER)
         if self._place < top:
