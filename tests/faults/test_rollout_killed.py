@@ -22,7 +22,9 @@ SEED = 20_260_101
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("killed"), speed=60, canary=SHORT) as running:
+    # Half of it happens in dev, where there are too few requests in so short a time to prove anything by.
+    lenient = {"on_undecided": "advance_with_note"}
+    with world(tmp_path_factory.mktemp("killed"), speed=60, canary=SHORT, judge=lenient) as running:
         yield running
 
 
