@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Generic, TypeVar
 
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -46,9 +46,14 @@ class Drawn(Widget, Generic[Value]):
         self._value = value
         if not self.is_attached or before is None:
             return
-        # values that draw the same lines (a clock between two seconds) cost no repaint
-        if self._lines(before[1], before[2]) != before[4]:
-            self.refresh(layout=len(self._drawn[4] if self._drawn else ()) != len(before[4]))
+        # only what differs goes to the terminal, which may be far away: a clock is a few cells of a whole screen
+        lines = self._lines(before[1], before[2])
+        if len(lines) != len(before[4]):
+            self.refresh(layout=True)
+        elif len(lines) > self.content_size.height:
+            self.refresh()  # the last line that is seen says that more is cut off
+        elif regions := [Region(*part) for part in ink.changed(before[4], lines, before[1])]:
+            self.refresh(*regions)
 
     def _lines(self, width: int, height: int | None) -> Lines:
         known = self._drawn

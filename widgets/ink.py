@@ -4,9 +4,10 @@ A widget's drawing is a tuple of lines, a line a tuple of spans ``(text, tone)``
 (good, bad, muted), never a colour: the theme decides that. Text is made safe here, where every line has to pass.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import lru_cache
+from itertools import takewhile
 
 from rich.color import Color
 from rich.color_triplet import ColorTriplet
@@ -115,6 +116,23 @@ def joined(parts: Iterable[Line], separator: Span) -> Line:
         if part:
             found += [separator, *part] if found else part
     return tuple(found)
+
+
+def changed(before: Lines, after: Lines, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """Where the lines of one drawing differ from those of another of as many lines, ``width`` cells wide: column, line, columns
+    and lines of each part."""
+    for y, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old == new:
+            continue
+        same = tuple(span for span, _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+        first = min(cells(same), width)
+        last = width
+        if cells(old) == cells(new) <= width:
+            end = zip(reversed(old[len(same) :]), reversed(new[len(same) :]), strict=False)
+            last -= width - cells(new) + cells(tuple(span for span, _ in takewhile(lambda pair: pair[0] == pair[1], end)))
+        elif max(cells(old), cells(new)) > width:
+            first = 0  # where it is cut depends on all of it
+        yield first, y, max(1, last - first), 1
 
 
 def strip(widget: Widget, line: Line, width: int, over: Style | None = None) -> Strip:

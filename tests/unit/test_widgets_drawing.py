@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.style import Style
 from support.gallery import CHART, GATES, KEYS, PLAN, PODS, READINGS, ROLLOUT, Gallery, fill_rollout, rollout_scene, step
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 
 from services.model.gates import GateName
 from services.model.rollout import Phase, StepOutcome, TriggerName, TriggerReading
@@ -338,13 +339,13 @@ async def test_nothing_is_repainted_for_equal_values_or_equal_lines():
         stepper = app.query_one(Stepper)
         stepper.show(ROLLOUT, 1002.0)
         await pilot.pause()
-        painted: list[dict[str, object]] = []
-        stepper.refresh = lambda *_, **options: painted.append(options)
+        painted: list[Region] = []
+        stepper.refresh = lambda *parts, **_: painted.extend(parts or [stepper.size.region])
         stepper.show(msgspec.structs.replace(ROLLOUT), 1002.0)
         stepper.show(ROLLOUT, 1002.2)
         assert painted == []
         stepper.show(ROLLOUT, 1003.2)
-        assert painted == [{"layout": False}]
+        assert [(part.y, part.height) for part in painted] == [(3, 1)]  # the step under way, and no other
 
 
 async def test_a_taller_value_gets_a_taller_widget():
