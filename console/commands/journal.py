@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 _SHOWN = 160
 """Characters of what an entry did that a list shows; `journal show` tells all of it."""
+_VERIFY = (
+    "Checks every line, and every signed checkpoint, without the code that wrote them. The chain alone shows damage and careless "
+    "changes. Checkpoints show what was changed or cut off by somebody without checkpoint.key. Whoever has the key, as anybody "
+    "with the same login does, or replaces the public key too, can write everything anew: that only shows against a key or hash "
+    "that was kept elsewhere (--key, --witness). What was written after the last checkpoint can be cut off unseen."
+)
+_KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}")
+_WITNESS = re.compile(r"([0-9]{1,15}):([0-9a-f]{64})")
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -35,7 +43,20 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     listing.add_argument("--limit", metavar="N", type=int, help="only the newest N")
     showing = actions.add_parser("show", parents=parents, help="one entry whole")
     showing.add_argument("seq", metavar="SEQ", type=int, help="its sequence number")
-    actions.add_parser("verify", parents=parents, help="check the whole chain; reads only; exit 0 only where it holds")
+    verifying = actions.add_parser(
+        "verify",
+        parents=parents,
+        help="check the whole chain and its signed checkpoints; reads only; exit 0 only where all holds",
+        description=_VERIFY,
+    )
+    verifying.add_argument("--key", metavar="KEY", help="the public key as kept elsewhere: the line of checkpoint.pub")
+    verifying.add_argument(
+        "--witness",
+        metavar="SEQ:HASH",
+        action="append",
+        default=[],
+        help="a number and its hash as kept elsewhere (`quarterdeck journal show SEQ` tells them); may be given again",
+    )
     acknowledging = actions.add_parser(
         "acknowledge", parents=parents, help="take entries again after damage that you have looked at"
     )
@@ -154,7 +175,14 @@ def _verify(args: argparse.Namespace, directory: Path) -> int:
     from console import output
     from services.audit.verify import verify
 
-    found = verify(directory)
+    witnessed = []
+    for given in args.witness:
+        if (parts := _WITNESS.fullmatch(given)) is None:
+            raise Rejected("witness", given, "is no number and hash", "SEQ:HASH as `quarterdeck journal show SEQ` tells them")
+        witnessed.append((int(parts[1]), parts[2]))
+    if args.key is not None and _KEY.fullmatch(args.key.strip()) is None:
+        raise Rejected("key", args.key, "is no public key", "the line of checkpoint.pub")
+    found = verify(directory, key=args.key.strip() if args.key is not None else None, witnessed=witnessed)
     if args.output == "json":
         output.document(found)
     else:
@@ -168,6 +196,10 @@ def _tell(found: "Verification", directory: Path) -> None:
     size = f"{found.entries} entries in {found.segments} segment{'' if found.segments == 1 else 's'}"
     span = f", {found.first} to {found.last}" if found.first is not None else ""
     output.text(f"{'ok' if found.ok else 'NOT OK'}: {size}{span} ({directory})")
+    if found.signed is not None:
+        output.text(f"signed up to entry {found.signed} at {found.signed_at} by {found.key}")
+    elif found.first is not None:
+        output.text("not signed: whoever can write there can write it anew unseen")
     output.table(
         ("PROBLEM", "SEGMENT", "SEQ", "DETAIL"),
         [(p.kind, p.segment or "-", "-" if p.seq is None else str(p.seq), p.detail) for p in found.problems],

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from services.audit.event import Event
-from services.audit.line import FORMAT, encode
+from services.audit.event import Event, Receipt
+from services.audit.line import FORMAT, chain, encode, line
 from services.audit.ulid import new_ulid
 from services.clock import Clock
 from services.model.objects import Json
@@ -65,6 +65,18 @@ class Moment(msgspec.Struct, frozen=True):
     @property
     def stamp(self) -> str:
         return self.now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def placed(drafts: Sequence[Draft], seq: int, hash_: str) -> tuple[bytes, list[Receipt]]:
+    """The lines of ``drafts`` after the entry ``seq`` with ``hash_``, and the receipts for when they are on the disk."""
+    content, receipts = [], []
+    for made in drafts:
+        seq += 1
+        body = made.body(seq)
+        hash_ = chain(hash_, body)
+        content.append(line(hash_, body))
+        receipts.append(Receipt(seq=seq, id=made.id, hash=hash_, ts=made.timestamp))
+    return b"".join(content), receipts
 
 
 def draft(event: Event, moment: Moment, *, redactor: Redactor, program: str) -> Draft:

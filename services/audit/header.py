@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from services.audit.event import JournalUnavailable
 from services.audit.line import FORMAT, HASH, HASH_LENGTH
 
 SEGMENT_EVENT = "journal.segment"
@@ -43,6 +44,15 @@ def event_of(body: bytes) -> str:
     """The event of an entry; nothing for a line that holds its place in the chain and is no entry."""
     try:
         entry = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
     return str(entry.get("event")) if isinstance(entry, dict) else ""
+
+
+def refused_by(damage: Damage) -> JournalUnavailable:
+    """What is said to who would write after ``damage`` that nobody has acknowledged."""
+    return JournalUnavailable(
+        "The journal is damaged",
+        f"{damage.segment} holds a wrong line at entry {damage.seq}; it was left as it is and a new segment begun.",
+        "Read `quarterdeck journal verify`, then `quarterdeck journal acknowledge --reason TEXT`; until then only rollbacks run.",
+    )

@@ -259,7 +259,7 @@ def _add(database: sqlite3.Connection, directory: Path, segment: int, start: int
 def _row(line: bytes) -> tuple[str, ...] | None:
     try:
         found = _columns(line[HASH_LENGTH + 1 :])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     values = (found.timestamp, found.service, found.environment, found.event, found.rollout)
     return tuple(value if isinstance(value, str) else "" for value in values)

@@ -27,6 +27,12 @@ PROBE_SECONDS = 5.0
 PROBE_PATIENCE = 0.25
 """Wall seconds that such a look waits for another process, which was waited for when it was found to hold the journal."""
 CLOSE_SECONDS = 5.0
+SIGN_ENTRIES = 100
+"""Entries after which the next checkpoint is signed at the latest."""
+SIGN_SECONDS = 10.0
+"""Wall seconds of quiet after which what was written is signed."""
+HEARTBEAT_SECONDS = 3600.0
+"""Wall seconds after which a checkpoint is signed though nothing was written: silence is told from a gap."""
 DEGRADED_EVENT = "journal.degraded"
 
 _log = logging.getLogger("quarterdeck.journal")
@@ -65,6 +71,8 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
+        self._unsigned = 0
+        """Entries of this process since its last checkpoint."""
 
     @classmethod
     def open(
@@ -181,8 +189,9 @@ class Journal:
         going = True
         while going:
             batch: list[_Pending] = []
+            quiet = SIGN_SECONDS if self._unsigned else HEARTBEAT_SECONDS
             with contextlib.suppress(queue.Empty):
-                item = self._queue.get(timeout=None if self._health.ok else PROBE_SECONDS)
+                item = self._queue.get(timeout=quiet if self._health.ok else PROBE_SECONDS)
                 while True:
                     if item is None:
                         going = False
@@ -198,6 +207,20 @@ class Journal:
                 _log.exception("the journal's writer failed")
                 left = [pending for pending in batch if not pending.answered]
                 self._refuse(left, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
+            if self._health.ok and (not batch or not going or self._unsigned >= SIGN_ENTRIES):
+                self._sign(ending=not going)
+
+    def _sign(self, *, ending: bool) -> None:
+        """A checkpoint of what is written. Where it can't be signed entries are taken all the same, and the log says so."""
+        if ending and not self._unsigned:
+            return
+        self._unsigned = 0
+        try:
+            self._store.sign()
+        except JournalUnavailable as error:
+            _log.error("no checkpoint: %s", error)
+        except Exception:
+            _log.exception("no checkpoint")
 
     def _handle(self, batch: list[_Pending]) -> None:
         away = None if self._health.ok else self._probe()
@@ -239,6 +262,7 @@ class Journal:
                 self._refuse(batch, error)
             return
         self._look()
+        self._unsigned += len(receipts)
         _answer(list(zip(batch, receipts, strict=True)))
 
     def _refuse(self, batch: Sequence[_Pending], error: JournalUnavailable) -> None:

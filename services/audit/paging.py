@@ -159,14 +159,14 @@ def _lines_before(file: BinaryIO, end: int) -> Iterator[bytes]:
 def _number(raw: bytes) -> int | None:
     try:
         return _seq.decode(raw[HASH_LENGTH + 1 :]).seq
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def _decoded(raw: bytes) -> Entry | None:
     try:
         return _entry.decode(raw[HASH_LENGTH + 1 :])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -212,5 +212,5 @@ _stamp_decoder = msgspec.json.Decoder(_Stamp)
 def _stamp(raw: bytes) -> str:
     try:
         return _stamp_decoder.decode(raw[HASH_LENGTH + 1 :]).timestamp
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""

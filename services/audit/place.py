@@ -1,6 +1,7 @@
 """The journal's directory: made private, and refused where the disk's promises are not to be trusted."""
 
 import fcntl
+import hashlib
 import os
 import stat
 import time
@@ -134,6 +135,15 @@ def write_all(descriptor: int, content: bytes, disk: Disk) -> None:
     view = memoryview(content)
     while view:
         view = view[disk.write(descriptor, view) :]
+
+
+def sha256_of(descriptor: int, size: int) -> str:
+    """Of the first ``size`` bytes of a file, in hexadecimal."""
+    digest, position = hashlib.sha256(), 0
+    while position < size and (part := os.pread(descriptor, min(1 << 20, size - position), position)):
+        digest.update(part)
+        position += len(part)
+    return digest.hexdigest()
 
 
 def write_whole(path: Path, content: bytes, *, disk: Disk) -> None:

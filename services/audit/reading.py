@@ -56,12 +56,13 @@ def _candidates(directory: Path, exact: Mapping[str, str], since: datetime | Non
     if since is not None and since.year >= 1000:
         stamp = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     # An empty value is in most entries: no index leads to it.
-    if (exact or stamp) and all(exact.values()) and (directory / "seg").is_dir():
+    telling = {name: value for name, value in exact.items() if value}
+    if (telling or stamp) and (directory / "seg").is_dir():
         # Only who asks for something needs a database.
         from services.audit.index import IndexUnusable, matching
 
         try:
-            return matching(directory, exact, stamp)
+            return matching(directory, telling, stamp)
         except (IndexUnusable, JournalUnavailable) as error:
             _log.info("read without its index: %s", error)
     return lines_backwards(directory)
@@ -116,7 +117,7 @@ def lines_backwards(directory: Path) -> Iterator[bytes]:
 def _entry(raw: bytes) -> dict[str, Json] | None:
     try:
         entry = msgspec.json.decode(raw[HASH_LENGTH + 1 :])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return entry if isinstance(entry, dict) else None
 

@@ -13,11 +13,23 @@ from pathlib import Path
 
 import msgspec
 
-from services.audit.entry import Draft, Moment, draft
+from services.audit.checkpoint import KeyUnusable, Signer
+from services.audit.entry import Draft, Moment, draft, placed
 from services.audit.event import Event, JournalUnavailable, Receipt
-from services.audit.header import SEGMENT_EVENT, Damage, event_of, header_of
-from services.audit.line import FORMAT, GENESIS, chain, line, scan, segment_name
-from services.audit.place import LOCK_SECONDS, Disk, journal_id, locked, open_lock, prepare, unavailable, write_all, write_whole
+from services.audit.header import SEGMENT_EVENT, Damage, event_of, header_of, refused_by
+from services.audit.line import FORMAT, GENESIS, scan, segment_name
+from services.audit.place import (
+    LOCK_SECONDS,
+    Disk,
+    journal_id,
+    locked,
+    open_lock,
+    prepare,
+    sha256_of,
+    unavailable,
+    write_all,
+    write_whole,
+)
 from services.audit.ulid import new_ulid
 from services.clock import Clock
 from services.model.objects import Json
@@ -65,6 +77,7 @@ class Store:
         self._lock = -1
         self._tail: _Tail | None = None
         self._known_seq = 0
+        self._signer = Signer(directory, disk=self._disk)
 
     @property
     def damage(self) -> Damage | None:
@@ -93,7 +106,7 @@ class Store:
             with locked(self._lock, self.directory):
                 tail = self._refresh()
                 if tail.damage and not despite_damage:
-                    raise _damaged(tail.damage)
+                    raise refused_by(tail.damage)
                 return self._append(drafts)
         except OSError as error:
             # Whatever is wrong with the files, the next attempt begins from nothing.
@@ -111,6 +124,18 @@ class Store:
             self.close()
             raise unavailable(self.directory, error) from error
 
+    def sign(self) -> None:
+        """Sign how far the chain goes, with the time."""
+        self.look()
+        try:
+            with locked(self._lock, self.directory):
+                tail = self._refresh()
+                self._signer.sign(self.id, tail.seq, tail.hash, Moment.of(self._clock).stamp)
+        except KeyUnusable as error:
+            raise JournalUnavailable("The journal's checkpoint can't be signed", f"{error}.") from error
+        except OSError as error:
+            raise unavailable(self.directory, error) from error
+
     def close(self) -> None:
         self.id = ""
         self._forget()
@@ -122,20 +147,20 @@ class Store:
 
     def _append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         tail = self._current()
-        content, receipts = _lines(drafts, tail.seq, tail.hash)
+        content, receipts = placed(drafts, tail.seq, tail.hash)
         if (
             tail.sealed
             or tail.size + len(content) + _SEAL_ROOM > MAX_SEGMENT
             or self._clock.unix() - tail.created > MAX_SEGMENT_AGE
         ):
             tail = self._rotate(tail)
-            content, receipts = _lines(drafts, tail.seq, tail.hash)
+            content, receipts = placed(drafts, tail.seq, tail.hash)
         try:
             self._write(tail, content)
         except _SyncFailed as failed:
             # After a failed sync the kernel may have dropped the pages: the file is not tried again, the entries are.
             tail = self._replace(tail, failed)
-            content, receipts = _lines(drafts, tail.seq, tail.hash)
+            content, receipts = placed(drafts, tail.seq, tail.hash)
             try:
                 self._write(tail, content)
             except _SyncFailed as again:
@@ -316,7 +341,7 @@ class Store:
         """Seal ``tail`` and begin the next segment."""
         if not tail.sealed:
             facts = {"segment": tail.path.name, "first": int(tail.path.stem), "last": tail.seq + 1}
-            content, receipts = _lines([self._own(SEALED_EVENT, facts)], tail.seq, tail.hash)
+            content, receipts = placed([self._own(SEALED_EVENT, facts)], tail.seq, tail.hash)
             try:
                 self._write(tail, content)
             except _SyncFailed as failed:
@@ -334,7 +359,7 @@ class Store:
     def _next(self, tail: _Tail, more: dict[str, Json]) -> _Tail:
         facts: dict[str, Json] = {
             "prev_segment": tail.path.name,
-            "prev_segment_sha256": _sha256(tail.descriptor, tail.size),
+            "prev_segment_sha256": sha256_of(tail.descriptor, tail.size),
             **more,
         }
         if tail.damage:
@@ -348,7 +373,7 @@ class Store:
     def _create(self, prev_hash: str, first_seq: int, facts: dict[str, Json]) -> _Tail:
         path = self.directory / "seg" / segment_name(first_seq)
         data = {"journal_id": self.id, "segment": path.name, "prev_hash": prev_hash, "schema": FORMAT, **facts}
-        content, (receipt,) = _lines([self._own(SEGMENT_EVENT, data)], first_seq - 1, prev_hash)
+        content, (receipt,) = placed([self._own(SEGMENT_EVENT, data)], first_seq - 1, prev_hash)
         write_whole(path, content, disk=self._disk)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         tail = _Tail(descriptor, path, len(content), receipt.seq, receipt.hash, self._clock.unix())
@@ -370,30 +395,3 @@ class _SyncFailed(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-def _damaged(damage: Damage) -> JournalUnavailable:
-    return JournalUnavailable(
-        "The journal is damaged",
-        f"{damage.segment} holds a wrong line at entry {damage.seq}; it was left as it is and a new segment begun.",
-        "Read `quarterdeck journal verify`, then `quarterdeck journal acknowledge --reason TEXT`; until then only rollbacks run.",
-    )
-
-
-def _lines(drafts: Sequence[Draft], seq: int, hash_: str) -> tuple[bytes, list[Receipt]]:
-    content, receipts = [], []
-    for made in drafts:
-        seq += 1
-        body = made.body(seq)
-        hash_ = chain(hash_, body)
-        content.append(line(hash_, body))
-        receipts.append(Receipt(seq=seq, id=made.id, hash=hash_, ts=made.timestamp))
-    return b"".join(content), receipts
-
-
-def _sha256(descriptor: int, size: int) -> str:
-    digest, position = hashlib.sha256(), 0
-    while position < size and (part := os.pread(descriptor, min(1 << 20, size - position), position)):
-        digest.update(part)
-        position += len(part)
-    return digest.hexdigest()

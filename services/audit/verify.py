@@ -1,8 +1,12 @@
 """Checks a journal without trusting the program that wrote it.
 
 Deliberately apart: its own reading and hashing, nothing of the writer's code, and it opens files for reading only.
-The rules are those of ``line.py``. It can't see entries cut cleanly from the very end, nor a journal written anew from the
-start: those show against a copy elsewhere of the last sequence number and hash.
+The rules are those of ``line.py`` and ``checkpoint.py``. What each part can show:
+
+- The chain: damage, and changes by who does not hash everything anew. Not entries cut cleanly from the end.
+- Signed checkpoints: also whatever was changed or cut of what is signed, by who has not the key. Who has it, such as anybody
+  with the same login, can write it all anew; so can, under another key, who replaces ``checkpoint.pub`` too.
+- A public key or a sequence number with its hash that were kept elsewhere: those as well.
 """
 
 import fcntl
@@ -11,7 +15,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from base64 import b64decode
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -20,16 +26,28 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _DOMAIN = b"audit-v1\x00"
 _LINE = re.compile(rb"([0-9a-f]{64})\t(\{.*\})", re.DOTALL)
 _SEGMENT = re.compile(r"[0-9]{12}\.jsonl")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 1024 * 1024
+_BASE64 = "[A-Za-z0-9+/]"
+_NOTE = re.compile(
+    rf"(?P<text>(?P<origin>[^\s+]+)\n(?P<size>[0-9]{{1,15}})\n(?P<root>{_BASE64}{{43}}=)\nat (?P<at>[0-9TZ:.-]{{20,30}})\n)"
+    rf"\n— (?P<signer>[^\s+]+) (?P<signature>{_BASE64}{{91}}=)\n"
+)
+_KEY = re.compile(rf"([^\s+]+)\+([0-9a-f]{{8}})\+({_BASE64}{{44}})")
 
 
 class _Numbered(msgspec.Struct):
     seq: int
+
+
+class _Signed(msgspec.Struct):
+    note: str
 
 
 _numbered = msgspec.json.Decoder(_Numbered).decode
@@ -42,7 +60,10 @@ class Problem:
 
     ``torn-tail`` (an interrupted write: no final line feed, or NULs to the end), ``wrong-hash``, ``bad-line`` (not of the form
     hash, TAB, JSON), ``bad-json``, ``sequence-gap``, ``missing-segment``, ``broken-link`` (a segment does not continue the one
-    before), ``header``, ``unreadable``, ``missing-journal``.
+    before), ``header``, ``unreadable``, ``missing-journal``; of checkpoints ``bad-checkpoint`` (not of the form),
+    ``bad-signature``, ``other-key`` (not signed by the key asked for), ``checkpoint-order`` (the size goes back);
+    ``not-as-signed`` (another hash than was signed), ``tail-cut`` (signed entries are gone from the end), ``not-as-witnessed``
+    (the same against a copy elsewhere).
     """
 
     kind: str
@@ -61,6 +82,21 @@ class Verification:
     first: int | None
     last: int | None
     problems: tuple[Problem, ...]
+    signed: int | None = None
+    """The number of the last entry that a checkpoint covers."""
+    signed_at: str = ""
+    key: str = ""
+    """The public key that the checkpoints were checked by."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """What the chain's hash after entry ``seq`` must be, and who says so."""
+
+    seq: int
+    hash: str
+    by: str
+    signed: bool
 
 
 @dataclass(slots=True)
@@ -77,15 +113,26 @@ class _Walk:
     previous_name: str | None = None
     previous_sha256: str | None = None
     problems: list[Problem] = field(default_factory=list)
+    pins: deque[_Pin] = field(default_factory=deque)
+    """Still to come, in the order of their numbers."""
+    signed: int | None = None
+    signed_at: str = ""
 
 
-def verify(directory: Path) -> Verification:
-    """Follow the whole chain in ``directory`` and name every place where it does not hold."""
+def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple[int, str]] = ()) -> Verification:
+    """Follow the whole chain in ``directory`` and name every place where it does not hold.
+
+    ``key`` is the public key as kept elsewhere (the line of ``checkpoint.pub``); without it that file is believed. ``witnessed``
+    are sequence numbers and hashes that were kept elsewhere.
+    """
     walk = _Walk()
+    known = key or _text(directory / "checkpoint.pub")
+    pins = [_Pin(seq, hash_, "the copy kept elsewhere", False) for seq, hash_ in witnessed]
+    # Read before the segments: entries written meanwhile are not missed by the checkpoints of them.
+    pins += _checkpoints(directory, walk, known)
     sizes = _sizes(directory, walk)
-    journal_id = ""
-    with suppress(OSError):
-        journal_id = (directory / "journal.id").read_text(encoding="utf-8", errors="replace").strip()
+    journal_id = _text(directory / "journal.id")
+    walk.pins.extend(sorted(pins, key=lambda pin: pin.seq))
     if not sizes and not walk.problems:
         kind = "missing-segment" if journal_id else "missing-journal"
         walk.problems.append(Problem(kind, None, None, f"there is no segment in {directory / 'seg'}"))
@@ -100,7 +147,78 @@ def verify(directory: Path) -> Verification:
             walk.problems.append(Problem("unreadable", name, None, error.strerror or str(error)))
             continue
         segments += 1
-    return Verification(not walk.problems, walk.entries, segments, walk.first, walk.last, tuple(walk.problems))
+    for pin in walk.pins:
+        kind = "tail-cut" if pin.signed else "not-as-witnessed"
+        walk.problems.append(Problem(kind, None, pin.seq, f"the journal ends at entry {walk.last}; {pin.by} has entry {pin.seq}"))
+    problems = tuple(walk.problems)
+    return Verification(not problems, walk.entries, segments, walk.first, walk.last, problems, walk.signed, walk.signed_at, known)
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    return ""
+
+
+def _checkpoints(directory: Path, walk: _Walk, known: str) -> list[_Pin]:
+    """The checkpoints whose signature holds."""
+    try:
+        lines = (directory / "checkpoints").read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        walk.problems.append(Problem("unreadable", None, None, f"checkpoints: {error.strerror or error}"))
+        return []
+    pins: list[_Pin] = []
+    # What stands behind the last line feed is being written, or was interrupted.
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            note = msgspec.json.decode(line, type=_Signed).note
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # An interrupted one has no end; the next was begun on a line of its own.
+            if line and (not line.startswith(b"{") or line.endswith(b"}")):
+                walk.problems.append(Problem("bad-checkpoint", None, None, f"line {number} of checkpoints is none"))
+            continue
+        made = _NOTE.fullmatch(note)
+        if made is None:
+            walk.problems.append(Problem("bad-checkpoint", None, None, f"line {number} of checkpoints is not of the form"))
+            continue
+        seq, at = int(made["size"]), made["at"]
+        if kind := _unsigned(made, known):
+            said = "is not signed by the key" if kind == "other-key" else "has a signature that does not hold"
+            walk.problems.append(Problem(kind, None, seq, f"line {number} of checkpoints {said}"))
+            continue
+        if walk.signed is not None and seq < walk.signed:
+            detail = f"line {number} of checkpoints covers {seq} entries, an earlier one {walk.signed}"
+            walk.problems.append(Problem("checkpoint-order", None, seq, detail))
+        walk.signed, walk.signed_at = max(seq, walk.signed or 0), at
+        pins.append(_Pin(seq, b64decode(made["root"]).hex(), f"the checkpoint signed at {at}", True))
+    return pins
+
+
+def _unsigned(made: "re.Match[str]", known: str) -> str:
+    """What is wrong with the signature of a note (C2SP signed-note, Ed25519); nothing where it holds."""
+    name, identity, public = _KEY.fullmatch(known).groups() if _KEY.fullmatch(known) else ("", "", "")  # type: ignore[union-attr]
+    raw, signature = b64decode(public or ""), b64decode(made["signature"])
+    if name != made["origin"] or made["signer"] != name or signature[:4].hex() != identity:
+        return "other-key"
+    if raw[:1] != b"\x01" or hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()[:8] != identity:
+        return "other-key"
+    try:
+        Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signature[4:], made["text"].encode())
+    except (InvalidSignature, ValueError):
+        return "bad-signature"
+    return ""
+
+
+def _compare(walk: _Walk, name: str) -> None:
+    """Hold the chain against what was said of it, as far as it has come."""
+    while walk.pins and walk.last is not None and walk.pins[0].seq <= walk.last:
+        pin = walk.pins.popleft()
+        if pin.seq == walk.last and pin.hash != walk.previous_hash:
+            kind = "not-as-signed" if pin.signed else "not-as-witnessed"
+            detail = f"the hash is {walk.previous_hash[:12]}…, {pin.by} has {pin.hash[:12]}…: up to here it was written anew"
+            walk.problems.append(Problem(kind, name, pin.seq, detail))
 
 
 def _sizes(directory: Path, walk: _Walk) -> dict[str, int]:
@@ -156,6 +274,7 @@ def _segment(walk: _Walk, name: str, blocks: Iterator[bytes], journal_id: str, *
             else:
                 _line(walk, name, lines[start])
                 start, damaged = start + 1, True
+            _compare(walk, name)
     if not begun:
         _begin(walk, name, None, journal_id)
     if rest or empty:
@@ -210,7 +329,9 @@ def _good(walk: _Walk, lines: list[bytes], start: int) -> int:
     previous, seq = walk.previous_hash.encode("latin-1"), walk.next_seq
     sha256, numbered = hashlib.sha256, _numbered
     count = 0
-    for raw in islice(lines, start, None):
+    # As far as the next place where the hash is known.
+    end = start + max(1, walk.pins[0].seq - seq + 1) if walk.pins else None
+    for raw in islice(lines, start, end):
         body = raw[65:]
         digest = sha256(_DOMAIN + previous + body).hexdigest().encode("ascii")
         if not raw.startswith(digest + b"\t{"):
@@ -218,7 +339,7 @@ def _good(walk: _Walk, lines: list[bytes], start: int) -> int:
         try:
             if numbered(body).seq != seq:
                 break
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             break
         previous, seq, count = digest, seq + 1, count + 1
     if count:

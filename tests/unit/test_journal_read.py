@@ -114,21 +114,45 @@ async def test_show_one_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "99" in err
 
 
+def journal_id(home: Path) -> str:
+    return (home / "journal" / "journal.id").read_text().strip()
+
+
 async def test_verify_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     await journal_of(tmp_path / "journal")
     code, out, _ = cli(capsys, "journal", "verify", "--home", str(tmp_path), "-o", "json")
     assert code == 0
-    assert json.loads(out) == {"ok": True, "entries": 43, "segments": 2, "first": 1, "last": 43, "problems": []}
+    told = json.loads(out)
+    assert (told.pop("key").split("+")[0], told.pop("signed_at")[:10]) == (
+        f"quarterdeck.journal/{journal_id(tmp_path)}",
+        "2026-01-02",
+    )
+    assert told == {"ok": True, "entries": 43, "segments": 2, "first": 1, "last": 43, "problems": [], "signed": 43}
     path = tmp_path / "journal" / "seg" / "000000000024.jsonl"
     path.write_bytes(path.read_bytes()[:-1])
     before = files(tmp_path)
     code, out, _ = cli(capsys, "journal", "verify", "--home", str(tmp_path), "-o", "json")
     assert code == 1
-    assert [(p["kind"], p["segment"], p["seq"]) for p in json.loads(out)["problems"]] == [("torn-tail", path.name, 43)]
+    assert [(p["kind"], p["segment"], p["seq"]) for p in json.loads(out)["problems"]] == [
+        ("torn-tail", path.name, 43),
+        ("tail-cut", None, 43),
+    ]
     code, out, _ = cli(capsys, "journal", "verify", "--home", str(tmp_path))
     assert code == 1
     assert "NOT OK" in out
     assert files(tmp_path) == before
+
+
+async def test_verify_against_what_was_kept_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    await journal_of(tmp_path / "journal")
+    key = (tmp_path / "journal" / "checkpoint.pub").read_text()
+    verifying = ("journal", "verify", "--home", str(tmp_path), "-o", "json")
+    hash_ = json.loads(cli(capsys, "journal", "show", "7", "--home", str(tmp_path), "-o", "json")[1])["hash"]
+    assert cli(capsys, *verifying, "--key", key, "--witness", f"7:{hash_}")[0] == 0
+    code, out, _ = cli(capsys, *verifying, "--witness", f"8:{hash_}")
+    assert (code, json.loads(out)["problems"][0]["kind"]) == (1, "not-as-witnessed")
+    assert cli(capsys, *verifying, "--key", "nonsense")[0] == 2
+    assert cli(capsys, *verifying, "--witness", "7")[0] == 2
 
 
 def test_reading_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

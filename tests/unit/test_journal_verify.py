@@ -213,7 +213,7 @@ def test_a_journal_that_was_lost_is_not_fine(sample: Path, tmp_path: Path) -> No
     directory = tmp_path / "journal"
     shutil.copytree(sample, directory)
     shutil.rmtree(directory / "seg")
-    assert [problem.kind for problem in verify(directory).problems] == ["missing-segment"]
+    assert [problem.kind for problem in verify(directory).problems] == ["missing-segment", "tail-cut"]
 
 
 def test_an_entry_reads_with_standard_tools(sample: Path) -> None:

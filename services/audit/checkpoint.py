@@ -1,0 +1,92 @@
+"""Checkpoints: every so often the journal's length and last hash are signed, so that rewriting what was signed needs the key.
+
+The text is that of C2SP ``tlog-checkpoint`` in a C2SP ``signed-note``: origin, size, root, one more line with the time, an empty
+line, the Ed25519 signature. The size is the number of the last entry, the root the chain's hash up to it. They stand in
+``checkpoints``, one JSON object ``{"note": TEXT}`` a line; ``checkpoint.pub`` is the key to check them by, to be kept elsewhere
+too.
+"""
+
+import base64
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.audit.line import encode
+from services.audit.place import Disk, write_all, write_whole
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+NOTES = "checkpoints"
+KEY = "checkpoint.key"
+PUBLIC = "checkpoint.pub"
+_SEED = 32
+_ED25519 = b"\x01"
+
+
+class KeyUnusable(Exception):
+    """The key can't be used to sign; entries are taken all the same."""
+
+
+def origin(journal_id: str) -> str:
+    """Names the journal in its checkpoints, and the key that signs them."""
+    return f"quarterdeck.journal/{journal_id}"
+
+
+class Signer:
+    """Signs for the journal in ``directory``. Call it with the journal's lock held; it blocks."""
+
+    def __init__(self, directory: Path, *, disk: Disk) -> None:
+        self._directory = directory
+        self._disk = disk
+        self._key: Ed25519PrivateKey | None = None
+
+    def sign(self, journal_id: str, seq: int, hash_: str, stamp: str) -> None:
+        """Add a checkpoint. Raises :class:`KeyUnusable`, or ``OSError`` where it can't be written."""
+        # Only who writes needs to sign: listing a journal does not wait for this.
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        name = origin(journal_id)
+        key = self._key = self._key or self._read()
+        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        identity = hashlib.sha256(name.encode("ascii") + b"\n" + _ED25519 + public).digest()[:4]
+        known = self._directory / PUBLIC
+        if not known.exists():
+            shown = f"{name}+{identity.hex()}+{base64.b64encode(_ED25519 + public).decode()}\n"
+            write_whole(known, shown.encode("ascii"), disk=self._disk)
+        text = f"{name}\n{seq}\n{base64.b64encode(bytes.fromhex(hash_)).decode()}\nat {stamp}\n"
+        signature = base64.b64encode(identity + key.sign(text.encode("ascii"))).decode()
+        self._add(encode({"note": f"{text}\n— {name} {signature}\n"}) + b"\n")
+
+    def _add(self, line: bytes) -> None:
+        path = self._directory / NOTES
+        new = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                # An interrupted write left part of one; it is ended, and passed over by who reads.
+                line = b"\n" + line
+            write_all(descriptor, line, self._disk)
+            self._disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        if new:
+            self._disk.sync_directory(self._directory)
+
+    def _read(self) -> "Ed25519PrivateKey":
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        path = self._directory / KEY
+        if not path.exists():
+            write_whole(path, secrets.token_bytes(_SEED), disk=self._disk)
+        found = path.stat()
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise KeyUnusable(f"{path} is open to others (owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}), not 600")
+        seed = path.read_bytes()
+        if len(seed) != _SEED:
+            raise KeyUnusable(f"{path} holds {len(seed)} bytes instead of {_SEED}")
+        return Ed25519PrivateKey.from_private_bytes(seed)

@@ -1,0 +1,238 @@
+"""Checkpoints: what the chain alone can't show, they do; what they can't show either, a copy elsewhere does."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from support.clock import ManualClock
+
+from services.audit import Event, Journal, verify
+from services.redaction import Redactor
+
+SEGMENT = "seg/000000000001.jsonl"
+
+
+def write(directory: Path, entries: int) -> None:
+    async def scenario() -> None:
+        journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=ManualClock())
+        for n in range(entries):
+            await journal.append(Event(event="deployment.executed", user="jane", data={"n": n}))
+        journal.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Signed at entries 5 and 9."""
+    directory = tmp_path_factory.mktemp("sample") / "journal"
+    write(directory, 4)
+    write(directory, 4)
+    return directory
+
+
+def notes(directory: Path) -> list[str]:
+    return [json.loads(line)["note"] for line in (directory / "checkpoints").read_bytes().splitlines()]
+
+
+def lines_of(directory: Path) -> list[bytes]:
+    return (directory / SEGMENT).read_bytes().splitlines(keepends=True)
+
+
+def put(directory: Path, lines: list[bytes]) -> None:
+    (directory / SEGMENT).write_bytes(b"".join(lines))
+
+
+def chained(bodies: list[bytes]) -> list[bytes]:
+    previous, made = b"0" * 64, []
+    for body in bodies:
+        previous = hashlib.sha256(b"audit-v1\0" + previous + body).hexdigest().encode()
+        made.append(previous + b"\t" + body + b"\n")
+    return made
+
+
+def test_a_checkpoint_is_a_signed_note_that_reads_without_us(sample: Path) -> None:
+    name, identity, public = (sample / "checkpoint.pub").read_text().strip().split("+", 2)
+    raw = base64.b64decode(public)
+    note = notes(sample)[-1]
+    text, _, signature = note.rpartition("\n\n")
+    origin, size, root, at = text.split("\n")
+    assert origin == name == f"quarterdeck.journal/{(sample / 'journal.id').read_text().strip()}"
+    assert (size, base64.b64decode(root).hex().encode()) == ("9", lines_of(sample)[-1][:64])
+    assert at == "at 2026-01-01T00:00:00.000000Z"
+    dash, signer, encoded = signature.strip("\n").split(" ")
+    assert (dash, signer) == ("—", name)
+    assert base64.b64decode(encoded)[:4].hex() == identity
+    assert hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()[:8] == identity
+    Ed25519PublicKey.from_public_bytes(raw[1:]).verify(base64.b64decode(encoded)[4:], f"{text}\n".encode())
+    assert (sample / "checkpoint.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_signed_is_told(sample: Path) -> None:
+    found = verify(sample)
+    assert (found.ok, found.signed, found.last) == (True, 9, 9)
+    assert found.key == (sample / "checkpoint.pub").read_text().strip()
+
+
+def cut(directory: Path) -> None:
+    put(directory, lines_of(directory)[:-2])
+
+
+def all_cut(directory: Path) -> None:
+    put(directory, lines_of(directory)[:3])
+
+
+def written_anew(directory: Path) -> None:
+    """An entry changed, and everything after it hashed again: the chain holds."""
+    bodies = [line[65:-1] for line in lines_of(directory)]
+    bodies[2] = bodies[2].replace(b'"user":"jane"', b'"user":"joan"')
+    put(directory, chained(bodies))
+
+
+def shortened(directory: Path) -> None:
+    """The last entry but one taken out, and everything hashed again."""
+    bodies = [line[65:-1] for line in lines_of(directory)]
+    put(directory, chained([*bodies[:7], bodies[8].replace(b'"seq":9', b'"seq":8')]))
+
+
+def another_root(directory: Path) -> None:
+    path = directory / "checkpoints"
+    root = base64.b64encode(bytes.fromhex(lines_of(directory)[3][:64].decode()))
+    old = base64.b64encode(bytes.fromhex(lines_of(directory)[4][:64].decode()))
+    path.write_bytes(path.read_bytes().replace(old, root))
+
+
+def another_key(directory: Path) -> None:
+    other = directory.parent / "other"
+    write(other, 1)
+    (other / "checkpoint.pub").replace(directory / "checkpoint.pub")
+
+
+def swapped(directory: Path) -> None:
+    path = directory / "checkpoints"
+    path.write_bytes(b"".join(reversed(path.read_bytes().splitlines(keepends=True))))
+
+
+def no_note(directory: Path) -> None:
+    path = directory / "checkpoints"
+    path.write_bytes(b"[]\n" + path.read_bytes())
+
+
+def no_form(directory: Path) -> None:
+    path = directory / "checkpoints"
+    path.write_bytes(b'{"note":"hello"}\n' + path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("tamper", "kind", "seq"),
+    [
+        (cut, "tail-cut", 9),
+        (all_cut, "tail-cut", 5),
+        (written_anew, "not-as-signed", 5),
+        (shortened, "tail-cut", 9),
+        (another_root, "bad-signature", 5),
+        (another_key, "other-key", 5),
+        (swapped, "checkpoint-order", 5),
+        (no_note, "bad-checkpoint", None),
+        (no_form, "bad-checkpoint", None),
+    ],
+)
+def test_each_is_named(sample: Path, tmp_path: Path, tamper: Callable[[Path], None], kind: str, seq: int | None) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    tamper(directory)
+    first = verify(directory).problems[0]
+    assert (first.kind, first.seq) == (kind, seq)
+
+
+def test_every_bit_of_the_checkpoints_flipped_is_detected(sample: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    good = (sample / "checkpoints").read_bytes()
+    good = good[: good.index(b"\n") + 1]
+    (directory / "checkpoints").write_bytes(good)
+    assert verify(directory).signed == 5
+    for bit in range(len(good) * 8):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        (directory / "checkpoints").write_bytes(bytes(bad))
+        found = verify(directory)
+        if found.ok and found.signed is not None:
+            # Base64 leaves bits of its last character unused; what they hold changes nothing.
+            (text, signature), (before, was) = (note.rsplit(" ", 1) for note in (notes(directory)[0], notes(sample)[0]))
+            assert (text, base64.b64decode(signature)) == (before, base64.b64decode(was)), bit
+
+
+def test_a_rewrite_with_a_new_key_shows_against_the_key_kept_elsewhere(sample: Path, tmp_path: Path) -> None:
+    kept = (sample / "checkpoint.pub").read_text().strip()
+    forged = tmp_path / "journal"
+    write(forged, 8)
+    shutil.copy(sample / "journal.id", forged / "journal.id")
+    assert {problem.kind for problem in verify(forged, key=kept).problems} >= {"other-key"}
+
+
+def test_what_was_cut_with_its_checkpoints_shows_against_a_witness(sample: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    witnessed = [(number, line[:64].decode()) for number, line in enumerate(lines_of(directory), start=1)]
+    assert verify(directory, witnessed=witnessed).ok
+    put(directory, lines_of(directory)[:-2])
+    (directory / "checkpoints").write_bytes((directory / "checkpoints").read_bytes().splitlines(keepends=True)[0])
+    assert verify(directory).ok
+    found = verify(directory, witnessed=witnessed)
+    assert [(problem.kind, problem.seq) for problem in found.problems] == [("not-as-witnessed", 8), ("not-as-witnessed", 9)]
+
+
+async def test_long_work_is_signed_on_the_way(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=ManualClock())
+    for n in range(250):
+        await journal.append(Event(event="deployment.executed", user="jane", data={"n": n}))
+    journal.close()
+    assert [int(note.split("\n")[1]) for note in notes(tmp_path / "journal")] == [101, 201, 251]
+    assert verify(tmp_path / "journal").ok
+
+
+async def test_silence_is_signed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.audit.journal.HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr("services.audit.journal.SIGN_SECONDS", 0.02)
+    journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=ManualClock())
+    await journal.append(Event(event="deployment.executed", user="jane"))
+    for _ in range(2000):
+        if (tmp_path / "journal" / "checkpoints").exists() and len(notes(tmp_path / "journal")) >= 3:
+            break
+        await asyncio.sleep(0.01)
+    journal.close()
+    assert len(notes(tmp_path / "journal")) >= 3
+    assert {note.split("\n")[1] for note in notes(tmp_path / "journal")} == {"2"}
+
+
+@pytest.mark.parametrize("content", [b"short", b"k" * 32])
+async def test_a_key_that_cannot_be_used_stops_no_entry_and_is_told(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=ManualClock())
+    key = tmp_path / "journal" / "checkpoint.key"
+    key.write_bytes(content)
+    key.chmod(0o644)
+    await journal.append(Event(event="deployment.executed", user="jane"))
+    journal.close()
+    assert "open to others" in caplog.text
+    found = verify(tmp_path / "journal")
+    assert (found.ok, found.signed, found.entries) == (True, None, 2)
+
+
+def test_part_of_a_checkpoint_is_an_interrupted_write(sample: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    path = directory / "checkpoints"
+    path.write_bytes(path.read_bytes() + b'{"note":"quarterdeck.jour')
+    assert verify(directory).ok
+    write(directory, 2)
+    found = verify(directory)
+    assert (found.problems, found.signed) == ((), 11)
