@@ -19,8 +19,14 @@ _armed = False
 _listening = False
 
 
-def _time_is_up(_signal: int, _frame: FrameType | None) -> None:
-    if _armed:
+_AGAIN = 0.005
+"""CPU seconds after which the signal comes again where it came at a bad moment."""
+_PACKAGE = __name__.partition(".")[0]
+
+
+def _time_is_up(_signal: int, frame: FrameType | None) -> None:
+    # in a callback of the collector it would be swallowed there, and leave that half done: only out of the search itself
+    if _armed and frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE:
         raise TooSlow
 
 
@@ -34,7 +40,7 @@ def within(seconds: float) -> Iterator[None]:
         _listening = True
     _armed = True
     try:
-        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds, _AGAIN)
         yield
     finally:
         _armed = False
