@@ -48,7 +48,7 @@ def untouched(sandbox: World) -> dict[str, str]:
 
 def test_a_sandbox_is_in_order_and_stays_as_it_was(sandbox: World) -> None:
     home = sandbox.new_home("order")
-    before = untouched(sandbox)
+    before, left = untouched(sandbox), set(home.iterdir())
     said = sandbox.run(home, "doctor", "-o", "json")
     assert said.code == 0, said.out
     assert said.err == ""
@@ -59,7 +59,7 @@ def test_a_sandbox_is_in_order_and_stays_as_it_was(sandbox: World) -> None:
     assert {check["subject"] for check in checks if check["group"] == "permissions"} == set(NAMESPACES)
     assert all(check["outcome"] == "ok" for check in checks if check["group"] in ("permissions", "tickets", "clusters"))
     assert untouched(sandbox) == before, "nothing in the cluster was touched"
-    assert list(home.iterdir()) == [], "nor anything left at home"
+    assert set(home.iterdir()) == left, "nor anything left at home"
     assert not [secret for secret in secrets(sandbox) if secret in said.out]
 
 
