@@ -38,7 +38,8 @@ class Workload:
         return self.rate * SHARE_OF_LOAD[namespace]
 
 
-SHARE_OF_LOAD = {"dev": 0.05, "staging": 0.1, "canary": 0.25, "production": 1.0}
+SHARE_OF_LOAD = {"dev": 0.5, "staging": 1.0, "canary": 1.0, "production": 1.0}
+"""Of a service's load in production. Load tests send the others as much as the judge needs to decide within a step."""
 
 WORKLOADS = (
     Workload("payment-service", {"*": "v2.14.1"}, "v2.14.0", 6, 20_000.0, 0.045, 0.0005, "512Mi", router="istio"),
