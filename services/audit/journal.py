@@ -223,7 +223,7 @@ class Journal:
             _log.exception("no checkpoint")
 
     def _handle(self, batch: list[_Pending]) -> None:
-        away = None if self._health.ok else self._probe()
+        away = None if self._health.ok else self._probe(must=any(pending.keep for pending in batch))
         drafted = [pending for pending in batch if self._draft(pending) is not None]
         if away is not None:
             # It was looked at a moment ago: trying again would make those who wait do so twice.
@@ -250,14 +250,16 @@ class Journal:
     def _write(self, batch: Sequence[_Pending], *, despite_damage: bool) -> None:
         if not batch:
             return
+        must = [pending for pending in batch if pending.keep]
+        alone = len(must) == len(batch)
+        drafts = [pending.draft for pending in batch if pending.draft]
         try:
-            receipts = self._store.append([pending.draft for pending in batch if pending.draft], despite_damage=despite_damage)
+            receipts = self._store.append(drafts, despite_damage=despite_damage, must=alone)
         except JournalUnavailable as error:
-            must = [pending for pending in batch if pending.keep]
-            if must and self._store.damage is not None and not despite_damage:
-                # The damage was found just now; what must be written still can be.
+            if must and not (despite_damage if self._store.damage is not None else alone):
+                # Damage found just now, or a full disk: what must be written still can be.
                 self._refuse([pending for pending in batch if not pending.keep], error)
-                self._write(must, despite_damage=True)
+                self._write(must, despite_damage=self._store.damage is not None)
             else:
                 self._refuse(batch, error)
             return
@@ -275,7 +277,7 @@ class Journal:
         self._degrade(error)
         _resolve(batch, error)
 
-    def _probe(self) -> JournalUnavailable | None:
+    def _probe(self, *, must: bool) -> JournalUnavailable | None:
         """Try whether the journal can be written again; if so, first what was kept, after a note of the gap. Else why not."""
         try:
             self._store.look(patience=PROBE_PATIENCE)
@@ -288,7 +290,7 @@ class Journal:
                 }
                 event = Event(event=DEGRADED_EVENT, user="", data=facts)
                 gap = draft(event, Moment.of(self._clock), redactor=self._redactor, program=self._program)
-                self._store.append([gap, *self._kept], despite_damage=True)
+                self._store.append([gap, *self._kept], despite_damage=True, must=must or bool(self._kept))
                 self._kept.clear()
                 self._degraded_since, self._refused = None, 0
         except JournalUnavailable as error:

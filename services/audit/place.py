@@ -126,8 +126,23 @@ class Disk:
         finally:
             os.close(descriptor)
 
+    def reserve(self, descriptor: int, size: int) -> None:
+        """Take ``size`` bytes of the disk for a file; what they hold does not matter."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size)
+        else:
+            write_all(descriptor, bytes(size), self)
+
     def truncate(self, descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)
+
+
+class SyncFailed(Exception):
+    """The file whose sync failed is not to be written to again."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def write_all(descriptor: int, content: bytes, disk: Disk) -> None:
@@ -144,6 +159,38 @@ def sha256_of(descriptor: int, size: int) -> str:
         digest.update(part)
         position += len(part)
     return digest.hexdigest()
+
+
+RESERVE = "reserve"
+RESERVED = 512 * 1024
+"""Bytes kept free for what must be recorded on a full disk: some hundred entries."""
+
+
+def reserve(directory: Path, *, disk: Disk) -> None:
+    """Have room set aside in ``directory``; ``OSError`` where there is none."""
+    path = directory / RESERVE
+    try:
+        if path.stat().st_blocks * 512 >= RESERVED:
+            return
+    except FileNotFoundError:
+        pass
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        disk.reserve(descriptor, RESERVED)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def release(directory: Path) -> bool:
+    """Give the room back to the disk, for the entries that it was kept for; whether there was any."""
+    try:
+        (directory / RESERVE).unlink()
+    except OSError:
+        return False
+    return True
 
 
 def write_whole(path: Path, content: bytes, *, disk: Disk) -> None:

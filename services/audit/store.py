@@ -4,6 +4,7 @@ Everything here blocks and runs in the journal's own thread. Several processes m
 lock first reads what others have added since.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -21,10 +22,13 @@ from services.audit.line import FORMAT, GENESIS, scan, segment_name
 from services.audit.place import (
     LOCK_SECONDS,
     Disk,
+    SyncFailed,
     journal_id,
     locked,
     open_lock,
     prepare,
+    release,
+    reserve,
     sha256_of,
     unavailable,
     write_all,
@@ -95,9 +99,10 @@ class Store:
         except OSError as error:
             raise unavailable(self.directory, error) from error
 
-    def append(self, drafts: Sequence[Draft], *, despite_damage: bool = False) -> list[Receipt]:
+    def append(self, drafts: Sequence[Draft], *, despite_damage: bool = False, must: bool = False) -> list[Receipt]:
         """Write ``drafts`` and return once they are on the disk; all of them or none.
 
+        On a full disk what ``must`` be written takes the room that was kept for it; nothing else is written without such room.
         While damage stands unacknowledged only ``despite_damage`` writes (rollbacks, and the acknowledgement itself).
         """
         if not self.id:
@@ -107,8 +112,12 @@ class Store:
                 tail = self._refresh()
                 if tail.damage and not despite_damage:
                     raise refused_by(tail.damage)
+                if not must:
+                    reserve(self.directory, disk=self._disk)
                 return self._append(drafts)
         except OSError as error:
+            if must and error.errno in (errno.ENOSPC, errno.EDQUOT) and release(self.directory):
+                return self.append(drafts, despite_damage=despite_damage, must=True)
             # Whatever is wrong with the files, the next attempt begins from nothing.
             self.close()
             raise unavailable(self.directory, error) from error
@@ -157,13 +166,13 @@ class Store:
             content, receipts = placed(drafts, tail.seq, tail.hash)
         try:
             self._write(tail, content)
-        except _SyncFailed as failed:
+        except SyncFailed as failed:
             # After a failed sync the kernel may have dropped the pages: the file is not tried again, the entries are.
             tail = self._replace(tail, failed)
             content, receipts = placed(drafts, tail.seq, tail.hash)
             try:
                 self._write(tail, content)
-            except _SyncFailed as again:
+            except SyncFailed as again:
                 raise OSError(again.error.errno, again.error.strerror) from again
         self._advance(tail, len(content), receipts)
         if any(made.fields["event"] == ACKNOWLEDGED_EVENT for made in drafts):
@@ -179,7 +188,7 @@ class Store:
         try:
             self._disk.sync(tail.descriptor)
         except OSError as error:
-            raise _SyncFailed(error) from error
+            raise SyncFailed(error) from error
 
     def _advance(self, tail: _Tail, written: int, receipts: Sequence[Receipt]) -> None:
         tail.size += written
@@ -344,14 +353,14 @@ class Store:
             content, receipts = placed([self._own(SEALED_EVENT, facts)], tail.seq, tail.hash)
             try:
                 self._write(tail, content)
-            except _SyncFailed as failed:
+            except SyncFailed as failed:
                 return self._replace(tail, failed)
             self._advance(tail, len(content), receipts)
         made = self._next(tail, {})
         tail.path.chmod(0o400)
         return made
 
-    def _replace(self, tail: _Tail, failed: "_SyncFailed") -> _Tail:
+    def _replace(self, tail: _Tail, failed: SyncFailed) -> _Tail:
         """Leave a file whose sync failed; what was not acknowledged is cut from it as far as the disk allows."""
         self._disk.truncate(tail.descriptor, tail.size)
         return self._next(tail, {"reason": f"sync of {tail.path.name} failed: {failed.error.strerror}"})
@@ -389,9 +398,3 @@ class Store:
         if self._tail is not None:
             os.close(self._tail.descriptor)
             self._tail = None
-
-
-class _SyncFailed(Exception):
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.error = error
