@@ -17,7 +17,9 @@ from console.actions import BY_ID, Action, Situation, actions_on, label_for, typ
 from console.screens.status import status_parts, unseen
 from console.screens.tour import Said, TourStrip
 from console.view import Picture, Selection
+from widgets.ink import Tone
 from widgets.keybar import Key, KeyBar
+from widgets.note import Note
 from widgets.statusbar import StatusBar
 from widgets.toast import toast
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from console.app import ConsoleApp
 
 
+LEAST = (80, 24)
+"""Columns and rows that every screen is made for. On fewer all keys work, and some parts can't be seen."""
 _UNFIT = 15
 """By how much a key that does not work now is of less use than it would be."""
 
@@ -51,6 +55,7 @@ class ConsoleScreen(Screen[None]):
 
     def __init__(self, classes: str | None = None) -> None:
         super().__init__(classes=classes)
+        self._small = Note(id="too-small")
         self.entered = False
         """Whether it is put together and has its focus: keys wait for that."""
 
@@ -61,6 +66,7 @@ class ConsoleScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         self._fit()
         yield StatusBar(id="status")
+        yield self._small
         with Container(id="body"):
             yield from self.body()
         yield TourStrip()
@@ -73,6 +79,19 @@ class ConsoleScreen(Screen[None]):
         for room, steps in ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS)):
             fitting = [name for least, name in sorted(steps or ()) if room >= least]
             self.add_class(*fitting[-1:], update=False)
+        self._tell_size()
+
+    def on_resize(self) -> None:
+        self._tell_size()
+        self.call_after_refresh(self._keys_changed)  # what is out of sight, and with it the key that shows it, may be another
+
+    def _tell_size(self) -> None:
+        """Say so where the terminal is smaller than the screens are made for."""
+        width, height = self.app.size
+        self._small.display = width < LEAST[0] or height < LEAST[1]
+        if self._small.display:
+            words = f"{LEAST[0]}x{LEAST[1]} is needed, this is {width}x{height}: some of it is out of sight. R works."
+            self._small.show(((words, Tone.WARN),))
 
     def body(self) -> ComposeResult:
         raise NotImplementedError

@@ -34,7 +34,7 @@ _COLUMNS = (
     Column("seq", "#", 6, align="right"),
     Column("time", "TIME (UTC)", 14),
     Column("event", "EVENT", 27),
-    Column("outcome", "OUTCOME", 10, flex=1),
+    Column("outcome", "OUTCOME", 11, flex=1),
     Column("environment", "ENV", 10, priority=1),
     Column("service", "SERVICE", 15, flex=1, priority=2),
     Column("version", "VERSION", 9, priority=5),

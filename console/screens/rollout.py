@@ -100,7 +100,12 @@ class RolloutScreen(ConsoleScreen):
         self._name_panes()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._arrange)
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        self._arrange()
+        if self.focused is None and self.entered:
+            self.focus_body()  # the part that had the keys was out of sight for a while
 
     def _arrange(self) -> None:
         """Which panes are seen. By their own styles: a class on the screen would style all of it anew."""
