@@ -115,19 +115,32 @@ async def _unfinished(context: "Context", release: "Release") -> "Rollout | None
     Raises :class:`HeldByAnother` for any other live one.
     """
     from console.commands.following import checkpoints
-    from services.cluster.watched import rollouts
+    from services.cluster.watched import TAKING_SECONDS, rollouts
     from services.model.rollout import Phase
     from services.rollout.home import alive
     from services.rollout.state import needs_person
 
+    def is_own(rollout: "Rollout") -> bool:
+        return rollout.release == release and rollout.operator == context.user
+
     async with checkpoints(context, release.target) as inventory:
-        found = rollouts(inventory, context.clock, local_alive=lambda rollout: alive(context.home, rollout))
+        began = context.clock.monotonic()
+        while True:
+            found = rollouts(inventory, context.clock, local_alive=lambda rollout: alive(context.home, rollout))
+            # its driver is gone: whether another is on its way shows within seconds, and only then may one be started
+            unsure = any(
+                is_own(watch.rollout) and not watch.rollout.phase.final and not watch.orphaned
+                for watch in found
+                if alive(context.home, watch.rollout) is False
+            )
+            if not unsure or context.clock.monotonic() - began > TAKING_SECONDS + 1.0:
+                break
+            await context.clock.sleep(0.2)
     for watch in found:
         rollout = watch.rollout
         if rollout.release.service != release.service or rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION:
             continue
-        own = rollout.release == release and rollout.operator == context.user
-        if own and (watch.orphaned or (needs_person(rollout) and alive(context.home, rollout))):
+        if is_own(rollout) and (watch.orphaned or (needs_person(rollout) and alive(context.home, rollout))):
             return rollout
         if not watch.orphaned:
             raise HeldByAnother(

@@ -19,7 +19,7 @@ RENEWAL_SECONDS = 4.0
 _GRACE_SECONDS = 2.0
 """Lease and checkpoint arrive on two streams: one may be ahead of the other for a moment."""
 _LEASE_SECONDS = 15.0
-_TAKING_SECONDS = 5.0
+TAKING_SECONDS = 5.0
 """From a checkpoint that was taken to the first one of the driver that follows: it has to be started first."""
 
 _rollout = msgspec.json.Decoder(Rollout)
@@ -117,7 +117,7 @@ def _being_taken(inventory: Inventory, config_map: ConfigMap, rollout: Rollout, 
     """Whether somebody has just taken the checkpoint and not written it yet: a driver is on its way."""
     epoch = config_map.metadata.annotations.get(EPOCH_ANNOTATION, "")
     taken = epoch.isascii() and epoch.isdigit() and int(epoch) > rollout.epoch
-    return taken and seen - _last(inventory, _ref(config_map)) < _TAKING_SECONDS
+    return taken and seen - _last(inventory, _ref(config_map)) < TAKING_SECONDS
 
 
 def _seen_until(inventory: Inventory, clock: Clock) -> float:
