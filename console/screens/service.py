@@ -239,7 +239,7 @@ class ServiceScreen(ConsoleScreen):
         return number if track == "stable" and number not in current else ""
 
     def do_rollback(self) -> None:
-        if revision := self._revision():
+        if revision := self.selection().revision:
             self.console.roll_back_to(self.environment, self.service, revision)
         else:
             super().do_rollback()
