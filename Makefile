@@ -25,7 +25,7 @@ demo: install
 	$(RUN)/quarterdeck demo
 
 test: install-dev
-	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not cluster"
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not cluster and not counterpart"
 
 lint: install-dev
 	$(RUN)/ruff check .
@@ -34,7 +34,7 @@ lint: install-dev
 	$(RUN)/lint-imports
 
 e2e: install-dev
-	$(RUN)/python -m pytest -m cluster
+	$(RUN)/python -m pytest -m "cluster or counterpart"
 
 bench: install
 	@$(RUN)/python tests/bench/run.py

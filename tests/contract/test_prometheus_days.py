@@ -21,7 +21,7 @@ from services.clock import SystemClock
 from services.redaction import Redactor
 from services.settings.schema import Metrics
 
-pytestmark = needs_prometheus
+pytestmark = [needs_prometheus, pytest.mark.counterpart]
 _generations = itertools.count(1)
 
 

@@ -10,7 +10,7 @@ from services.analysis.windows import ArmName
 from services.clock import SystemClock
 from services.redaction import Redactor
 
-pytestmark = needs_prometheus
+pytestmark = [needs_prometheus, pytest.mark.counterpart]
 ISTIO = 'reporter="destination",destination_workload_namespace="shop",destination_workload='
 ENVOY = 'envoy_cluster_name="shop_checkout'
 OTEL = 'job="shop/checkout",service_version='

@@ -10,7 +10,7 @@ import yaml
 from support.harness import DEPLOY, Ended, Sandbox
 from support.prometheus import needs_prometheus, serving
 
-pytestmark = needs_prometheus
+pytestmark = [needs_prometheus, pytest.mark.counterpart]
 SPEED = 20.0
 
 
