@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from the running sandbox: one canary from the form to its rollback, five looks on the way.
+"""Makes the pictures of the README from the running sandbox: one canary from the form to its rollback, eight looks on the way.
 
     python screenshots/make.py [DIRECTORY]
 
@@ -71,6 +71,7 @@ def main() -> int:
 
 async def _walk(config: str, target: Path) -> None:
     from console.app import ConsoleApp
+    from console.tailing import LogsOf
 
     app = ConsoleApp(argparse.Namespace(config=config, home=None, read_only=False, output="text"))
     async with app.run_test(size=SIZE, notifications=True) as pilot:
@@ -84,6 +85,14 @@ async def _walk(config: str, target: Path) -> None:
         app.screen.query_one("#rollouts").focus()
         await asyncio.sleep(0.5)
         _picture(app, target, "fleet")
+        app.open_service(FORM["environment"], FORM["service"])
+        await asyncio.sleep(1.5)
+        _picture(app, target, "service")
+        app.open_logs(LogsOf(FORM["environment"], FORM["service"]))
+        await asyncio.sleep(1.5)
+        _picture(app, target, "logs")
+        await pilot.press("q", "q")
+        await asyncio.sleep(0.5)
         await pilot.press("enter")
         await asyncio.sleep(0.5)
         await pilot.press("R")
@@ -93,6 +102,9 @@ async def _walk(config: str, target: Path) -> None:
         await pilot.press("J")
         await asyncio.sleep(8.0)  # until the messages on the screen have gone
         _picture(app, target, "journal")
+        await pilot.press("t")
+        await asyncio.sleep(1.0)
+        _picture(app, target, "story")
 
 
 async def _fill_in(app: "ConsoleApp", pilot: "Pilot[Any]") -> None:
