@@ -24,7 +24,7 @@ from widgets.note import Note
 if TYPE_CHECKING:
     from console.screens.base import ConsoleScreen
 
-GROUPS = ("Change", "Navigation", "General")
+GROUPS = ("Change", "Logs", "Navigation", "General")
 LISTS = (
     ("j k, arrows", "move in a list; g and G go to its ends, page up and down by pages"),
     ("tab", "the next pane or field; shift+tab the one before"),

@@ -10,12 +10,15 @@ from console.palette import entry_of
 from console.prompt import BY_NAME, NAMES
 from console.screens.calls import CallsScreen
 from console.screens.deploy import DeployScreen
+from console.screens.entry import EntryScreen
 from console.screens.fleet import FleetScreen
 from console.screens.help import help_rows, help_text
 from console.screens.journal import JournalScreen
+from console.screens.logs import LogsScreen
 from console.screens.results import ResultsScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
+from console.screens.story import StoryScreen
 from console.view import Picture, Selection
 from services.model.fleet import FleetView
 from services.model.rollout import Phase
@@ -29,6 +32,9 @@ SCREENS = {
     "journal": JournalScreen,
     "calls": CallsScreen,
     "results": ResultsScreen,
+    "logs": LogsScreen,
+    "entry": EntryScreen,
+    "story": StoryScreen,
 }
 WAYS = {
     "fleet": (),
@@ -38,6 +44,9 @@ WAYS = {
     "journal": ("J",),
     "calls": ("at",),
     "results": ("ctrl+l",),
+    "logs": ("enter", "l"),
+    "entry": ("J", "enter"),
+    "story": ("enter", "t"),
 }
 CHANGES = ("rollback", "pause", "resume", "promote", "abort", "take_over")
 SELECTED = Selection("production", "payment-service", "r-1")
@@ -229,3 +238,21 @@ def test_the_palette_tells_reasons():
     title, help = entry_of(BY_ID["pause"], on(with_phase(Phase.PAUSED)))
     assert title == "pause  (p)"
     assert help == "not now: it is paused already"
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_every_key_of_a_screen_reaches_its_action_and_no_other(screen, monkeypatch):
+    done: list[str] = []
+    app = TestConsole()
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.press(*WAYS[screen])
+        await until(pilot, lambda: getattr(app.screen, "where", "") == screen)
+        await pilot.pause()
+        monkeypatch.setattr(app.screen, "action_act", lambda action, key="": done.append(action))
+        app.screen.set_focus(None)
+        # those two the application has itself, before any screen
+        for action in (each for each in actions_on(screen) if each.id not in ("palette", "quit")):
+            for key in action.keys:
+                done.clear()
+                await pilot.press(key)
+                assert done == [action.id], key
