@@ -22,6 +22,7 @@ import logs
 import parts
 import rollback
 import starting
+import written
 from figures import Figure, figure
 from place import RELEASE, SPEED, Sandbox, process_with, sandbox
 from terminal import Terminal
@@ -90,6 +91,7 @@ def _canary(place: Sandbox, take: Callable[[str, Callable[[], dict[str, Figure] 
         try:
             rollout = _until_exposed(deploy)
             take("keys", lambda: keys.measure(terminal))
+            take("written", lambda: written.measure(terminal))
             still_runs = deploy.poll() is None
             take("memory", lambda: footprint.memory(place, terminal, rollout))
             assert deploy.stdout is not None
