@@ -103,6 +103,7 @@ class ConsoleApp(Finding):
             loop.add_signal_handler(signal.SIGHUP, self.hang_up)
             loop.add_signal_handler(signal.SIGTERM, self.leave)
             self.set_interval(1.0, self._look_after_terminal)
+            self.app_resume_signal.subscribe(self, self.draw_all)
             if announcing.wanted(os.environ) and self._driver is not None:
                 self.announcer = Announcer(self._driver.write, self.clock)
         self.call_after_refresh(self.run_session)
@@ -239,6 +240,12 @@ class ConsoleApp(Finding):
         backstop.daemon = True
         backstop.start()
         self.exit(int(ExitCode.INTERRUPTED))
+
+    def draw_all(self, _app: object) -> None:
+        """Write the whole screen: the shell has written on it while the console was stopped."""
+        self.refresh(layout=True)
+        for shown in self.screen.walk_children(with_self=True):
+            shown.refresh()
 
     def _look_after_terminal(self) -> None:
         if terminal.is_gone(sys.__stdin__.fileno() if sys.__stdin__ else 0):
