@@ -3,7 +3,9 @@
 What is typed (names, a ticket) counts by the letter, enter and every other key once.
 """
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,3 +144,11 @@ def test_find_who_deployed_last(sandbox: World, tmp_path: Path) -> None:
         last = sandbox.entries(home)[-1]
         walk.screen.wait(rf"▸ .*{re.escape(last['event'])}", rf"user +{re.escape(last['user'])}", rf"version +{NEW}")
     assert walk.keys == promised("Find who deployed last")
+
+
+def test_a_console_that_was_stopped_comes_back_whole(sandbox: World, tmp_path: Path) -> None:
+    with opened(sandbox, sandbox.new_home("stopped"), tmp_path / "terminal") as walk:
+        os.kill(walk.screen.pid, signal.SIGTSTP)
+        eventually("the console gives the terminal back", lambda: "ENVIRONMENTS" not in walk.screen.text(), 5.0)
+        os.kill(walk.screen.pid, signal.SIGCONT)
+        walk.screen.wait("ENVIRONMENTS", "SERVICES", "ROLLOUTS", "LAST HOUR", r"production +. ", "d deploy")
