@@ -308,5 +308,5 @@ def test_what_services_call_their_metrics_can_be_said() -> None:
     assert (usual.requests, usual.latency) == ("http_requests_total", "http_request_duration_seconds")
     named = configured(WHOLE + "metrics: {names: {requests: app:requests_total, cpu: cpu_seconds}}\n").metrics.names
     assert (named.requests, named.cpu, named.memory) == ("app:requests_total", "cpu_seconds", usual.memory)
-    with pytest.raises(ConfigurationError, match="metrics.names.requests"):
+    with pytest.raises(ConfigurationError, match=r"metrics\.names\.requests"):
         configured(WHOLE + "metrics: {names: {requests: 'sum(rate(x[5m]))'}}\n")
