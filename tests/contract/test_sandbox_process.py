@@ -163,7 +163,7 @@ def test_an_api_that_is_down_cuts_what_is_open(home: Path) -> None:
             assert following.stdout is not None
             assert following.stdout.readline()  # the watch is open
             control(document, home, "faults", {"api": "down"})
-            following.communicate(timeout=10)
+            following.communicate(timeout=60)  # kubectl takes its time to see that nothing comes any more
             failed = subprocess.run(
                 [*command(home), "get", "pods", "--request-timeout=1s"], capture_output=True, text=True, timeout=30, check=False
             )

@@ -210,7 +210,7 @@ async def test_the_line_that_is_selected_is_copied(monkeypatch):
     app.session.calls = calls.calls
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("at")
-        await until(pilot, lambda: app.screen.where == "calls" and "changes 1, reads 1" in words_on(app))
+        await until(pilot, lambda: app.screen.where == "calls" and "1 changes, 1 reads" in words_on(app))
         await pilot.press("c")
         await until(pilot, lambda: app.clipboard == calls.calls[1].command)
         await pilot.press("g", "c")
