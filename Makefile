@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+# servers of others that the tests start
+COUNTERPART := .venv-counterpart
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
 .PHONY: install install-dev demo test lint e2e bench soak judge screenshots lock clean
@@ -21,6 +23,11 @@ $(VENV)/.dev: $(VENV)/.runtime lock/dev.txt
 	$(PIP) install --quiet --require-hashes -r lock/dev.txt
 	touch $@
 
+$(COUNTERPART)/.installed: lock/counterpart.txt
+	$(PYTHON) -m venv $(COUNTERPART)
+	$(COUNTERPART)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r lock/counterpart.txt
+	touch $@
+
 demo: install
 	$(RUN)/quarterdeck demo
 
@@ -33,7 +40,7 @@ lint: install-dev
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
-e2e: install-dev
+e2e: install-dev $(COUNTERPART)/.installed
 	$(RUN)/python -m pytest -m "cluster or counterpart"
 
 bench: install
@@ -55,6 +62,7 @@ screenshots: install
 lock:
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 --no-header -q -o lock/runtime.txt
 	uv pip compile pyproject.toml --group dev --group build --universal --generate-hashes --python-version 3.11 --no-header -q -c lock/runtime.txt -o lock/dev.txt
+	uv pip compile --group counterpart --universal --generate-hashes --python-version 3.11 --no-header -q -o lock/counterpart.txt
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(COUNTERPART)
