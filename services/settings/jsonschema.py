@@ -6,11 +6,13 @@ pydantic can't express is added as far as JSON Schema can say it. JSON Schema 20
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from services.settings.policy import PRODUCTION_APPROVALS
+from services.settings.secrets import ACCEPTED
 from services.settings.section import NAME
 from services.settings.settings import Settings
+from services.settings.sinks import SinkField, SinkSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ROOT = "Settings"
@@ -32,6 +34,7 @@ MEANINGS: Mapping[str, str] = {
     "Settings.rolling": "How a rolling update is watched",
     "Settings.triggers": "The limits that roll a deploy back by themselves",
     "Settings.judge": "How the new version is compared with the old one, scrape by scrape",
+    "Settings.journal": "How long the journal is kept, and where it is shipped to",
     "Settings.sandbox": "The simulated clock. Written by the sandbox; never by hand",
     "Environment.tier": "Which policy and default strategy apply",
     "Environment.aliases": "Other words for this environment on the command line",
@@ -158,6 +161,19 @@ MEANINGS: Mapping[str, str] = {
     "Judge.promote_early": "Whether proven health ends an analysis before its time",
     "Judge.on_undecided": "What is done where an analysis is undecided after twice its time",
     "Judge.advance_below": "advance_with_note goes on only where the difference is surely below this; else it pauses",
+    "JournalOptions.retention_days": "How long entries are kept on this disk",
+    "JournalOptions.sinks": "Where every entry is sent to",
+    "SinkSection.kind": "The product or protocol",
+    "SinkSection.name": "What it is called on screens and in the journal",
+    "SinkSection.required": "Whether entries are kept here until this sink has confirmed them",
+    "SinkSection.ca_file": "The authority of its certificate, where the system's are not enough",
+    "SinkSection.timeout": "How long one request may take",
+    "SinkSection.url": "Where it is",
+    "SinkSection.index": "What its indices are called",
+    "SinkSection.user": "Whom the password belongs to",
+    "SinkSection.password": "Where the password is; never the password itself",
+    "SinkSection.token": "Where the token is; never the token itself",
+    "SinkSection.api_key": "Where the API key is; never the key itself",
     "SandboxClock.speed": "How much faster simulated time runs",
     "SandboxClock.epoch": "From when simulated time is counted",
     "SandboxClock.real_cluster": "Whether the objects are those of a real control plane, which keeps no simulated time",
@@ -176,7 +192,9 @@ def schema() -> dict[str, Any]:
     _say_what_validators_check(models)
     for name, key, node in _keys(models):
         accepted = str(node.get("description", "")).strip()
-        meaning = MEANINGS.get(f"{name}.{key}") or MEANINGS.get(f"{_BASES.get(name, name)}.{key}", "")
+        meaning = MEANINGS.get(f"{name}.{key}") or MEANINGS.get(f"{BASES.get(name, name)}.{key}", "")
+        if accepted == ACCEPTED:
+            node["pattern"] = _SECRET
         node["description"] = f"{meaning or key}. Accepted: {accepted}." if accepted else f"{meaning or key}."
         node.pop("title", None)
     for model in models.values():
@@ -185,7 +203,10 @@ def schema() -> dict[str, Any]:
     return made
 
 
-_BASES = {"ProductionPolicy": "Policy"}
+BASES = {
+    "ProductionPolicy": "Policy",
+    **{kind.__name__: SinkSection.__name__ for kind in get_args(get_args(SinkField)[0])},
+}
 """Models that have the keys of another one."""
 
 
@@ -205,9 +226,6 @@ def _say_what_validators_check(models: Mapping[str, dict[str, Any]]) -> None:
         environment[key]["items"] |= {"pattern": _NAME_PATTERN, "maxLength": 63}
     # Written out by the reader before it validates: the environment's own name.
     environment["tier"].pop("default", None)
-    models["Tickets"]["properties"]["token"]["pattern"] = _SECRET
-    for key in ("api_key", "application_key"):
-        models["Datadog"]["properties"][key]["pattern"] = _SECRET
     for name in ("Ratio", "Endpoint"):
         models[name]["properties"]["name"] |= {"pattern": _NAME_PATTERN, "maxLength": 63}
     for section, key in (("Metrics", "path"), ("Probes", "path"), ("_SmokeCheckEntry", "path")):

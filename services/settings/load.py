@@ -33,6 +33,8 @@ _RULES = {
     "less_than_equal": "is too large",
     "enum": "is not one of the accepted words",
     "literal_error": "is not one of the accepted words",
+    "union_tag_invalid": "is not one of the accepted words",
+    "union_tag_not_found": "is required",
     "string_pattern_mismatch": "has a form that is not accepted",
     "string_too_long": "is too long",
     "too_short": "has too few entries",
@@ -123,18 +125,25 @@ def _problems(
     detail: ErrorDetails, read: document.Document, file: str, schema: Mapping[str, Any], redactor: SecretGuard
 ) -> Iterator[Problem]:
     """The problems behind one error of the models: one, or those of values that don't fit together."""
-    key = tuple(part for part in detail["loc"] if part != "[key]")
+    place = tuple(part for part in detail["loc"] if part != "[key]")
+    key = _written(schema, place)
     rules: list[BrokenRule] = detail.get("ctx", {}).get("rules", [])
     if not rules:
-        yield _problem(key, detail, read, file, schema, redactor)
+        yield _problem(key, place, detail, read, file, schema, redactor)
     for rule in rules:
         at = (*key, *rule.key)
         name = redactor.text(document.dotted(at))
         yield Problem(file=file, line=read.line(at), key=name, problem=redactor.text(rule.rule), accepted=rule.accepted)
 
 
+def _written(schema: Mapping[str, Any], place: document.Key) -> document.Key:
+    """The key that a person wrote, of a ``place`` in the models: without the kinds that entries of lists were taken for."""
+    return tuple(part for at, part in enumerate(place) if part not in _kinds(_schema_at(schema, place[:at])))
+
+
 def _problem(
     key: document.Key,
+    place: document.Key,
     detail: ErrorDetails,
     read: document.Document,
     file: str,
@@ -143,23 +152,27 @@ def _problem(
 ) -> Problem:
     context = detail.get("ctx", {})
     kind = detail["type"]
-    node = _schema_at(schema, key)
+    node = _schema_at(schema, place)
     rule = str(context.get("rule") or _RULES.get(kind) or detail["msg"])
-    accepted = str(context.get("accepted") or ("'key: value' lines" if "properties" in node else _described(schema, key)))
+    accepted = str(context.get("accepted") or ("'key: value' lines" if "properties" in node else _described(schema, place)))
     suggestion = ""
     if kind == "extra_forbidden":
-        known = list(_schema_at(schema, key[:-1]).get("properties", ()))
+        known = list(_schema_at(schema, place[:-1]).get("properties", ()))
         suggestion = _nearest(str(key[-1]), known)
         accepted = ", ".join(known)
     elif key[:1] == ("environments",) and "[key]" in detail["loc"]:
         rule, accepted = "is not the name of an environment", ", ".join(ENVIRONMENTS)
         suggestion = _nearest(str(key[-1]), ENVIRONMENTS, cutoff=0.5)
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        kinds = _kinds(node)
+        suggestion = _nearest(str(context.get("tag", "")), kinds, cutoff=0.5)
+        key, accepted = (*key, "kind"), ", ".join(kinds)
     elif kind in ("enum", "literal_error") and isinstance(detail["input"], str):
         words = [str(word) for word in node.get("enum", [node["const"]] if "const" in node else [])]
         suggestion = _nearest(detail["input"], words)
     return Problem(
         file=file,
-        line=read.line(key[:-1] if kind == "missing" else key),
+        line=read.line(key[:-1] if kind in ("missing", "union_tag_not_found") else key),
         key=redactor.text(document.dotted(key)),
         problem=redactor.text(rule),
         accepted=accepted,
@@ -179,12 +192,20 @@ def _schema_at(schema: Mapping[str, Any], key: tuple[str | int, ...]) -> Mapping
         node = _resolved(schema, node)
         if isinstance(part, int):
             node = node.get("items", {})
+        elif part in (kinds := _kinds(node)):
+            node = {"$ref": kinds[str(part)]}
         elif part in node.get("properties", {}):
             node = node["properties"][part]
         else:
             inner: Any = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
             node = inner if isinstance(inner, Mapping) else {}
     return _resolved(schema, node)
+
+
+def _kinds(node: Mapping[str, Any]) -> Mapping[str, str]:
+    """The schemas of what ``node`` may be, by kind; empty for what is of one kind only."""
+    kinds: Mapping[str, str] = node.get("discriminator", {}).get("mapping", {})
+    return kinds
 
 
 def _described(schema: Mapping[str, Any], key: document.Key) -> str:

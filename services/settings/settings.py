@@ -11,6 +11,7 @@ from services.model.errors import Rejected
 from services.model.gates import Person
 from services.model.release import Tier
 from services.model.steps import SmokeCheck
+from services.settings.journal import JournalOptions
 from services.settings.policy import Policies
 from services.settings.schema import (
     CanaryPlan,
@@ -63,6 +64,7 @@ class Settings(Section):
     rolling: RollingPlan = RollingPlan()
     triggers: Triggers = Triggers()
     judge: Judge = Judge()
+    journal: JournalOptions = JournalOptions()
     sandbox: SandboxClock | None = None
 
     _file: str = PrivateAttr(default="")

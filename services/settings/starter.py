@@ -69,6 +69,12 @@ _REST = """\
 # triggers: {error_rate: 0.05, latency_increase: 0.5, cpu: 0.9, memory: 0.9}
 # How the new version is compared with stable at every scrape, and what is done where that proves nothing in twice a step's time.
 # judge: {sensitivity: normal, promote_early: false, on_undecided: pause}
+
+# Every entry of the journal is sent to each of these within a minute, and kept here until those that are required have it.
+# journal:
+#   retention_days: 400
+#   sinks:
+#     - {kind: elasticsearch, url: https://search.example.com:9200, index: quarterdeck-audit, api_key: env:ELASTIC_API_KEY}
 """
 
 

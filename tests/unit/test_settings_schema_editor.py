@@ -17,7 +17,7 @@ from console.cli import main
 from services.model.release import Tier
 from services.sandbox.home import configuration
 from services.settings import ConfigurationError, load, parse
-from services.settings.jsonschema import DIALECT, MEANINGS, schema
+from services.settings.jsonschema import BASES, DIALECT, MEANINGS, schema
 from services.settings.starter import KnownContext, starting
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,7 @@ EVERYTHING = yaml.safe_load(WHOLE) | {
     "canary": {"steps": [{"weight": 5, "seconds": 60}], "soak_seconds": 10},
     "triggers": {"error_rate": 0.05, "cpu": 0.9},
     "default_strategy": {"dev": "rolling"},
+    "journal": {"retention_days": 500, "sinks": [{"kind": "elasticsearch", "url": "https://es.example", "api_key": "env:KEY"}]},
 }
 
 
@@ -117,6 +118,10 @@ def test_a_typo_in_any_key_is_refused(way: tuple[Any, ...], extra: str) -> None:
         {"smoke_tests": {"shop": [{"name": "x", "path": "no-slash"}]}},
         {"probes": {"failures": 0}},
         {"metrics": {"port": "8080"}},
+        {"journal": {"retention_days": 30}},
+        {"journal": {"sinks": [{"kind": "elastic", "url": "https://es.example"}]}},
+        {"journal": {"sinks": [{"kind": "opensearch", "url": "https://es.example", "api_key": "env:KEY"}]}},
+        {"journal": {"sinks": [{"kind": "elasticsearch", "url": "https://es.example", "api_key": "the-key-itself"}]}},
     ],
 )
 def test_an_editor_is_told_what_check_refuses(change: dict[str, Any]) -> None:
@@ -131,7 +136,8 @@ def test_every_key_has_a_description_and_every_meaning_a_key() -> None:
     models = {"Settings": SCHEMA, **SCHEMA["$defs"]}
     there = {f"{name}.{key}": node for name, model in models.items() for key, node in model.get("properties", {}).items()}
     assert {key for key, node in there.items() if len(node.get("description", "")) < 10} == set()
-    assert set(MEANINGS) <= set(there)
+    inherited = {f"{BASES[name]}.{key}" for name in BASES for key in models[name]["properties"]}
+    assert set(MEANINGS) <= set(there) | inherited
 
 
 def test_people_get_it_in_lines_and_programs_as_one_document(capsys: pytest.CaptureFixture[str]) -> None:
