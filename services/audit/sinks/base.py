@@ -69,8 +69,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The same at every attempt, in every process: by this a sink knows an entry again."""
-        return f"{self.journal}:{self.seq}"
+        """The same at every attempt, in every process: by this a sink knows an entry again. A substitute has one of its own, so
+        that it never stands in the way of the entry, should that be delivered one day."""
+        return f"{self.journal}:{self.seq}:substitute" if self.substitute else f"{self.journal}:{self.seq}"
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

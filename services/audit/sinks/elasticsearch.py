@@ -1,0 +1,214 @@
+"""Elasticsearch and OpenSearch through ``_bulk``.
+
+https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk
+https://docs.opensearch.org/latest/api-reference/document-apis/bulk/
+
+Exactly once: each entry is a ``create`` with an ``_id`` of its own in an index that its own time decides, so that whatever is sent
+again meets itself (409) there. A 201 is worth its name where ``index.translog.durability`` is ``request``, the default.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import httpx
+import msgspec
+
+from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record, Trouble
+from services.audit.sinks.ecs import document
+from services.audit.sinks.http import HttpTarget, Reply, probe_of, secret_missing
+from services.clock import Clock
+from services.settings.load import SecretGuard
+from services.settings.secrets import SecretUnavailable
+from services.settings.sinks import Elasticsearch, OpenSearch
+
+_BULK = "/_bulk?filter_path=errors,items.*.status,items.*.error,items.*._id"
+_FLOOD = "/12/"
+"""The number of the block that a node sets on its indices when its disk is nearly full, and takes away by itself."""
+_OF_THE_INDEX = frozenset({"invalid_index_name_exception", "index_closed_exception", "invalid_alias_name_exception"})
+_NO_PLACE = ("no write index is defined for alias", "only write ops with an op_type of create are allowed in data streams")
+"""Refusals with 400 that are about where entries are put, not about one of them."""
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    reason: str = ""
+    caused_by: "_Error | None" = None
+
+    def __str__(self) -> str:
+        said = f"{self.type}: {self.reason}" if self.reason else self.type
+        return f"{said} ({self.caused_by})" if self.caused_by else said
+
+
+class _Item(msgspec.Struct):
+    status: int
+    id: str = msgspec.field(name="_id", default="")
+    error: _Error | str | None = None
+
+
+class _Bulk(msgspec.Struct):
+    errors: bool
+    items: list[dict[str, _Item]]
+
+
+class _Found(msgspec.Struct):
+    id: str = msgspec.field(name="_id", default="")
+    found: bool = False
+
+
+class _Got(msgspec.Struct):
+    docs: list[_Found]
+
+
+_bulk = msgspec.json.Decoder(_Bulk)
+_got = msgspec.json.Decoder(_Got)
+
+
+class ElasticsearchSink:
+    """See :class:`services.audit.sinks.base.Sink`."""
+
+    assurance = Assurance.DURABLE
+    limits = Limits()
+    unordered = True
+
+    def __init__(
+        self,
+        section: Elasticsearch | OpenSearch,
+        *,
+        secrets: SecretGuard,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.name = section.label
+        self.kind = str(section.kind)
+        self._section = section
+        self._target = HttpTarget(
+            section.url, secrets=secrets, clock=clock, timeout=section.timeout, ca_file=section.ca_file, transport=transport
+        )
+        self._clock = clock
+
+    def size(self, record: Record) -> int:
+        return len(self._action(record)) + len(document(record)) + 2
+
+    async def send(self, batch: Sequence[Record]) -> Delivery:
+        body = b"".join(b"%s\n%s\n" % (self._action(record), document(record)) for record in batch)
+        reply = await self._ask("POST", _BULK, body, "application/x-ndjson")
+        if isinstance(reply, Delivery):
+            return reply
+        if (trouble := self._target.troubled(reply)) is not None:
+            return trouble
+        return self._judged(batch, reply)
+
+    async def missing(self, records: Sequence[Record]) -> Sequence[int] | None:
+        wanted = [{"_index": self._index(record.timestamp), "_id": record.id, "_source": False} for record in records]
+        path = "/_mget?filter_path=docs._id,docs.found"
+        reply = await self._ask("POST", path, msgspec.json.encode({"docs": wanted}), "application/json")
+        if isinstance(reply, Delivery) or reply.status != 200:
+            return None
+        try:
+            docs = _got.decode(reply.body).docs
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        # An index that is not there is an error of its document, which has no ``found`` then: missing as well.
+        there = {found.id for found in docs if found.found}
+        return [record.seq for record in records if record.id not in there] if len(docs) == len(records) else None
+
+    async def probe(self) -> Probe:
+        """Whether address, credentials and index are good, without storing anything: a document is sent that can't be one. It is
+        refused for that (400) only after everything else was found good; a key that may only create passes too."""
+        index = self._index(self._clock.unix())
+        action = msgspec.json.encode({"create": {"_index": index, "_id": "quarterdeck:probe"}})
+        reply = await self._ask("POST", _BULK, action + b"\n[]\n", "application/x-ndjson")
+        if isinstance(reply, Delivery):
+            return probe_of(reply)
+        if (trouble := self._target.troubled(reply)) is not None:
+            return probe_of(trouble)
+        try:
+            (item,) = _bulk.decode(reply.body).items
+            (found,) = item.values()
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+            detail = f"{self._target.host} answers, but not as Elasticsearch or OpenSearch does"
+            return Probe(ok=False, detail=detail, hint="Correct the address: it is the one of the cluster's HTTP interface.")
+        answer = _answer(found)
+        if answer in (Answer.DELIVERED, Answer.DUPLICATE, Answer.REJECTED):
+            return Probe(ok=True, detail=f"{self._target.host} takes entries for {index}")
+        detail = self._target.inert(f"{self._target.host} takes nothing for {index}: {found.status} {found.error or ''}")
+        if answer is Answer.RETRY:
+            return probe_of(Delivery(trouble=Trouble.BUSY, detail=detail))
+        return Probe(ok=False, detail=detail, hint="Correct 'index', or give the credentials the privilege to create documents.")
+
+    async def close(self) -> None:
+        await self._target.close()
+
+    def _judged(self, batch: Sequence[Record], reply: Reply) -> Delivery:
+        """A 200 only says that the request was read: each item has a status of its own."""
+        try:
+            answer = _bulk.decode(reply.body)
+            items = [next(iter(item.values())) for item in answer.items if len(item) == 1]
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            items = []
+        if len(items) != len(batch) or any(item.id != record.id for item, record in zip(items, batch, strict=True)):
+            # Nothing can be told from it; what was stored all the same meets itself at the next attempt.
+            detail = f"{self._target.host} answered {reply.status} with something that is not the answer to a bulk request"
+            return Delivery(trouble=Trouble.UNREACHABLE, detail=detail)
+        answers, reasons, said = [], {}, ""
+        for position, item in enumerate(items):
+            found = _answer(item)
+            if found is None:
+                return Delivery(trouble=Trouble.HOLD, detail=self._said(item))
+            answers.append(found)
+            if found is Answer.REJECTED:
+                reasons[position] = self._said(item)
+            if found in (Answer.REJECTED, Answer.RETRY):
+                said = said or self._said(item)
+        return Delivery(answers=tuple(answers), reasons=reasons, detail=said)
+
+    def _said(self, item: _Item) -> str:
+        return self._target.inert(f"{self._target.host}: {item.status} {item.error or ''}")
+
+    async def _ask(self, method: str, path: str, content: bytes, kind: str) -> Reply | Delivery:
+        try:
+            headers = {"Content-Type": kind, "Accept": "application/json", **self._credentials()}
+        except SecretUnavailable as error:
+            return secret_missing(error)
+        return await self._target.ask(method, path, headers=headers, content=content)
+
+    def _credentials(self) -> Mapping[str, str]:
+        section = self._section
+        if isinstance(section, Elasticsearch) and section.api_key is not None:
+            key = self._target.reveal(section.api_key)
+            # ``id:key`` as it is shown once, or already in the form that the header wants.
+            return {"Authorization": f"ApiKey {_base64(key) if ':' in key else key}"}
+        if section.password is not None:
+            return {"Authorization": f"Basic {_base64(f'{section.user}:{self._target.reveal(section.password)}')}"}
+        if section.token is not None:
+            return {"Authorization": f"Bearer {self._target.reveal(section.token)}"}
+        return {}
+
+    def _action(self, record: Record) -> bytes:
+        return msgspec.json.encode({"create": {"_index": self._index(record.timestamp), "_id": record.id}})
+
+    def _index(self, timestamp: float) -> str:
+        """By the entry's own month: at any later attempt it is the same index, where the entry is found to be there."""
+        return f"{self._section.index}-{datetime.fromtimestamp(timestamp, UTC):%Y.%m}"
+
+
+def _answer(item: _Item) -> Answer | None:
+    """What the status of one item says about it; ``None`` where it says something about the configuration."""
+    status, error = item.status, item.error
+    kind, text = (error.type, str(error)) if isinstance(error, _Error) else ("", str(error or ""))
+    if status in (200, 201):
+        return Answer.DELIVERED
+    if status == 409:
+        return Answer.DUPLICATE
+    if status in (408, 429) or status >= 500:
+        return Answer.RETRY
+    if kind == "cluster_block_exception" and _FLOOD in text:
+        return Answer.RETRY
+    if status in (401, 403, 404) or kind in _OF_THE_INDEX or any(words in text for words in _NO_PLACE):
+        return None
+    return Answer.REJECTED if 400 <= status < 500 else Answer.RETRY
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")
