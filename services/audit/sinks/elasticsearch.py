@@ -3,8 +3,8 @@
 https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk
 https://docs.opensearch.org/latest/api-reference/document-apis/bulk/
 
-Exactly once: each entry is a ``create`` with an ``_id`` of its own in an index that its own time decides, so that whatever is sent
-again meets itself (409) there. A 201 is worth its name where ``index.translog.durability`` is ``request``, the default.
+Exactly once: each entry is a ``create`` with an ``_id`` of its own in an index that its own time decides, so that whatever is
+sent again meets itself (409) there. A 201 is worth its name where ``index.translog.durability`` is ``request``, the default.
 """
 
 import base64
