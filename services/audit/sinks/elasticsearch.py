@@ -16,7 +16,7 @@ import msgspec
 
 from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record, Trouble
 from services.audit.sinks.ecs import document
-from services.audit.sinks.http import HttpTarget, Reply, probe_of, secret_missing
+from services.audit.sinks.target import HttpTarget, Reply, probe_of, secret_missing
 from services.clock import Clock
 from services.settings.load import SecretGuard
 from services.settings.secrets import SecretUnavailable
