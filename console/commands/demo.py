@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from console.commands.sandbox import SCENARIOS
 from services.model.errors import Rejected
 
 DEFAULT_SPEED = 10.0
@@ -21,7 +22,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
         help="sandbox and console together; needs no cluster",
         description="Start a sandbox and open the console on it. The sandbox goes on when you leave.",
     )
-    parser.add_argument("--scenario", metavar="S", default="good", help="good (default), errors, slow, crash, stuck or leak")
+    parser.add_argument("--scenario", metavar="S", default="good", help=SCENARIOS)
     parser.add_argument(
         "--speed", metavar="N", type=float, default=DEFAULT_SPEED, help="simulated seconds a second (default %(default)g)"
     )

@@ -8,6 +8,10 @@ from typing import Any
 from services.model.errors import ExitCode, QuarterdeckError, Rejected
 
 FASTEST = 1000.0
+SCENARIOS = (
+    "what the new version does: good (default), noisy-healthy, errors, tiny, late, slow, crash, stuck, leak, shared, "
+    "low-traffic or no-traffic"
+)
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
@@ -17,9 +21,10 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
         help="a simulated fleet on loopback, until SIGTERM",
         description="A simulated fleet behind real wire protocols on loopback, until SIGTERM or ctrl+c.",
     )
-    parser.add_argument("--scenario", metavar="S", default="good", help="good (default), errors, slow, crash, stuck or leak")
+    parser.add_argument("--scenario", metavar="S", default="good", help=SCENARIOS)
     parser.add_argument("--speed", metavar="N", type=float, default=1.0, help="simulated seconds a second (default %(default)g)")
     parser.add_argument("--cluster", metavar="KUBECONFIG", type=Path, help="use a real API server; its four namespaces are reset")
+    parser.add_argument("--seed", metavar="N", type=int, help="draw the same numbers again (without: others each time)")
     parser.add_argument("--ready-file", metavar="FILE", type=Path, help="written once everything answers")
     parser.set_defaults(run=run)
 
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             output.text(f"kubectl --kubeconfig {document['kubeconfig']} get deploy,rs,pods")
 
     try:
-        asyncio.run(serve(Options(home, args.scenario, args.speed, ready_file, cluster), started))
+        asyncio.run(serve(Options(home, args.scenario, args.speed, ready_file, cluster, args.seed), started))
     except HomeTaken as taken:
         hint = "Stop it, or give this one another --home."
         raise QuarterdeckError("A sandbox already runs here", f"{taken.home}, process {taken.pid or 'unknown'}.", hint) from taken

@@ -234,7 +234,7 @@ def evidence_words(rollout: Rollout) -> str:
         return "the judge has seen nothing to compare"
     if judgement.verdict == Verdict.NO_DATA:
         since = msgspec.convert(judgement.memory, Trial).state.without_traffic_s
-        return f"no data: no requests reached the new version, or stable, in the last {since:.0f} s"
+        return f"no requests reached the new version, or stable, in the last {since:.0f} s"
     words = f"neither health nor a regression is proven: evidence of health {judgement.health:.0f} of 100"
     return f"{words}, of a regression {judgement.regression:.0f} of 100 ({judgement.detail})"
 

@@ -40,8 +40,8 @@ def verdict(followed: Followed) -> tuple[str, ExitCode, Reason | None]:
         if rollout.phase is Phase.PAUSED:
             word, _, detail = rollout.pause_reason.partition(":")
             kind = PAUSES.get(word, "operator")
-            value, limit = _figures(rollout, word)
-            detail = detail.strip() or rollout.pause_reason
+            value, limit, now = _figures(rollout, word)
+            detail = now or detail.strip() or rollout.pause_reason
             return outcome, code, Reason(kind=kind, name=word.replace(" ", "-"), value=value, limit=limit, detail=detail)
         return outcome, code, rollout.reason
     reason = Reason(kind="error", name="driver", detail=str(error) if error else "its driver has ended; nobody watches it")
@@ -50,12 +50,13 @@ def verdict(followed: Followed) -> tuple[str, ExitCode, Reason | None]:
     return "interrupted", ExitCode.INTERRUPTED, reason
 
 
-def _figures(rollout: Rollout, word: str) -> tuple[Json, Json]:
-    """What a pause is about, as value and limit: the evidence of health of the 100 that are needed, or the trigger that fired."""
+def _figures(rollout: Rollout, word: str) -> tuple[Json, Json, str]:
+    """What a pause is about, as value, limit and, where they are of now, their words: the evidence of health of the 100 that are
+    needed, or the trigger that fires."""
     if word == "undecided" and rollout.judgement is not None:
-        return rollout.judgement.health, 100.0
+        return rollout.judgement.health, 100.0, ""
     fired = next((reading for reading in rollout.triggers if reading.fired), None) if word == "shared incident" else None
-    return (None, None) if fired is None else (fired.value, fired.limit)
+    return (None, None, "") if fired is None else (fired.value, fired.limit, f"{fired.name}: {fired.detail}")
 
 
 def deploy_document(rollout: Rollout, outcome: str, reason: Reason | None) -> dict[str, Json]:

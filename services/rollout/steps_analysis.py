@@ -55,6 +55,7 @@ async def analyse(run: Run, step: Analyse) -> None:
             return
         unknown = spent is Spent.BLIND or judging.no_data(run.rollout)
         found = Verdict.NO_DATA if unknown else Verdict.UNDECIDED
+        missing = f"no data: {missing}" if unknown else missing
         if spent is Spent.ALL and not state.is_extended(run.rollout):
             run.change(state.extended(run.rollout, step.seconds, f"undecided ({missing}): {step.seconds:.0f} s more"))
             await _verdict(run, found, "undecided")
@@ -78,7 +79,7 @@ def _missing(run: Run, step: Analyse, spent: Spent) -> str:
     if spent is Spent.BLIND:
         return f"its metrics can't be read ({run.unreadable or 'it has no pods'})"
     if served < step.min_requests:
-        quiet = "no data: no requests reach it; " if not served else ""
+        quiet = "no requests reach it; " if not served else ""
         return f"{quiet}the new version served {served:.0f} of the {step.min_requests} requests a verdict needs"
     if why := doubt(run):
         return why

@@ -19,9 +19,12 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--ready-file", type=Path)
     parser.add_argument("--cluster", type=Path)
+    parser.add_argument("--seed", type=int)
     given = parser.parse_args()
     home = (given.home or default_home(os.environ)).absolute()
-    options = Options(home, given.scenario, given.speed, given.ready_file and given.ready_file.absolute(), given.cluster)
+    options = Options(
+        home, given.scenario, given.speed, given.ready_file and given.ready_file.absolute(), given.cluster, given.seed
+    )
     try:
         asyncio.run(run(options))
     except (ApiError, HomeTaken, Unavailable) as error:

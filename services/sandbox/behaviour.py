@@ -1,22 +1,27 @@
 """How the pods of a version behave: as the scenario says for what is newer than the seeded fleet, well for the rest."""
 
 from importlib import resources
+from typing import Any
 
 import msgspec
 import semver
 import yaml
 
 from services.sandbox import fleet
+from services.sandbox.weather import Incident, Noise
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``errors``: share of requests that fail because of the version. ``latency``: factor on response times."""
+    """``errors``: share of requests that fail because of the version. ``latency``: factor on response times. Both begin
+    ``after`` pace seconds after the version's first requests. ``avoided``: no request reaches it, whatever a route says."""
 
     errors: float = 0.0
     latency: float = 1.0
+    after: float = 0.0
     crash: bool = False
     stuck: bool = False
     leak: bool = False
+    avoided: bool = False
 
     @property
     def fate(self) -> str:
@@ -25,8 +30,14 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``rate``: requests a second to each service, in place of its own. ``settings``: sections of the written configuration."""
+
     title: str
-    behaviour: Behaviour
+    behaviour: Behaviour = Behaviour()
+    rate: float | None = None
+    noise: Noise = Noise()
+    incident: Incident | None = None
+    settings: dict[str, Any] = {}
 
 
 WELL = Behaviour()
@@ -58,8 +69,13 @@ class Behaviours:
         service, tag = split_image(image)
         if f"{service}:{tag}" in fleet.BROKEN:
             return Behaviour(crash=True)
+        return self.scenario.behaviour if self.is_new(namespace, image) else WELL
+
+    def is_new(self, namespace: str, image: str) -> bool:
+        """Whether the scenario is about this image: a version newer than what the namespace was seeded with."""
+        service, tag = split_image(image)
         seeded = fleet.version(namespace, service)
-        return self.scenario.behaviour if seeded and _newer(tag, seeded) else WELL
+        return bool(seeded) and _newer(tag, seeded)
 
 
 def _newer(tag: str, seeded: str) -> bool:

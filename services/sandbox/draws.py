@@ -43,6 +43,15 @@ def binomial(random: Random, trials: int, share: float) -> int:
     return count
 
 
+def clustered(random: Random, mean: float, size: float) -> int:
+    """Events of which ``mean`` are expected and which come together in clusters, geometric ones of mean ``size``.
+
+    Geometric sizes add up to the clusters and a negative binomial number, which is a Poisson one of a gamma mean.
+    """
+    clusters = poisson(random, mean / size)
+    return clusters + poisson(random, random.gammavariate(clusters, size - 1.0)) if clusters else 0
+
+
 def multinomial(random: Random, trials: int, shares: Sequence[float]) -> list[int]:
     """``trials`` spread over classes with these shares (their sum is 1; the last takes what is left)."""
     counts, left, rest = [], trials, 1.0

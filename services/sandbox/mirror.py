@@ -13,7 +13,7 @@ import aiohttp
 from services.clock import Clock
 from services.model.errors import Unavailable
 from services.sandbox import extension
-from services.sandbox.behaviour import Behaviour, Behaviours
+from services.sandbox.behaviour import Behaviours
 from services.sandbox.cluster import all_ready
 from services.sandbox.errors import ApiError
 from services.sandbox.remote import Remote, path_of
@@ -44,9 +44,6 @@ class RealCluster:
         self._behaviours = behaviours
         self._deadline = deadline
         self._versions: dict[str, Versions] = {}
-
-    def behaviour(self, pod: Object) -> Behaviour:
-        return self._behaviours.of(meta(pod)["namespace"], pod["spec"]["containers"][0]["image"])
 
     async def play(self) -> None:
         """Tell the nodes about the scenario that is on now."""

@@ -10,11 +10,12 @@ from aiohttp import web
 
 from services.clock import Clock
 from services.sandbox import fleet
-from services.sandbox.behaviour import Behaviour, Behaviours, split_image
+from services.sandbox.behaviour import WELL, Behaviour, Behaviours, split_image
 from services.sandbox.errors import ApiError, bad_request
 from services.sandbox.faults import Faults
 from services.sandbox.resources import PODS, Object, labels, meta
 from services.sandbox.store import Store
+from services.sandbox.traffic import Traffic
 
 RATE = 3.0
 """Lines a second of a pod that serves."""
@@ -38,9 +39,10 @@ _ERRORS = (
 class PodLog:
     """The logs below ``/api/v1/namespaces/NAMESPACE/pods/NAME/log``."""
 
-    def __init__(self, store: Store, behaviours: Behaviours, faults: Faults, clock: Clock) -> None:
+    def __init__(self, store: Store, behaviours: Behaviours, traffic: Traffic, faults: Faults, clock: Clock) -> None:
         self._store = store
         self._behaviours = behaviours
+        self._traffic = traffic
         self._faults = faults
         self._clock = clock
 
@@ -117,8 +119,15 @@ class PodLog:
         rate = float((meta(pod).get("annotations") or {}).get(RATE_ANNOTATION) or RATE)
         workload = fleet.BY_NAME.get(labels(pod).get("app", ""), fleet.WORKLOADS[-1])
         oldest = max(since, began + 0.01, upto - KEPT_SECONDS, upto - MOST / rate)
+        faulty = self._faulty_since(pod)
         for number in range(math.ceil(oldest * rate), math.floor(upto * rate) + 1):
-            yield number / rate, _line(number, meta(pod)["uid"], service, workload, behaviour)
+            now = behaviour if number / rate >= faulty else WELL
+            yield number / rate, _line(number, meta(pod)["uid"], service, workload, now)
+
+    def _faulty_since(self, pod: Object) -> float:
+        """The Unix second from which on the pod's version has the faults of the scenario."""
+        since = self._traffic.faulty_since(pod)
+        return math.inf if since is None else self._clock.unix() + (since - self._clock.pace()) / self._clock.speed
 
     def _before_restart(self, pod: Object, container: str) -> list[tuple[float, str]]:
         ended = _states(pod, container)[1].get("terminated")

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
-from services.sandbox.behaviour import Behaviour
-from services.sandbox.draws import binomial, multinomial, poisson
+from services.sandbox.behaviour import WELL, Behaviour
+from services.sandbox.draws import binomial, clustered, multinomial, poisson
 from services.sandbox.fleet import Workload
+from services.sandbox.weather import CALM, Moment
 
 BOUNDS = (*(round(0.001 * 1.25**step, 6) for step in range(42)), 10.0)
 """Upper bounds of the latency buckets in seconds: steps of 1.25 from 1 ms, then 10 s."""
@@ -49,24 +50,31 @@ class PodMetrics:
     """Requests a second that the pod was sized for."""
     started: float
     """Unix seconds."""
+    name: str = ""
+    version: str = ""
     answered: dict[tuple[str, str], int] = field(default_factory=dict)
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     latency_sum: float = 0.0
     cpu_seconds: float = 0.0
 
-    def serve(self, random: Random, rate: float, seconds: float) -> None:
-        """Account for ``seconds`` (pace) in which ``rate`` requests a second arrived."""
+    def serve(self, random: Random, rate: float, seconds: float, moment: Moment = CALM) -> None:
+        """Account for ``seconds`` (pace) in which ``rate`` requests a second arrived and errors were subject to ``moment``."""
         load = rate / self.plan_rate if self.plan_rate else 0.0
         used = min(0.99, max(0.0, CPU_IDLE + (CPU_AT_PLAN - CPU_IDLE) * load + random.gauss(0, 0.02)))
         self.cpu_seconds += used * self.cpu_limit * seconds
         if not (requests := poisson(random, rate * seconds)):
             return
-        errors = binomial(random, requests, min(1.0, self.workload.errors + self.behaviour.errors))
+        behaviour = self.behaviour if moment.faulty else WELL
+        share = self.workload.errors * moment.factor + behaviour.errors + moment.added
+        if moment.cluster > 1.0:
+            errors = min(requests, clustered(random, requests * share, moment.cluster))
+        else:
+            errors = binomial(random, requests, min(1.0, share))
         for code, count in (("200", requests - errors), ("500", errors)):
             reads = binomial(random, count, READS)
             self._count(code, "GET", reads)
             self._count(code, "POST", count - reads)
-        p99 = self.workload.p99 * self.behaviour.latency
+        p99 = self.workload.p99 * behaviour.latency
         for index, count in enumerate(multinomial(random, requests, latency_shares(p99))):
             self.buckets[index] += count
         self.latency_sum += mean_latency(p99) * requests

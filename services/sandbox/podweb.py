@@ -28,10 +28,9 @@ class PodWeb:
     ) -> None:
         self._store = store
         self._traffic = traffic
-        self._behaviours = behaviours
         self._faults = faults
         self._random = random
-        self.log = PodLog(store, behaviours, faults, clock)
+        self.log = PodLog(store, behaviours, traffic, faults, clock)
 
     async def pod(self, request: web.Request, namespace: str, name: str, path: str) -> web.Response:
         """``GET path`` of one pod. Raises ApiError 404 where there is none, 503 where its process does not run."""
@@ -81,7 +80,7 @@ class PodWeb:
         if not path.startswith("/api/"):
             return web.Response(status=404, text="not found")
         # Only what the version itself breaks shows here: the rest of the errors come from what real requests carry.
-        failed = self._random.random() < self._behaviours.of(meta(pod)["namespace"], image).errors
+        failed = self._random.random() < self._traffic.behaviour(pod).errors
         body = {"service": service, "version": version, "pod": meta(pod)["name"], "ok": not failed}
         return web.Response(status=500 if failed else 200, body=msgspec.json.encode(body), content_type="application/json")
 

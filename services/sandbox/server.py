@@ -40,13 +40,15 @@ SHORTEST_DEADLINE = 20
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``cluster`` is the kubeconfig of a real API server to use instead of the embedded one."""
+    """``cluster`` is the kubeconfig of a real API server to use instead of the embedded one; ``seed`` that of everything that is
+    drawn (without one, another each time)."""
 
     home: Path
     scenario: str = "good"
     speed: float = 1.0
     ready_file: Path | None = None
     cluster: Path | None = None
+    seed: int | None = None
 
 
 async def run(options: Options, started: Callable[[dict[str, object]], None] = lambda document: None) -> None:
@@ -71,13 +73,14 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
     tokens = Tokens(secrets.token_hex(20), secrets.token_hex(20))
     faults, behaviours = Faults(), Behaviours(_scenario(options.scenario))
     async with contextlib.AsyncExitStack() as stack:
-        random = Random()
+        seed = options.seed if options.seed is not None else secrets.randbits(32)
+        random = Random(seed)
         if options.cluster is None:
             embedded = EmbeddedCluster(clock, random, behaviours)
             cluster: EmbeddedCluster | RealCluster = embedded
         else:
             cluster = await _real_cluster(stack, options.cluster, behaviours, options.speed)
-        traffic = Traffic(cluster.store, clock, random, cluster.behaviour)
+        traffic = Traffic(cluster.store, clock, random, behaviours, seed)
         pods = PodWeb(cluster.store, traffic, behaviours, faults, clock, random)
         api = None
         if isinstance(cluster, EmbeddedCluster):
@@ -92,7 +95,7 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
             await cluster.prepare(stack, options.home, clock, random)
             await cluster.reset(clock.now())
             await _background(stack, cluster.watch())
-        control = Control(tokens, faults, behaviours, traffic, cluster, api)
+        control = Control(tokens, faults, behaviours, traffic, cluster, api, options.home / "config.yaml")
         url = await _serve_site(stack, tokens, clock, faults, pods, control)
         await _until_ready(cluster, clock)
         if api is not None:
@@ -107,7 +110,7 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
             epoch=epoch,
             through_proxy=options.cluster is None,
         )
-        home.write_yaml(options.home / "config.yaml", settings)
+        control.configure(settings)
         document = home.ready_document(options.home, kubeconfig, f"{url}/jira", f"{url}/prometheus/metrics")
         home.place_ready(ready_paths, document)
         try:
@@ -208,6 +211,7 @@ class Control:
         traffic: Traffic,
         cluster: EmbeddedCluster | RealCluster,
         api: Api | None,
+        config: Path,
     ) -> None:
         self._tokens = tokens
         self._faults = faults
@@ -215,6 +219,13 @@ class Control:
         self._traffic = traffic
         self._cluster = cluster
         self._api = api
+        self._config = config
+        self._settings: dict[str, Any] = {}
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Write the configuration, and again with each scenario that has sections of its own in it."""
+        self._settings = settings
+        home.write_yaml(self._config, settings | self._behaviours.scenario.settings)
 
     async def handle(self, request: web.Request) -> web.Response:
         try:
@@ -228,6 +239,7 @@ class Control:
                     self._behaviours.scenario = _scenario(body.get("scenario", ""))
                     await self._cluster.play()
                     self._traffic.scenario_changed()
+                    self.configure(self._settings)
                     return answer({"title": self._behaviours.scenario.title})
                 case "compact" if self._api is not None:
                     self._api.compact()

@@ -121,7 +121,7 @@ async def test_without_a_route_the_ready_pods_share_the_requests() -> None:
 
 async def test_requests_are_counted_under_the_weights_of_their_time() -> None:
     beside = await Beside("catalog").started()
-    traffic = Traffic(beside.cluster.store, beside.clock, Random(4), beside.cluster.behaviour)
+    traffic = Traffic(beside.cluster.store, beside.clock, Random(4), Behaviours(scenarios()["good"]))
     pods = [pod for pod in beside.cluster.store.all(PODS, "production") if labels(pod).get("app") == "catalog"]
 
     def served() -> float:

@@ -4,6 +4,7 @@ import math
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,10 +14,11 @@ from support.clock import ManualClock
 from services.sandbox import fleet
 from services.sandbox.behaviour import Behaviours, scenarios
 from services.sandbox.cluster import EmbeddedCluster
-from services.sandbox.draws import binomial, multinomial, poisson
+from services.sandbox.draws import binomial, clustered, multinomial, poisson
 from services.sandbox.manifests import deployment
 from services.sandbox.resources import DEPLOYMENTS, PODS, VIRTUALSERVICES, labels
 from services.sandbox.traffic import Traffic, quantity
+from services.sandbox.weather import Noise, Weather
 
 RATE = fleet.BY_NAME["payment-service"].rate
 
@@ -29,7 +31,7 @@ class Load:
         self.behaviours = Behaviours(scenarios()[scenario])
         self.cluster = EmbeddedCluster(self.clock, Random(3), self.behaviours)
         self.cluster.seed()
-        self.traffic = Traffic(self.cluster.store, self.clock, Random(4), self.cluster.behaviour)
+        self.traffic = Traffic(self.cluster.store, self.clock, Random(4), self.behaviours)
         body = deployment(fleet.BY_NAME["payment-service"], "production", fleet.PROGRESS_DEADLINE)
         marks = {"app": "payment-service", "track": "canary"}
         body["metadata"] = {"name": "payment-service-canary", "labels": marks}
@@ -76,6 +78,10 @@ class Load:
 
 def requests(samples: dict[tuple[str, str], float]) -> float:
     return sum(value for (name, _), value in samples.items() if name == "http_requests_total")
+
+
+def failures(samples: dict[tuple[str, str], float]) -> float:
+    return samples.get(("http_requests_total", "500"), 0.0)
 
 
 def p99(samples: dict[tuple[str, str], float]) -> float:
@@ -225,7 +231,8 @@ def test_quantities() -> None:
 
 def test_every_scenario_has_what_its_name_says() -> None:
     found = scenarios()
-    assert set(found) == {"good", "errors", "slow", "crash", "stuck", "leak"}
+    bad = {"errors", "tiny", "late", "slow", "crash", "stuck", "leak"}
+    assert set(found) == bad | {"good", "noisy-healthy", "shared", "low-traffic", "no-traffic"}
     offered = fleet.image(fleet.OFFER_SERVICE, fleet.OFFER_VERSION)
     running = fleet.image(fleet.OFFER_SERVICE, "v2.14.1")
     for name, scenario in found.items():
@@ -233,3 +240,89 @@ def test_every_scenario_has_what_its_name_says() -> None:
         assert behaviours.of("production", offered) == scenario.behaviour
         assert behaviours.of("production", running) == found["good"].behaviour
         assert scenario.behaviour.fate == {"crash": "crash", "stuck": "neverready"}.get(name, "")
+
+
+async def test_a_late_fault_begins_minutes_after_the_first_requests() -> None:
+    load = Load("late")
+    load.samples("stable")
+    await load.run(30)
+    load.weight(50)
+    failed = []
+    for _ in range(7):
+        before = load.samples("canary")
+        await load.run(60)
+        after = load.samples("canary")
+        failed.append((failures(after) - failures(before)) / (requests(after) - requests(before)))
+    assert failed == [pytest.approx(0.0005, rel=0.4)] * 5 + [pytest.approx(0.0205, rel=0.1)] * 2
+    assert load.traffic.behaviour(load.pods("canary")[0]).errors == 0.02
+    # It has begun for pods that come later as well, and not for the old version.
+    await load.run(10)
+    stable = load.samples("stable")
+    assert failures(stable) / requests(stable) == pytest.approx(0.0005, rel=0.2)
+
+
+async def test_an_incident_hits_both_versions_and_passes() -> None:
+    load = Load("shared")
+    incident = scenarios()["shared"].incident
+    assert incident is not None
+    load.samples("stable")
+    await load.run(30)
+    load.weight(20)
+
+    async def shares(seconds: float) -> list[float]:
+        before = {track: load.samples(track) for track in ("canary", "stable")}
+        await load.run(seconds)
+        after = {track: load.samples(track) for track in before}
+        return [
+            (failures(after[track]) - failures(before[track])) / (requests(after[track]) - requests(before[track]))
+            for track in before
+        ]
+
+    assert max(await shares(incident.after)) < 0.002
+    assert await shares(incident.seconds) == pytest.approx([incident.errors] * 2, rel=0.02)
+    assert max(await shares(60)) < 0.002
+
+
+async def test_requests_that_do_not_reach_the_new_version_reach_the_old_one() -> None:
+    load = Load("no-traffic")
+    load.weight(50)
+    await load.run(15)
+    load.samples("stable")
+    await load.run(30)
+    assert requests(load.samples("canary")) == 0
+    assert requests(load.samples("stable")) == pytest.approx(30 * RATE, rel=0.05)
+
+
+async def test_few_requests_are_few_for_everybody() -> None:
+    load = Load("low-traffic")
+    load.samples("stable")
+    await load.run(200)
+    assert requests(load.samples("stable")) == pytest.approx(1000, rel=0.2)
+
+
+async def test_noise_is_the_same_for_the_same_seed_whoever_looks_when() -> None:
+    noise = scenarios()["noisy-healthy"].noise
+    often, seldom, other = Weather(noise, "1"), Weather(noise, "1"), Weather(noise, "2")
+    seconds = [float(second) for second in range(0, 3000, 5)]
+    seen = [often.factor("a", second) for second in seconds]
+    assert [seldom.factor("a", second) for second in seconds[::2]] == seen[::2]
+    assert [other.factor("a", second) for second in seconds] != seen
+    assert sum(seen) / len(seen) == pytest.approx(1.0, abs=0.35)
+    # What all pods share moves them together; what is a pod's own does not.
+    shared = [Weather(msgspec.structs.replace(noise, own=0.0), "1").factor(pod, 40.0) for pod in ("a", "b")]
+    assert shared[0] == shared[1]
+    assert often.factor("a", 3000.0) != often.factor("b", 3000.0)
+
+
+def test_without_noise_nothing_moves() -> None:
+    assert {Weather(Noise(), "1").factor("a", second) for second in (0.0, 17.0, 500.0)} == {1.0}
+
+
+def test_clusters_make_the_same_mean_more_unsteady() -> None:
+    random = Random(6)
+    drawn = [clustered(random, 60.0, 3.0) for _ in range(4000)]
+    mean = sum(drawn) / len(drawn)
+    assert mean == pytest.approx(60, rel=0.03)
+    # A geometric size of mean c has E[size²]/E[size] = 2c − 1.
+    assert sum((count - mean) ** 2 for count in drawn) / len(drawn) / mean == pytest.approx(5.0, rel=0.1)
+    assert clustered(random, 0.0, 3.0) == 0

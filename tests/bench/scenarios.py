@@ -1,0 +1,165 @@
+"""Every scenario of the sandbox that the judge is asked about, with many seeds: what the deploy of the release on offer comes to.
+
+``python tests/bench/scenarios.py`` runs 20 seeds of each, one after the other, as the processes that an operator would start:
+half an hour to an hour. ``--seeds``, ``--speed`` and the names of scenarios make less of it; ``-o FILE`` keeps every run as a
+line of JSON. Exits 1 where a scenario ends as it should less often than it has to.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PROGRAM = (sys.executable, "-m", "console.cli")
+DEPLOY = ("deploy", "payment-service", "v2.15.0", "-e", "production", "--strategy", "canary")
+CONFIRMED = (*DEPLOY, "--ticket", "CHG-4821", "--confirm", "production", "-o", "json")
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS, DEPLOY_SECONDS = 120.0, 600.0
+
+
+class Wanted(NamedTuple):
+    """How a scenario ends: exit code, outcome, the reasons of which it has one and what they say, and how many of 20 have to."""
+
+    code: int
+    outcome: str
+    reasons: tuple[str | None, ...]
+    of_20: int = 20
+    says: str = ""
+
+
+WANTED = {
+    "errors": Wanted(4, "rolled_back", ("error-rate",)),
+    "slow": Wanted(4, "rolled_back", ("latency-p99", "judge")),
+    "late": Wanted(4, "rolled_back", ("judge",)),
+    "tiny": Wanted(4, "rolled_back", ("judge",)),
+    "good": Wanted(0, "succeeded", (None,), 19),
+    "noisy-healthy": Wanted(0, "succeeded", (None,), 19),
+    "low-traffic": Wanted(5, "needs_attention", ("undecided",)),
+    "no-traffic": Wanted(5, "needs_attention", ("undecided",), says="no data"),
+    "shared": Wanted(5, "needs_attention", ("shared-incident",), says="both versions are failing"),
+}
+
+
+class Ran(NamedTuple):
+    """One deploy. ``seconds`` are those of the step in which it ended (pace), ``wall`` those of the command."""
+
+    scenario: str
+    seed: int
+    code: int
+    outcome: str
+    reason: dict[str, Any] | None
+    step: str
+    seconds: float | None
+    wall: float
+
+    @property
+    def name(self) -> str | None:
+        return str(self.reason["name"]) if self.reason is not None else None
+
+    @property
+    def well(self) -> bool:
+        wanted = WANTED[self.scenario]
+        figures = self.reason is None or (self.reason["value"] is not None and self.reason["limit"] is not None)
+        said = self.reason is None or wanted.says in self.reason["detail"]
+        return said and (self.code, self.outcome) == wanted[:2] and self.name in wanted.reasons and figures
+
+
+@contextmanager
+def sandbox(place: Path, scenario: str, seed: int, speed: float) -> Iterator[Path]:
+    """A sandbox of its own while the block lasts; yields the path of its configuration."""
+    ready = place / "ready.json"
+    words = ["--scenario", scenario, "--seed", str(seed), "--speed", f"{speed:g}", "--ready-file", str(ready)]
+    with (place / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*PROGRAM, "sandbox", *words, "--home", str(place / "sandbox")], stdout=log, stderr=log, cwd=ROOT
+        )
+    try:
+        end = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"the sandbox did not start: {(place / 'log').read_text()}")
+            time.sleep(0.05)
+        yield Path(json.loads(ready.read_text())["config"])
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def run(scenario: str, seed: int, speed: float) -> Ran:
+    with tempfile.TemporaryDirectory(prefix="quarterdeck-bench-") as made:
+        place = Path(made)
+        with sandbox(place, scenario, seed, speed) as config:
+            began = time.monotonic()
+            command = [*PROGRAM, "--config", str(config), "--home", str(place / "home"), *CONFIRMED]
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, timeout=DEPLOY_SECONDS, check=False
+            )
+            wall = time.monotonic() - began
+    if not done.stdout:
+        return Ran(scenario, seed, done.returncode, done.stderr.strip()[-200:], None, "", None, wall)
+    found = json.loads(done.stdout)
+    begun = [step for step in found["steps"] if step["started"] is not None]
+    last = begun[-1] if begun else {"name": "", "seconds": None}
+    return Ran(scenario, seed, done.returncode, found["outcome"], found["reason"], last["name"], last["seconds"], wall)
+
+
+def table(runs: list[Ran]) -> str:
+    lines = [f"{'scenario':<14} {'as wanted':>9}   {'exit':<6} {'reason':<28} {'at':<22} {'seconds of the step':<20}"]
+    for scenario in dict.fromkeys(each.scenario for each in runs):
+        own = [each for each in runs if each.scenario == scenario]
+        well = sum(each.well for each in own)
+        names = _counted([each.name or "-" for each in own])
+        seconds = [each.seconds for each in own if each.seconds is not None]
+        spread = f"{min(seconds):.0f} / {statistics.median(seconds):.0f} / {max(seconds):.0f}" if seconds else ""
+        codes = _counted([str(each.code) for each in own])
+        steps = _counted([each.step for each in own])
+        lines.append(f"{scenario:<14} {well:>3} of {len(own):<3}   {codes:<6} {names:<28} {steps:<22} {spread}")
+    return "\n".join(lines)
+
+
+def _counted(words: list[str]) -> str:
+    found = {word: words.count(word) for word in dict.fromkeys(words)}
+    return next(iter(found)) if len(found) == 1 else ", ".join(f"{word} {count}×" for word, count in found.items())
+
+
+def enough(runs: list[Ran]) -> bool:
+    """Whether every scenario ends as it should often enough."""
+    for scenario in {each.scenario for each in runs}:
+        own = [each for each in runs if each.scenario == scenario]
+        if sum(not each.well for each in own) > (20 - WANTED[scenario].of_20) * len(own) / 20:
+            return False
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenarios", nargs="*", default=list(WANTED), metavar="SCENARIO", help=", ".join(WANTED))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--speed", type=float, default=40.0)
+    parser.add_argument("-o", "--output", type=Path, help="a file that gets a line of JSON for every run")
+    given = parser.parse_args()
+    if unknown := set(given.scenarios) - set(WANTED):
+        parser.error(f"no scenario {', '.join(sorted(unknown))}; accepted: {', '.join(WANTED)}")
+    runs = []
+    for seed in range(given.first, given.first + given.seeds):
+        for scenario in given.scenarios:
+            runs.append(one := run(scenario, seed, given.speed))
+            if given.output is not None:
+                with given.output.open("a") as file:
+                    file.write(json.dumps(one._asdict()) + "\n")
+            if not one.well:
+                print(f"{scenario} with seed {seed}: exit {one.code}, {one.outcome}: {one.reason}", file=sys.stderr)
+    print(table(runs))
+    return 0 if enough(runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
