@@ -18,8 +18,11 @@ from console.remembered import Remembered, read, write
 from console.results import Results
 from console.screens.base import ConsoleScreen
 from console.tour import Sight, Tour
+from console.unfinished import Unfinished, draft_of, find, forget, keep
 from console.view import Picture, Selection
 from services.clock import Clock
+from services.model.errors import QuarterdeckError
+from services.model.release import DeployRequest
 from widgets.text import cut
 from widgets.toast import toast
 
@@ -43,6 +46,8 @@ class Finding(Intents):
         self.results = Results()
         self.tour: Tour | None = None
         self.remembered = Remembered()
+        self._known = Remembered()
+        """What the file held when it was read or written last: only what differs is written."""
         self._writing = asyncio.Lock()
 
     def _kept(self, kind: type[Kept], make: Callable[[], Kept] | None = None) -> Kept:
@@ -174,7 +179,10 @@ class Finding(Intents):
         home = self.session.home
         if home is None:
             return
-        self.remembered = await asyncio.to_thread(read, home)
+        try:
+            self.remembered = self._known = await asyncio.to_thread(read, home)
+        except QuarterdeckError as error:
+            toast(self.screen, str(error), title="Preferences", severity="warning", seconds=20)
         self.wear(self.remembered.theme)
         if self.session.sandboxed and not self.remembered.tour_seen:
             self.begin_tour()
@@ -197,7 +205,48 @@ class Finding(Intents):
     async def _remember(self) -> None:
         if (home := self.session.home) is not None:
             async with self._writing:  # one after the other: each writes what is remembered by then
-                await asyncio.to_thread(write, home, self.remembered)
+                now = self.remembered
+                try:
+                    await asyncio.to_thread(write, home, self._clean(now), self._known)
+                except QuarterdeckError as error:
+                    toast(self.screen, str(error), title="Not remembered", severity="warning")
+                else:
+                    self._known = now
+
+    def _clean(self, remembered: Remembered) -> Remembered:
+        """Without what somebody should not have typed at the prompt."""
+        return msgspec.structs.replace(remembered, commands=tuple(map(self.session.redacted, remembered.commands)))
+
+    # ---- a deploy that was begun and left
+
+    async def unfinished(self, service: str) -> Unfinished | None:
+        """What was typed for a deploy of ``service`` and left."""
+        if (home := self.session.home) is None or not service:
+            return None
+        try:
+            return await asyncio.to_thread(find, home, service, self.clock.now())
+        except QuarterdeckError as error:
+            toast(self.screen, str(error), title="Drafts", severity="warning", seconds=20)
+            return None
+
+    @work(group="remember", exit_on_error=False)
+    async def keep_unfinished(self, request: DeployRequest) -> None:
+        """The form with ``request`` is left."""
+        draft = draft_of(request, self.clock.now(), self.session.redacted)
+        if (home := self.session.home) is not None and draft is not None:
+            try:
+                await asyncio.to_thread(keep, home, draft)
+            except QuarterdeckError as error:
+                toast(self.screen, str(error), title="The draft was not kept", severity="warning")
+
+    @work(group="remember", exit_on_error=False)
+    async def forget_unfinished(self, service: str) -> None:
+        """It was started."""
+        if (home := self.session.home) is not None:
+            try:
+                await asyncio.to_thread(forget, home, service)
+            except QuarterdeckError as error:
+                toast(self.screen, str(error), title="The draft was not removed", severity="warning")
 
     def begin_tour(self) -> None:
         """Say in a strip what to try first."""

@@ -133,6 +133,10 @@ class Session:
         """Where what is remembered is kept; ``None`` until the configuration is read."""
         return self._context.home if self._context is not None else None
 
+    def redacted(self, text: str) -> str:
+        """``text`` without secrets."""
+        return self._context.redactor.text(text) if self._context is not None else text
+
     @property
     def sandboxed(self) -> bool:
         """Whether the configuration is the sandbox's: nothing behind it is real."""

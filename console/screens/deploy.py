@@ -122,6 +122,25 @@ class DeployScreen(ConsoleScreen):
             self._field("version").set_value(self._version)
         self._field("service").set_value(self._selected.service)
         self._field("ticket").set_value(os.environ.get("CHANGE_TICKET", ""))
+        if not self._version:
+            self.go_on_with_unfinished()
+
+    @work(group="unfinished", exit_on_error=False)
+    async def go_on_with_unfinished(self) -> None:
+        """Put back what was typed for this service and left. The environment is chosen anew."""
+        left = await self.console.unfinished(self._selected.service)
+        request = self.request()
+        if left is None or request.version or request.service != left.service:
+            return
+        for name in ("version", "strategy", "ticket"):
+            if value := getattr(left, name):
+                self._field(name).set_value(value)
+        toast(self, f"{left.service}: what you left on {left.left:%d %b %H:%M}Z is in the form again.", title="Draft")
+
+    def do_back(self) -> None:
+        if not isinstance(self.focused, Input):
+            self.console.keep_unfinished(self.request())
+        super().do_back()
 
     def focus_first(self) -> None:
         self._field("environment").focus_input()
@@ -287,6 +306,7 @@ class DeployScreen(ConsoleScreen):
             toast(self, str(error), title="Not started", severity="error", seconds=20)
             self.do_recheck()
             return
+        self.console.forget_unfinished(draft.release.service)
         self.console.replace_with_rollout(self, rollout)
 
     # ---- moving about

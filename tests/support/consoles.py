@@ -341,6 +341,9 @@ class StubSession:
     def field_problem(self, name: str, value: str) -> str:
         return self.problems.get(name, "")
 
+    def redacted(self, text: str) -> str:
+        return text
+
     def canonical_environment(self, text: str) -> str:
         return "production" if text == "prod" else text
 

@@ -1,7 +1,5 @@
 """What is typed after ``:`` is understood or told to be no command, and never does more than its key would."""
 
-import stat
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +7,7 @@ from support.consoles import TestConsole, card, environment, picture, rollout, s
 
 from console.actions import ACTIONS, BY_ID, Situation
 from console.prompt import Act, Go, History, NotUnderstood, World, completed, name_of, offers, understood
-from console.remembered import FILE, Remembered, read, write
+from console.remembered import read
 from console.screens.deploy import DeployScreen
 from console.screens.fleet import FleetScreen
 from console.screens.prompt import PromptScreen
@@ -181,17 +179,6 @@ def test_up_and_down_go_through_what_was_typed_and_back_to_the_draft(lines, move
     for _ in range(20):
         shown = history.move(1, shown)
     assert shown == "draft"
-
-
-def test_what_is_remembered_is_the_person_s_own_and_survives_damage(tmp_path):
-    kept = Remembered(commands=("fleet", "service search"), tour_seen=True)
-    write(tmp_path, kept)
-    assert read(tmp_path) == kept
-    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
-    assert [each.name for each in tmp_path.iterdir()] == [FILE]
-    for damage in (b"", b"{", b"[1]", b"\xff\xfe", b'{"commands": 3}'):
-        (tmp_path / FILE).write_bytes(damage)
-        assert read(tmp_path) == Remembered()
 
 
 # ---- on the screen
