@@ -18,6 +18,7 @@ APART = frozenset({"workload", "version", "arm", "pods"})
 """Those that tell the two versions apart: a query without any of them would find both equal, whatever they do."""
 
 _PLACE = re.compile(r"\{\{\s*([a-z]*)\s*\}\}")
+_DISTRIBUTION = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,199}\{(?:[^{}]|\{\{[^{}]*\}\})+\}")
 _REGEX = re.compile(r"[=!]~\s*$")
 
 
@@ -101,9 +102,18 @@ def _tagged(text: str) -> str:
     return text
 
 
+def _distribution(text: str) -> str:
+    if not _DISTRIBUTION.fullmatch(text):
+        raise broken("is no distribution", "its name and tags, e.g. trace.http.request{version:{{version}}}, and nothing around")
+    return text
+
+
 Query = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line)]
 PromQuery = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line), AfterValidator(_promql)]
 TagQuery = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line), AfterValidator(_tagged)]
+
+DistributionQuery = Annotated[TagQuery, AfterValidator(_distribution)]
+"""A metric of Datadog by its name and tags; what is asked of it is for the reader to write around."""
 
 
 class SeriesOf(NamedTuple):

@@ -1,12 +1,13 @@
 """Where metrics come from besides the pods' own pages, and what is judged besides errors and latency."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from services.settings import query
-from services.settings.query import PromQuery, Query, TagQuery
+from services.settings.query import DistributionQuery, PromQuery, Query, TagQuery
 from services.settings.secrets import ACCEPTED, SecretRef
 from services.settings.section import FilePath, Line, Name, Section, Url, broken, is_loopback, ranged
 
@@ -67,8 +68,21 @@ class Prometheus(Section):
         return self
 
 
+def _rising(edges: tuple[float, ...]) -> tuple[float, ...]:
+    if edges[0] <= 0 or any(later <= earlier for earlier, later in pairwise(edges)):
+        raise broken("edges must be above 0 and rise", "e.g. [0.01, 0.1, 1]")
+    return edges
+
+
+_EDGES = tuple(float(f"{0.005 * 1.5**step:.3g}") for step in range(20))
+"""From 5 ms to 11 s, each half as long again as the one before."""
+
+
 class Datadog(Section):
-    """Metrics in Datadog. ``delay``: wall seconds that its newest points are left to settle; ``timeout`` in wall seconds."""
+    """Metrics in Datadog. ``delay``: wall seconds that its newest points are left to settle; ``timeout`` in wall seconds.
+
+    ``latency`` is a distribution with percentiles enabled: how many values lie at or below each of ``edges`` (seconds) is asked.
+    """
 
     site: Literal[
         "datadoghq.com", "datadoghq.eu", "us3.datadoghq.com", "us5.datadoghq.com", "ap1.datadoghq.com", "ap2.datadoghq.com",
@@ -84,7 +98,14 @@ class Datadog(Section):
         default="sum:trace.http.request.errors{service:{{service}},version:{{version}}}.as_count()",
         description="a query for the count of those that failed",
     )
-    slow: TagQuery | None = Field(default=None, description="a query for the count of those that were too slow")
+    latency: DistributionQuery = Field(
+        default="trace.http.request{service:{{service}},version:{{version}}}",
+        description="the distribution of their durations, NAME{TAGS}, with percentiles enabled",
+    )
+    milliseconds: bool = Field(default=False, description="true where the distribution is in milliseconds, else seconds")
+    edges: Annotated[tuple[float, ...], AfterValidator(_rising)] = Field(
+        default=_EDGES, min_length=3, max_length=40, description="3 to 40 numbers of seconds, rising"
+    )
     delay: float = ranged(0, 600, "seconds", default=60.0)
     timeout: float = ranged(0.1, 60, "seconds", default=5.0)
 

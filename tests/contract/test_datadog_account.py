@@ -1,6 +1,8 @@
 """Datadog's timeseries query against exchanges recorded with the real service, and a double that answers in their form."""
 
 import json
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from services.analysis.sources import MetricSource, open_source
 from services.analysis.sources.asking import NoData, QueryRefused
 from services.analysis.sources.checking import check, example
 from services.analysis.sources.datadog import DatadogAccount, Unaskable, filled
+from services.analysis.windows import ArmName
 from services.redaction import Redactor
 from services.settings.sources import Datadog
 
@@ -125,6 +128,9 @@ def told(series: list[Any], times: list[int], values: list[list[float]]) -> http
 
 def traffic(query: str, _: int) -> float | None:
     canary = "version:v2" in query
+    if (edge := re.match(r"count\(v: v<=([0-9.]+)\):", query)) is not None:
+        # Evenly spread over 100 ms; those of the canary over 200.
+        return (100.0 if canary else 900.0) * min(1.0, float(edge[1]) / (0.2 if canary else 0.1))
     if "errors" in query:
         return 7.0 if canary else None
     return 100.0 if canary else 900.0
@@ -236,3 +242,90 @@ async def test_each_wrong_query_is_named_by_its_key() -> None:
 def test_the_site_is_one_of_datadogs() -> None:
     with pytest.raises(ValueError, match="site"):
         Datadog.model_validate_json(json.dumps({**KEYS, "site": "evil.test"}))
+
+
+async def test_durations_are_a_histogram_of_counts_at_or_below_each_edge() -> None:
+    clock, double = ManualClock(), Double(traffic)
+    under_test = source(double, clock)
+    await under_test.read(0.0)
+    await clock.advance(20.0)
+    found = await under_test.read(20.0)
+    assert found.problem == ""
+    latency = {arm.value: tallies["latency"] for arm, tallies in found.arms.items()}
+    assert {arm: tally.total for arm, tally in latency.items()} == {"canary": 200.0, "stable": 1800.0}
+    canary, stable = latency["canary"].durations, latency["stable"].durations
+    assert canary is not None
+    assert stable is not None
+    assert canary.quantile(0.99) == pytest.approx(0.2, rel=0.4)
+    assert stable.quantile(0.99) == pytest.approx(0.1, rel=0.4)
+    edge = stable.bounds[7]
+    interval = found.interval("latency", edge)
+    assert interval is not None
+    assert (interval.s, interval.f) == (pytest.approx(200 * (1 - edge / 0.2)), pytest.approx(1800 * (1 - edge / 0.1)))
+    await under_test.close()
+
+
+async def test_milliseconds_are_told_as_seconds() -> None:
+    def counts(query: str, at: int) -> float | None:
+        thousandth = re.sub(r"v<=([0-9.]+)", lambda edge: f"v<={float(edge[1]) / 1000:.6f}", query)
+        return traffic(thousandth, at)
+
+    clock = ManualClock()
+    keys = {**KEYS, "latency": "app.took_ms{version:{{version}}}", "milliseconds": True, "edges": [0.05, 0.1, 0.2]}
+    config = metrics(source="datadog", datadog=keys)
+    under_test = open_source(config, subject, clock=clock, register=Redactor(), transport=httpx.MockTransport(Double(counts)))
+    await under_test.read(0.0)
+    await clock.advance(10.0)
+    canary = (await under_test.read(10.0)).arms[ArmName.CANARY]["latency"].durations
+    assert canary is not None
+    assert (canary.bounds, canary.counts) == ((0.05, 0.1, 0.2, math.inf), (25.0, 50.0, 100.0, 100.0))
+    await under_test.close()
+
+
+@pytest.mark.parametrize("how", ["refused", "absent", "absent of one"])
+async def test_errors_are_judged_without_durations_too(how: str) -> None:
+    def counts(query: str, at: int) -> float | None:
+        gone = how == "absent" or "version:v2" in query
+        return None if query.startswith("count") and gone else traffic(query, at)
+
+    clock, double = ManualClock(), Double(traffic if how == "refused" else counts)
+    if how == "refused":
+        double.refuses = lambda query: query.startswith("count(v:")
+    under_test = source(double, clock)
+    await under_test.read(0.0)
+    await clock.advance(10.0)
+    found = await under_test.read(10.0)
+    interval = found.interval("errors")
+    assert interval is not None
+    assert (interval.n, interval.s) == (100.0, 7.0)
+    assert found.interval("latency", 0.1) is None
+    assert "latency" in found.problem
+    await under_test.close()
+
+
+async def test_a_refused_distribution_is_named_by_its_key() -> None:
+    double = Double(traffic)
+    double.refuses = lambda query: query.startswith("count(v:")
+    config = metrics(source="datadog", datadog=KEYS)
+    found = await check(config, example("shop"), clock=ManualClock(), register=Redactor(), transport=httpx.MockTransport(double))
+    assert list(found.refused) == ["metrics.datadog.latency"]
+    assert (
+        "count(v: v<=0.005):trace.http.request{service:example,version:v2}.as_count()" in found.refused["metrics.datadog.latency"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ({"latency": "p99:trace.http.request{version:{{version}}}"}, "no distribution"),
+        ({"latency": "trace.http.request{*}"}, "same of both versions"),
+        ({"latency": "trace.http.request{version:{{version}}}.as_count()"}, "no distribution"),
+        ({"latency": "a{version:{{version}}} + b{*}"}, "no distribution"),
+        ({"edges": [0.1, 0.1, 0.2]}, "rise"),
+        ({"edges": [0.0, 0.1, 0.2]}, "rise"),
+        ({"edges": [0.1]}, "at least 3"),
+    ],
+)
+def test_what_is_no_distribution_is_refused(keys: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        Datadog.model_validate_json(json.dumps({**KEYS, **keys}))

@@ -1,13 +1,14 @@
 """Whether a source's queries are right, asked of the source itself: before a deploy needs them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import httpx
 import msgspec
 
 from services.analysis.sources.asking import NoData, QueryRefused
-from services.analysis.sources.datadog import BUCKET, SLOW_NAME, DatadogAccount, Unaskable, pairs
+from services.analysis.sources.datadog import BUCKET, DatadogAccount, Unaskable, below, pairs
 from services.analysis.sources.datadog import filled as filled_tags
 from services.analysis.sources.prometheus import PrometheusServer
 from services.analysis.sources.promql import Queries, Unfillable, filled
@@ -115,18 +116,22 @@ async def _datadog(
     unasked = ""
     until = clock.unix() // BUCKET * BUCKET
     values = subject.values(ArmName.CANARY)
+    # The metric of the durations is right or wrong with its first edge.
+    config = metrics.datadog
+    asked: dict[str, Callable[[], str]] = {"metrics.datadog.latency": lambda: below(config, values)[0]}
+    for name, (total, bad) in pairs(metrics).items():
+        index = next((index for index, ratio in enumerate(metrics.ratios) if ratio.name == name), None)
+        where = "metrics.datadog" if index is None else f"metrics.ratios[{index}]"
+        for key, query in zip(("total", "errors") if index is None else RATIO_KEYS, (total, bad), strict=True):
+            asked[f"{where}.{key}"] = partial(filled_tags, query, values)
     try:
-        for name, (total, bad) in pairs(metrics).items():
-            index = next((index for index, ratio in enumerate(metrics.ratios) if ratio.name == name), None)
-            where = "metrics.datadog" if index is None else f"metrics.ratios[{index}]"
-            keys = RATIO_KEYS if index is not None else ("total", "slow" if name == SLOW_NAME else "errors")
-            for key, query in zip(keys, (total, bad), strict=True):
-                try:
-                    await account.points([filled_tags(query, values)], until - WINDOW, until)
-                except (QueryRefused, Unaskable) as error:
-                    refused[f"{where}.{key}"] = str(error)
-                except NoData as error:
-                    unasked = unasked or str(error)
+        for key, written in asked.items():
+            try:
+                await account.points([written()], until - WINDOW, until)
+            except (QueryRefused, Unaskable) as error:
+                refused[key] = str(error)
+            except NoData as error:
+                unasked = unasked or str(error)
     finally:
         await account.close()
     return Checked(refused=refused, unasked=unasked)

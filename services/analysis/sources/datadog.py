@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import httpx
 import msgspec
 
+from services.analysis.histogram import Histogram
 from services.analysis.sources.asking import NoData, QueryRefused, Site, inert, secret_missing
-from services.analysis.sources.base import ERRORS_NAME, Reading
+from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Reading
 from services.analysis.sources.ledger import BRIDGED
 from services.analysis.sources.subject import Subject
 from services.analysis.tally import Tally
@@ -26,8 +27,6 @@ from services.settings.sources import Datadog
 
 BUCKET = 10
 """Seconds of the buckets that are asked for: Datadog keeps no finer ones."""
-SLOW_NAME = "slow"
-"""The tally of requests that were too slow by the user's own query."""
 _HINTS = {401: " (the keys are not accepted)", 403: " (the keys may not ask this)", 429: " (its limit of queries is reached)"}
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,199}")
 
@@ -137,12 +136,7 @@ class DatadogAccount:
             said = ""
         if status in (400, 422) and said:
             return QueryRefused(said)
-        hint = {
-            401: " (the keys are not accepted)",
-            403: " (the keys may not ask this)",
-            429: " (its limit of queries is reached)",
-        }
-        return NoData(f"{self.host} answered {status}{hint.get(status, '')}" + (f": {said}" if said else ""))
+        return NoData(f"{self.host} answered {status}{_HINTS.get(status, '')}" + (f": {said}" if said else ""))
 
     def _headers(self) -> dict[str, str]:
         try:
@@ -196,6 +190,8 @@ class DatadogSource:
             return Reading(at=at, since=self._since, age=age, problem=str(error))
         if not arms:
             return Reading(at=at, since=self._since, age=age, problem=problem)
+        slow = await self._timed(arms, self._told_to, until)
+        problem = "; ".join(filter(None, (problem, slow)))
         since, self._since, self._told_to = self._since, at, until
         return Reading(at=at, since=since, arms=arms, age=max(0.0, now - until) * self._clock.speed, problem=problem)
 
@@ -227,12 +223,39 @@ class DatadogSource:
         told = {arm: {name: arms[arm][name] for name in sorted(shared)} for arm in there}
         return told, f"no data of {', '.join(lost)}" if lost else ""
 
+    async def _timed(self, arms: dict[ArmName, dict[str, Tally]], since: float, until: float) -> str:
+        """Put the durations of every version into ``arms``, of all or of none; returns why they are missing. Asked apart: an
+        account without percentiles on this metric refuses them, and errors are to be judged all the same."""
+        subject = self._subject()
+        try:
+            asked = [query for arm in arms for query in below(self._config, subject.values(arm))]
+            points = await self._account.points(asked, since, until)
+        except (NoData, Unaskable) as error:
+            return f"latency: {error}"
+        sums = [sum(value for at, value in one if since <= at < until) for one in points]
+        size = len(self._config.edges) + 1
+        found = {arm: sums[index * size : (index + 1) * size] for index, arm in enumerate(arms)}
+        if lost := [arm.value for arm, counts in found.items() if not counts[-1] and arms[arm][ERRORS_NAME].total]:
+            return f"no data of the latency of {' and '.join(lost)}"
+        for arm, counts in found.items():
+            bounds = (*self._config.edges, math.inf)
+            arms[arm][LATENCY_NAME] = Tally.of(Histogram.of(dict(zip(bounds, counts, strict=True))))
+        return ""
+
+
+def below(config: Datadog, values: Mapping[str, str]) -> list[str]:
+    """The queries of a cumulative histogram: how many durations are at most each edge, and how many there are. Raises
+    :class:`Unaskable`.
+
+    Threshold queries: https://docs.datadoghq.com/metrics/distributions/#threshold-queries
+    """
+    metric = filled(config.latency, values)
+    unit = 1000.0 if config.milliseconds else 1.0
+    return [*(f"count(v: v<={edge * unit:.12g}):{metric}.as_count()" for edge in config.edges), f"count:{metric}.as_count()"]
+
 
 def pairs(metrics: Metrics) -> dict[str, tuple[str, str]]:
     """The query of all events and that of the bad ones, by tally."""
     config = metrics.datadog
     assert config is not None
-    asked = {ERRORS_NAME: (config.total, config.errors)}
-    if config.slow is not None:
-        asked[SLOW_NAME] = (config.total, config.slow)
-    return asked | {ratio.name: (ratio.total, ratio.bad) for ratio in metrics.ratios}
+    return {ERRORS_NAME: (config.total, config.errors)} | {ratio.name: (ratio.total, ratio.bad) for ratio in metrics.ratios}
