@@ -92,8 +92,8 @@ def _backwards(directory: Path, before: int) -> Iterator[tuple[int, bytes]]:
         except FileNotFoundError:
             continue  # kept long enough, and removed since the directory was listed
         with file:
-            for raw in _lines_before(file, place_of(file, before)):
-                if (seq := _number(raw)) is not None and seq < before:
+            for raw in lines_before(file, place_of(file, before)):
+                if (seq := number_of(raw)) is not None and seq < before:
                     yield seq, raw
 
 
@@ -110,7 +110,7 @@ def _forwards(directory: Path, after: int) -> Iterator[tuple[int, bytes]]:
             file.seek(place_of(file, after + 1))
             for raw in file:
                 # a line without its end is being written
-                if raw.endswith(b"\n") and (seq := _number(raw)) is not None and seq > after:
+                if raw.endswith(b"\n") and (seq := number_of(raw)) is not None and seq > after:
                     yield seq, raw
 
 
@@ -124,7 +124,7 @@ def place_of(file: BinaryIO, seq: int) -> int:
         start = file.tell()
         number = None
         while number is None and file.tell() < high:
-            number = _number(file.readline())
+            number = number_of(file.readline())
         if number is None or start >= high:
             high = middle  # no whole line begins between here and there: what is looked for is before
         elif number < seq:
@@ -134,14 +134,14 @@ def place_of(file: BinaryIO, seq: int) -> int:
     file.seek(low)
     place = low
     for raw in file:
-        number = _number(raw)
+        number = number_of(raw)
         if number is not None and number >= seq:
             return place
         place += len(raw)
     return place
 
 
-def _lines_before(file: BinaryIO, end: int) -> Iterator[bytes]:
+def lines_before(file: BinaryIO, end: int) -> Iterator[bytes]:
     """The whole lines of the first ``end`` bytes, last one first."""
     position, held = end, b""
     while position > 0:
@@ -156,7 +156,7 @@ def _lines_before(file: BinaryIO, end: int) -> Iterator[bytes]:
         yield held
 
 
-def _number(raw: bytes) -> int | None:
+def number_of(raw: bytes) -> int | None:
     try:
         return _seq.decode(raw[HASH_LENGTH + 1 :]).seq
     except (msgspec.DecodeError, UnicodeDecodeError):

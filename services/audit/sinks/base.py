@@ -7,7 +7,7 @@ other side does: all that is the shipper's. So every row of a protocol's table o
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -143,6 +143,7 @@ class Sink(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
 class Archive(Protocol):
     """One place sealed segments are put whole, never to be changed again (S3 with object lock)."""
 

@@ -1,0 +1,184 @@
+"""Getting a batch into one sink, whatever it takes: attempts without end, splitting, and the one dead letter among five hundred.
+
+Knows no cursor and no journal file: what it is given is delivered when ``deliver`` returns, or lies among the dead letters with a
+substitute in its place at the sink.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+import msgspec
+
+from services.audit.line import encode
+from services.audit.shipping import notices
+from services.audit.shipping.deadletters import BURIED, DeadLetter, letter
+from services.audit.shipping.pauses import HOLD_SECONDS, Backoff
+from services.audit.shipping.status import SinkState
+from services.audit.sinks.base import Answer, Assurance, Delivery, Record, Sink, Trouble
+from services.clock import Clock
+
+WIDTH = 4
+"""Batches on their way at a time, where a sink does not mind in which order they come."""
+
+_log = logging.getLogger("quarterdeck.shipping")
+
+Bury = Callable[[DeadLetter], Awaitable[None]]
+"""Keeps a dead letter, durable when it returns. Raises ``OSError``."""
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """What has become of a sink's entries since the process began, and what stands in the way now."""
+
+    state: SinkState = SinkState.SHIPPING
+    delivered: int = 0
+    duplicates: int = 0
+    retries: int = 0
+    last_ok: float | None = None
+    delivery_seconds: float | None = None
+    error: str = ""
+    error_since: float | None = None
+    last_error: str = ""
+    last_error_at: float | None = None
+
+    def failed(self, state: SinkState, error: str, now: float) -> None:
+        self.state = state
+        self.error_since = self.error_since if self.error else now
+        self.error = self.last_error = error
+        self.last_error_at = now
+
+    def succeeded(self, now: float) -> None:
+        self.state, self.error, self.error_since = SinkState.SHIPPING, "", None
+        self.last_ok = now
+
+
+class Courier:
+    """One sink. Several batches may be handed in at a time; while there is trouble, one of them tries and the others wait."""
+
+    def __init__(self, sink: Sink, *, bury: Bury, record: notices.Recorder, clock: Clock, random: Random) -> None:
+        self.tally = Tally()
+        self.connection_lost = False
+        """An attempt got no answer since this was last reset: what was taken shortly before may be gone."""
+        self._sink = sink
+        self._bury = bury
+        self._record = record
+        self._clock = clock
+        self._backoff = Backoff(random)
+        self._places = asyncio.Semaphore(WIDTH if sink.unordered else 1)
+        self._again_at: float | None = None
+        """On the monotonic clock, while there is trouble: not before then."""
+        self._turn = asyncio.Lock()
+
+    @property
+    def width(self) -> int:
+        return WIDTH if self._sink.unordered else 1
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Returns when each of ``records`` was taken, or buried. Never gives up."""
+        async with self._places:
+            parts = [list(records)]
+            while parts:
+                parts += reversed(await self._part(parts.pop()))
+
+    async def _part(self, part: list[Record]) -> list[list[Record]]:
+        """One attempt at ``part``; what of it has to be sent again, in the order it has to be sent."""
+        large = next((record for record in part if self._sink.size(record) > self._sink.limits.entry_bytes), None)
+        if large is not None:
+            reason = f"larger than the {self._sink.limits.entry_bytes} bytes that the sink takes"
+            rest = [record for record in part if record is not large]
+            return [*([rest] if rest else []), *await self._reject(large, reason)]
+        delivery = await self._attempt(part)
+        if delivery.trouble is None:
+            again: list[list[Record]] = []
+            retried: list[Record] = []
+            for position, (record, answer) in enumerate(zip(part, delivery.answers, strict=True)):
+                if answer is Answer.RETRY:
+                    retried.append(record)
+                elif answer is Answer.REJECTED:
+                    again += await self._reject(record, delivery.reasons.get(position) or delivery.detail)
+            return [*([retried] if retried else []), *again]
+        if len(part) > 1:
+            # Refused as a whole: halves, down to the one that it is about.
+            return [part[: len(part) // 2], part[len(part) // 2 :]]
+        return await self._reject(part[0], delivery.detail)
+
+    async def _reject(self, record: Record, reason: str) -> list[list[Record]]:
+        """Put a substitute in the place of ``record`` and keep the dead letter; or hold it, where not even that is taken: then
+        it is not about this entry, and burying one after the other would empty the journal into the dead letters."""
+        delivery = await self._attempt([substitute(record)])
+        if delivery.trouble is not None or delivery.answers[0] is Answer.REJECTED:
+            said = delivery.reasons.get(0) or delivery.detail or reason
+            self._hold(f"takes no entry at all, not even a substitute: {said}")
+            return [[record]]
+        if delivery.answers[0] is Answer.RETRY:
+            return [[record]]
+        found = letter(record, BURIED, self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"), reason)
+        try:
+            await self._bury(found)
+        except OSError as error:
+            self._hold(f"a dead letter can't be kept: {error.strerror or error}")
+            return [[record]]
+        await self._record(notices.dead_letter(self._sink.name, found))
+        return []
+
+    async def _attempt(self, part: Sequence[Record]) -> Delivery:
+        """Send until the sink has an answer that is about the entries."""
+        while True:
+            if self._again_at is None:
+                delivery = await self._sent(part)
+            else:
+                async with self._turn:
+                    if (again_at := self._again_at) is not None:
+                        await self._clock.sleep(max(0.0, again_at - self._clock.monotonic()))
+                    delivery = await self._sent(part)
+            if delivery.trouble not in (Trouble.UNREACHABLE, Trouble.BUSY, Trouble.HOLD):
+                return delivery
+
+    async def _sent(self, part: Sequence[Record]) -> Delivery:
+        try:
+            delivery = await self._sink.send(part)
+        except Exception as error:
+            # A mistake of ours in one sink must not end the others; it is tried again and seen by everybody until it is mended.
+            _log.exception("sink %s failed", self._sink.name)
+            delivery = Delivery(trouble=Trouble.UNREACHABLE, detail=f"internal error: {type(error).__name__}")
+        if delivery.trouble is None and len(delivery.answers) != len(part):
+            _log.error("sink %s gave %d answers for %d entries", self._sink.name, len(delivery.answers), len(part))
+            delivery = Delivery(trouble=Trouble.UNREACHABLE, detail="internal error: answers are missing")
+        self._judge(part, delivery)
+        return delivery
+
+    def _judge(self, part: Sequence[Record], delivery: Delivery) -> None:
+        now = self._clock.unix()
+        taken = [answer in (Answer.DELIVERED, Answer.DUPLICATE) for answer in delivery.answers]
+        tally = self.tally
+        if any(taken):
+            self._backoff.succeeded()
+            tally.delivered += sum(taken)
+            tally.duplicates += sum(answer is Answer.DUPLICATE for answer in delivery.answers)
+            last = max(record.timestamp for record, there in zip(part, taken, strict=True) if there)
+            tally.delivery_seconds = max(0.0, now - last)
+        if delivery.trouble in (Trouble.UNREACHABLE, Trouble.BUSY, Trouble.HOLD) or Answer.RETRY in delivery.answers:
+            tally.retries += 1
+            self.connection_lost = self.connection_lost or delivery.trouble is Trouble.UNREACHABLE
+            state = SinkState.HELD if delivery.trouble is Trouble.HOLD else SinkState.RETRYING
+            tally.failed(state, delivery.detail, now)
+            self._again_at = self._clock.monotonic() + self._backoff.after(delivery)
+        else:
+            self._again_at = None
+            tally.succeeded(now)
+
+    def _hold(self, reason: str) -> None:
+        self.tally.failed(SinkState.HELD, reason, self._clock.unix())
+        self._again_at = self._clock.monotonic() + HOLD_SECONDS
+
+
+def substitute(record: Record) -> Record:
+    """What is sent in the place of an entry that a sink refuses: that it is there, and nothing that could be refused again."""
+    fields = {name: record.fields.get(name) for name in ("v", "id", "timestamp", "event")}
+    reduced = {**fields, "seq": record.seq, "hash": record.hash, "payload_dropped": True}
+    return msgspec.structs.replace(record, substitute=True, fields=reduced, body=encode(reduced))
+
+
+def confirmed_at_once(sink: Sink) -> bool:
+    return sink.assurance is Assurance.DURABLE

@@ -1,0 +1,294 @@
+"""One sink's way through the journal: what comes next, what is on its way, how far it has come.
+
+The cursor moves only behind batches that were delivered, in the journal's order, whatever order they arrived in.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+
+from services.audit.place import Disk
+from services.audit.shipping import cursor as cursors
+from services.audit.shipping import deadletters, notices
+from services.audit.shipping.confirming import Confirmation
+from services.audit.shipping.courier import Courier
+from services.audit.shipping.cursor import Cursor, CursorUnusable, Witness
+from services.audit.shipping.status import SinkState, SinkStatus
+from services.audit.shipping.tail import Bounds, Broken, Place, Removed, Tail, oldest
+from services.audit.sinks.base import Assurance, Record, Sink
+from services.clock import Clock
+
+LINGER_SECONDS = 1.0
+"""Wall seconds that an entry waits for others to share a request with."""
+LOOK_SECONDS = 0.1
+"""Wall seconds between two looks at what is new."""
+SAVE_SECONDS = 1.0
+SAVE_ENTRIES = 1000
+AGAIN_SECONDS = 30.0
+"""Wall seconds between two looks at a cursor or a journal that a person has to see to."""
+
+_log = logging.getLogger("quarterdeck.shipping")
+
+
+class _Flight(msgspec.Struct, frozen=True):
+    records: list[Record]
+    task: "asyncio.Task[None]"
+
+
+class Lane:
+    """See the module. ``bounds`` is shared by all lanes, and looked after by whoever runs them."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        required: bool,
+        bounds: Bounds,
+        journal: str,
+        record: notices.Recorder,
+        clock: Clock,
+        random: Random,
+        disk: Disk,
+    ) -> None:
+        self.sink = sink
+        self.note = ""
+        self._required = required
+        self._bounds = bounds
+        self._journal = journal
+        self._record = record
+        self._clock = clock
+        self._disk = disk
+        self._courier = Courier(sink, bury=self._bury, record=record, clock=clock, random=random)
+        self._cursor = Cursor(journal_id=journal, sink=sink.name, kind=sink.kind)
+        self._confirmation = Confirmation(sink, self._courier, bounds, journal, clock)
+        self._tail: Tail | None = None
+        self._held: deque[Record] = deque()
+        """Read, and not yet on their way."""
+        self._held_since = 0.0
+        self._flights: deque[_Flight] = deque()
+        self._saved = self._cursor
+        self._saved_at = 0.0
+        self._stopped = ""
+        self._dead = len(deadletters.undelivered(bounds.directory, sink.name))
+        self._last_seq = 0
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                await self._open()
+                async with asyncio.TaskGroup() as group:
+                    if self.sink.assurance is not Assurance.DURABLE:
+                        group.create_task(self._confirm())
+                    group.create_task(self._work())
+            except* (CursorUnusable, Broken) as group_error:
+                await self._stop(_first(group_error))
+            except* Exception as group_error:
+                # The journal can't be read, or the mistake is ours: seen by everybody, and no reason for other sinks to stop.
+                error = _first(group_error)
+                _log.error("sink %s can't go on for now", self.sink.name, exc_info=error)
+                self._courier.tally.failed(SinkState.RETRYING, f"{type(error).__name__}: {error}", self._clock.unix())
+            finally:
+                for flight in self._flights:
+                    flight.task.cancel()
+                await asyncio.gather(*(flight.task for flight in self._flights), return_exceptions=True)
+                self._flights.clear()
+                self._held.clear()
+                self._tail = None
+            await self._clock.sleep(AGAIN_SECONDS)
+
+    async def close(self) -> None:
+        """Save how far it came, and let go of the sink."""
+        await self._save()
+        await self.sink.close()
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything that is in the journal was taken."""
+        return not self._stopped and self._cursor.acked_seq >= self._last() > 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to be done for it."""
+        return self.drained and self._cursor.confirmed_seq == self._cursor.acked_seq and self._saved == self._cursor
+
+    def status(self) -> SinkStatus:
+        waiting = [*(record for flight in list(self._flights)[:1] for record in flight.records[:1]), *list(self._held)[:1]]
+        first = oldest(waiting)
+        tally = self._courier.tally
+        backlog = max(0, self._last() - self._cursor.acked_seq)
+        return SinkStatus(
+            name=self.sink.name,
+            kind=self.sink.kind,
+            assurance=self.sink.assurance.value,
+            required=self._required,
+            state=SinkState.STOPPED if self._stopped else tally.state,
+            lag_seconds=max(0.0, self._clock.unix() - first) if first is not None and backlog else 0.0,
+            backlog=backlog,
+            oldest=first if backlog else None,
+            acked_seq=self._cursor.acked_seq,
+            confirmed_seq=self._cursor.confirmed_seq,
+            unconfirmed=self._cursor.acked_seq - self._cursor.confirmed_seq,
+            delivery_seconds=tally.delivery_seconds,
+            delivered=tally.delivered,
+            duplicates=tally.duplicates,
+            retries=tally.retries,
+            dead_letters=self._dead,
+            last_ok=tally.last_ok,
+            error=self._stopped or tally.error,
+            error_since=tally.error_since,
+            last_error=tally.last_error,
+            last_error_at=tally.last_error_at,
+        )
+
+    async def _open(self) -> None:
+        """Where the cursor says that it was left, once that is found to be a place of this journal."""
+        found = await asyncio.to_thread(cursors.read, self._bounds.directory, self.sink.name)
+        if found is not None and found.journal_id != self._journal:
+            path = cursors.path_of(self._bounds.directory, self.sink.name)
+            raise cursors.unusable(path, self.sink.name, f"it is of another journal ({found.journal_id})")
+        self._cursor = self._saved = found or self._cursor
+        place = Place(self._cursor.acked_seq, self._cursor.acked_hash) if self._cursor.acked_seq else None
+        try:
+            self._tail = await asyncio.to_thread(Tail, self._bounds, self._journal, place)
+        except Removed as gone:
+            await self._skip(gone.place)
+            self._tail = await asyncio.to_thread(Tail, self._bounds, self._journal, gone.place)
+        if place is None and self._tail.place.seq:
+            # A sink that is new here begins with what there still is.
+            start = self._tail.place
+            self._move(start.seq, start.hash, confirmed=True)
+        self._confirmation.begin(self._cursor)
+        self._stopped = ""
+
+    async def _work(self) -> None:
+        while True:
+            while len(self._flights) < self._courier.width and (batch := await self._batch()):
+                self._flights.append(_Flight(batch, asyncio.create_task(self._courier.deliver(batch))))
+            if not self._flights:
+                await self._save_when_due()
+                await self._clock.sleep(LOOK_SECONDS)
+                continue
+            head = self._flights[0]
+            if not head.task.done():
+                room = len(self._flights) < self._courier.width
+                await asyncio.wait({head.task}, timeout=LOOK_SECONDS if room else SAVE_SECONDS)
+            while self._flights and self._flights[0].task.done():
+                flight = self._flights.popleft()
+                flight.task.result()
+                self._acked(flight.records)
+            await self._save_when_due()
+
+    async def _batch(self) -> list[Record]:
+        """What is to be sent next: a full batch, or what has waited long enough; else nothing."""
+        limits = self.sink.limits
+        if len(self._held) < limits.entries:
+            await self._read(limits.entries - len(self._held), limits.batch_bytes)
+        if not self._held:
+            return []
+        batch: list[Record] = []
+        size = 0
+        for record in self._held:
+            size += self.sink.size(record)
+            if batch and (len(batch) >= limits.entries or size > limits.batch_bytes):
+                break
+            batch.append(record)
+        full = len(batch) < len(self._held) or len(batch) >= limits.entries
+        first = self._held[0].timestamp
+        waited = max(self._clock.unix() - first, self._clock.monotonic() - self._held_since)
+        if not full and waited < LINGER_SECONDS:
+            return []
+        for _ in batch:
+            self._held.popleft()
+        self._held_since = self._clock.monotonic()
+        return batch
+
+    async def _read(self, entries: int, size: int) -> None:
+        tail = self._tail
+        if tail is None or not tail.behind():
+            return
+        try:
+            records = await asyncio.to_thread(tail.read, entries, size)
+        except Removed as gone:
+            await self._skip(gone.place)
+            self._tail = await asyncio.to_thread(Tail, self._bounds, self._journal, gone.place)
+            return
+        if records and not self._held:
+            self._held_since = self._clock.monotonic()
+        self._held += records
+        self._last_seq = max(self._last_seq, tail.place.seq)
+
+    def _last(self) -> int:
+        """The number of the last entry, as far as is known without reading it."""
+        return max(self._bounds.last_seq, self._last_seq)
+
+    def _acked(self, records: Sequence[Record]) -> None:
+        last = records[-1]
+        durable = self.sink.assurance is Assurance.DURABLE
+        self._move(last.seq, last.hash, confirmed=durable)
+        if not durable:
+            self._confirmation.taken(Place(last.seq, last.hash))
+
+    def _move(self, seq: int, hash_: str, *, confirmed: bool) -> None:
+        self._cursor = msgspec.structs.replace(self._cursor, acked_seq=seq, acked_hash=hash_)
+        if confirmed:
+            self._confirm_to(Place(seq, hash_))
+
+    def _confirm_to(self, place: Place) -> None:
+        witness = Witness(seq=place.seq, hash=place.hash, at=self._clock.unix())
+        self._cursor = msgspec.structs.replace(
+            self._cursor, confirmed_seq=place.seq, confirmed_hash=place.hash, witness=witness, queried=self._confirmation.queried
+        )
+
+    async def _confirm(self) -> None:
+        while True:
+            if (place := await self._confirmation.look()) is not None:
+                self._confirm_to(place)
+            await self._clock.sleep(SAVE_SECONDS)
+
+    async def _skip(self, place: Place) -> None:
+        """Entries were removed from this disk before this sink had them: said loudly, and gone on behind them."""
+        first = self._cursor.acked_seq + 1
+        _log.error("sink %s: entries %d to %d were removed before they were sent", self.sink.name, first, place.seq)
+        await self._record(notices.gap(self.sink.name, first, place.seq))
+        self._move(place.seq, place.hash, confirmed=True)
+
+    async def _stop(self, error: BaseException) -> None:
+        reason = str(error)
+        if reason != self._stopped:
+            _log.error("sink %s is stopped: %s", self.sink.name, reason)
+            await self._record(notices.stopped(self.sink.name, reason))
+        self._stopped = reason
+
+    async def _bury(self, found: deadletters.DeadLetter) -> None:
+        await asyncio.to_thread(deadletters.add, self._bounds.directory, self.sink.name, found, disk=self._disk)
+        self._dead += 1
+
+    async def _save_when_due(self) -> None:
+        ahead = self._cursor.acked_seq - self._saved.acked_seq
+        if self._cursor == self._saved:
+            return
+        if ahead >= SAVE_ENTRIES or self._clock.monotonic() - self._saved_at >= SAVE_SECONDS:
+            await self._save()
+
+    async def _save(self) -> None:
+        wanted = self._cursor
+        if wanted == self._saved or self._stopped:
+            return
+        self._saved_at = self._clock.monotonic()
+        try:
+            await asyncio.to_thread(cursors.save, self._bounds.directory, wanted, disk=self._disk)
+        except OSError as error:
+            # Delivery goes on: after a restart this much is sent again.
+            self.note = f"the cursor of {self.sink.name} can't be saved: {error.strerror or error}"
+            return
+        self._saved, self.note = wanted, ""
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found

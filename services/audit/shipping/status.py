@@ -1,0 +1,178 @@
+"""What the shipper says about itself: ``shipping.json`` in the journal's directory, put in place whole, about once a second.
+
+Read by consoles and the command line, which know nothing else of it. Blocks for a moment; not for the event loop.
+"""
+
+import fcntl
+import os
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from services.audit import paging
+
+NAME = "shipping.json"
+LOCK = "shipping.lock"
+LATE_SECONDS = 60.0
+"""R6.3: every entry is at every sink within so many wall seconds."""
+SILENT_SECONDS = 10.0
+"""A shipper that runs and has not said anything for so long is stuck."""
+
+
+class SinkState(StrEnum):
+    """How it goes with one sink."""
+
+    SHIPPING = "shipping"
+    RETRYING = "retrying"
+    """It does not answer, or is busy: tried again within seconds."""
+    HELD = "held"
+    """A person has to mend its configuration: tried again every half minute."""
+    STOPPED = "stopped"
+    """Its cursor does not fit this journal, or the journal is damaged: nothing is sent before a person has looked."""
+
+
+class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One sink. Times are Unix seconds, ``None`` for never.
+
+    ``backlog``: entries that wait to be sent, the oldest of them from ``oldest``. ``unconfirmed``: entries that were taken and
+    may still be lost there. ``delivery_seconds``: from the journal to the receipt, for the entry that was delivered last.
+    ``duplicates``: entries that the sink had already. Counts are of this process; ``dead_letters`` is of the file.
+    """
+
+    name: str
+    kind: str
+    assurance: str
+    required: bool
+    state: SinkState = SinkState.SHIPPING
+    lag_seconds: float = 0.0
+    backlog: int = 0
+    oldest: float | None = None
+    acked_seq: int = 0
+    confirmed_seq: int = 0
+    unconfirmed: int = 0
+    delivery_seconds: float | None = None
+    delivered: int = 0
+    duplicates: int = 0
+    retries: int = 0
+    dead_letters: int = 0
+    last_ok: float | None = None
+    error: str = ""
+    """What stands in the way now; empty where nothing does."""
+    error_since: float | None = None
+    last_error: str = ""
+    last_error_at: float | None = None
+
+    @property
+    def late(self) -> bool:
+        return self.lag_seconds > LATE_SECONDS
+
+
+class ShippingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it, as of ``updated`` (Unix seconds)."""
+
+    v: int = 1
+    journal: str
+    pid: int
+    started: float
+    updated: float
+    last_seq: int = 0
+    sinks: tuple[SinkStatus, ...] = ()
+    note: str = ""
+    """What a person should know about the process itself, e.g. that its cursors can't be saved."""
+
+
+class Shipping(msgspec.Struct, frozen=True, kw_only=True):
+    """How shipping stands at one moment, whoever looks. ``running``: a process has the home's lock. ``status`` is what it said
+    last, with the lags of this moment; ``None`` where it never said anything."""
+
+    running: bool
+    status: ShippingStatus | None = None
+
+    @property
+    def sinks(self) -> tuple[SinkStatus, ...]:
+        return self.status.sinks if self.status else ()
+
+    @property
+    def lag_seconds(self) -> float:
+        """Of the slowest sink: how long its oldest entry has been waiting; where nothing waits, how long the last one took."""
+        waiting = max((sink.lag_seconds for sink in self.sinks), default=0.0)
+        return waiting or max((sink.delivery_seconds or 0.0 for sink in self.sinks), default=0.0)
+
+    @property
+    def late(self) -> tuple[SinkStatus, ...]:
+        return tuple(sink for sink in self.sinks if sink.late)
+
+
+_decoder = msgspec.json.Decoder(ShippingStatus)
+
+
+def write(directory: Path, status: ShippingStatus) -> None:
+    """Raises ``OSError``; the old one stands then. Not synced: after a power cut it would be out of date anyway."""
+    draft = directory / f".{NAME}.{os.getpid()}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, msgspec.json.encode(status) + b"\n")
+    finally:
+        os.close(descriptor)
+    os.replace(draft, directory / NAME)
+
+
+def read(directory: Path) -> ShippingStatus | None:
+    """What was said last; ``None`` where nothing was, or nothing that can be read."""
+    try:
+        return _decoder.decode((directory / NAME).read_bytes())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def running(directory: Path) -> bool:
+    """Whether a shipper has the lock of this journal. The kernel knows: no file has to be believed."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def look(directory: Path, now: float) -> Shipping:
+    """How shipping stands at ``now`` (Unix seconds). What came into the journal after the shipper's last word is counted."""
+    status = read(directory)
+    alive = running(directory)
+    if status is None:
+        return Shipping(running=alive)
+    fresh = alive and now - status.updated < SILENT_SECONDS
+    sinks = tuple(_now(sink, now) if fresh else _without_shipper(sink, directory, now) for sink in status.sinks)
+    return Shipping(running=alive, status=msgspec.structs.replace(status, sinks=sinks))
+
+
+def _now(sink: SinkStatus, now: float) -> SinkStatus:
+    if sink.oldest is None:
+        return sink
+    return msgspec.structs.replace(sink, lag_seconds=max(0.0, now - sink.oldest))
+
+
+def _without_shipper(sink: SinkStatus, directory: Path, now: float) -> SinkStatus:
+    """The same sink with nobody at work for it: what waits is looked up in the journal itself."""
+    waiting = paging.newer(directory, sink.acked_seq, limit=1).entries
+    newest = paging.older(directory, paging.NEWEST, limit=1).entries
+    if not waiting or not newest:
+        return msgspec.structs.replace(sink, backlog=0, oldest=None, lag_seconds=0.0)
+    oldest = moment(waiting[0]) or now
+    backlog = int(newest[0]["seq"]) - sink.acked_seq
+    return msgspec.structs.replace(sink, backlog=backlog, oldest=oldest, lag_seconds=max(0.0, now - oldest))
+
+
+def moment(entry: paging.Entry) -> float | None:
+    """Unix seconds of an entry's time stamp; ``None`` where it has none."""
+    try:
+        return datetime.fromisoformat(str(entry.get("timestamp"))).timestamp()
+    except ValueError:
+        return None
