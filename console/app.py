@@ -140,6 +140,7 @@ class ConsoleApp(Finding):
             self.announcer.tell(concerns(picture))
         if isinstance(self.screen, ConsoleScreen):
             self.screen.show(picture)
+            self.session.look_at(self.screen.services_in_view(picture))
 
     # ---- going places
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from console.view import Picture, RolloutCard
-from services.model.fleet import FleetView
+from services.model.fleet import FleetView, ServiceFigures
 from services.model.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
@@ -18,7 +20,12 @@ ROLLBACK_WINDOW = 3600.0
 
 
 def picture_of(
-    context: Context, watching: Watching, takeovers: Takeovers, entries: tuple[dict[str, Any], ...], unreadable: str = ""
+    context: Context,
+    watching: Watching,
+    takeovers: Takeovers,
+    entries: tuple[dict[str, Any], ...],
+    unreadable: str = "",
+    figures: Mapping[tuple[str, str], ServiceFigures] = MappingProxyType({}),
 ) -> Picture:
     """Everything as it is now. ``unreadable`` says what is wrong with ``entries``: then they are of an earlier moment."""
     from services.cluster.fleet import fleet_view
@@ -36,6 +43,8 @@ def picture_of(
         now=context.clock.now(),
         pace=context.clock.pace(),
         speed=context.clock.speed,
+        figures=figures,
+        error_limit=context.settings.triggers.error_rate,
         connecting=not watching.begun,
     )
 

@@ -22,7 +22,7 @@ from console.takeovers import Takeovers, must_be_live, take_over
 from console.view import Picture, RolloutCard
 from console.watching import Watching
 from services.model.errors import QuarterdeckError, Unavailable
-from services.model.fleet import PodView
+from services.model.fleet import PodView, ServiceView
 
 if TYPE_CHECKING:
     import subprocess
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from console.context import Context
     from console.inspecting import Inspecting
     from console.tailing import LogsOf, Tail
+    from services.analysis.glances import Glances
     from services.cluster.calls import Call, CallLog
 
 SHORTEST_INTERVAL = 0.2
@@ -59,6 +60,7 @@ class Session:
         self._picture = Picture()
         self._watching: Watching | None = None
         self._calls: CallLog | None = None
+        self._glances: Glances | None = None
         self._deploys: Deploys | None = None
         self._rollbacks: Rollbacks | None = None
 
@@ -90,7 +92,9 @@ class Session:
         self._deploys = Deploys(context, watching, self._drivers.append)
         self._rollbacks = Rollbacks(context, watching, lambda: self._picture, self._drivers.append)
         await asyncio.to_thread(_warm_up)
+        self._glances = _glances(context, watching)
         self._tasks.append(asyncio.create_task(self._keep_entries(), name="journal tail"))
+        self._tasks.append(asyncio.create_task(self._glances.run(), name="glances at services"))
         for name in watching.contexts:
             self._tasks.append(asyncio.create_task(watching.keep(name), name=f"inventory of {name}"))
         while True:
@@ -99,7 +103,8 @@ class Session:
             self._dirty.clear()
             # reaps drivers of ours that ended; the others are none of this process's business
             self._drivers[:] = [driver for driver in self._drivers if driver.poll() is None]
-            self._picture = picture_of(context, watching, takeovers, self._entries, self._unreadable)
+            figures = self._glances.figures
+            self._picture = picture_of(context, watching, takeovers, self._entries, self._unreadable, figures)
             self._show(self._picture)
             await context.clock.sleep(SHORTEST_INTERVAL)
 
@@ -177,6 +182,18 @@ class Session:
 
         return Tail(self.context, _there(self._watching), wanted, Span(previous, since), container)
 
+    def look_at(self, services: Sequence[ServiceView]) -> None:
+        """These are on the screen: figures are wanted of them, and of no others."""
+        if self._glances is not None:
+            from services.analysis.glances import Glanced
+
+            self._glances.want(
+                [
+                    Glanced(context=each.context, environment=each.environment, namespace=each.namespace, service=each.name)
+                    for each in services
+                ]
+            )
+
     @property
     def inspecting(self) -> Inspecting:
         from console.inspecting import Inspecting
@@ -216,8 +233,15 @@ def _open(arguments: argparse.Namespace) -> Context:
     return Context.open(arguments)
 
 
+def _glances(context: Context, watching: Watching) -> Glances:
+    from services.analysis.glances import Glances
+
+    return Glances(context.settings.metrics, watching, context.clock, context.redactor)
+
+
 def _warm_up() -> None:
     """Import what the first connection and the first deploy need, off the loop: it costs a quarter of a second."""
+    import services.analysis.glances
     import services.cluster.fleet
     import services.gates
     import services.release

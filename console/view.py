@@ -1,10 +1,11 @@
 """What the screens draw: one frozen picture of everything, made by the session at most a few times a second."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.model.fleet import EnvironmentView, FleetView, ServiceView
+from services.model.fleet import EnvironmentView, FleetView, ServiceFigures, ServiceView
 from services.model.rollout import Phase, Rollout
 
 
@@ -71,6 +72,10 @@ class Picture:
     now: datetime | None = None
     pace: float = 0.0
     speed: float = 1.0
+    figures: Mapping[tuple[str, str], ServiceFigures] = field(default_factory=dict)
+    """What requests were like lately, by environment and service; of those that were looked at."""
+    error_limit: float = 0.05
+    """The share of failed requests above which a rollout is taken back."""
     connecting: bool = True
     failure: str = ""
     """Why the session could not start at all, if so."""

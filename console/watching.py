@@ -11,6 +11,7 @@ from services.model.fleet import PodView, ServiceView
 
 if TYPE_CHECKING:
     from console.context import Context
+    from services.cluster.connection import Connection
     from services.cluster.inventory import Inventory
 
 CONNECT_INTERVAL = 3.0  # wall seconds between tries to open a context, e.g. one that the kubeconfig does not have yet
@@ -62,6 +63,18 @@ class Watching:
         self.problems.pop(name, None)
         self.inventories[name] = Inventory(connection, namespaces, self._context.clock, on_change=self._on_change)
         await self.inventories[name].run()
+
+    def picture(self, context: str) -> Inventory | None:
+        """What is known of a context that answers; ``None`` where it does not."""
+        from services.cluster.fleet import STALE_SECONDS
+
+        inventory = self.inventories.get(context)
+        age = inventory.age() if inventory is not None else None
+        return inventory if age is not None and age <= STALE_SECONDS else None
+
+    async def connect(self, context: str) -> Connection:
+        """Raises ``Rejected`` for a context that the kubeconfig has not."""
+        return await self._context.clusters.connect(context)
 
     def inventory_of(self, context: str) -> Inventory:
         """Raises ``Unavailable`` where the context could not be opened yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -17,6 +18,7 @@ from console.actions import BY_ID, Action, Situation, actions_on, label_for, typ
 from console.screens.status import status_parts, unseen
 from console.screens.tour import Said, TourStrip
 from console.view import Picture, Selection
+from services.model.fleet import ServiceView
 from widgets.ink import Tone
 from widgets.keybar import Key, KeyBar
 from widgets.note import Note
@@ -128,6 +130,10 @@ class ConsoleScreen(Screen[None]):
     def selection(self) -> Selection:
         """What the operator has selected here; actions apply to this."""
         return Selection()
+
+    def services_in_view(self, picture: Picture) -> Sequence[ServiceView]:
+        """The services of which figures are shown."""
+        return ()
 
     def title_text(self) -> str:
         return self.where

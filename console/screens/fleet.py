@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from console.screens.base import bindings_of
+from console.screens.figures import reason_words
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
 from console.screens.status import freshness
@@ -25,7 +27,7 @@ from console.screens.words import (
     urgent_first,
 )
 from console.view import Picture, Selection
-from services.model.fleet import EnvironmentView
+from services.model.fleet import EnvironmentView, ServiceView
 from widgets import glyphs
 from widgets.grid import Column, Grid
 from widgets.ink import Span, Tone
@@ -127,10 +129,22 @@ class FleetScreen(FilteredScreen):
         now = picture.now.timestamp() if picture.now else 0.0
         found = view.services if view else ()
         reachable = view is not None and view.reachable
-        services.apply(service_row(service, reachable=reachable, now=now) for service in found)
+        figures = [picture.figures.get((service.environment, service.name)) for service in found]
+        services.apply(
+            service_row(service, reachable=reachable, now=now, figures=known, limit=picture.error_limit)
+            for service, known in zip(found, figures, strict=True)
+        )
+        self._tell_services(picture)
+
+    def _tell_services(self, picture: Picture) -> None:
+        """Over the services: where they are, how old that is, and why figures of the selected one are missing."""
+        view = picture.environment(self._environment)
         title: list[Span] = [(f"  {view.name}", Tone.TEXT)] if view else []
         title += self.filter_words()
         title += freshness(view) if not picture.connecting else ()
+        selected = self.query_one("#services", Grid).selected or ""
+        if view is not None and view.reachable and (why := reason_words(picture.figures.get((view.name, selected)))):
+            title.append((f"  {glyphs.current().none} {why}", Tone.MUTED))
         self.query_one("#middle", Pane).tell(*title)
 
     def _draw_rollouts(self, picture: Picture) -> None:
@@ -154,6 +168,13 @@ class FleetScreen(FilteredScreen):
         if recent != self._recent:
             self._recent = recent
             self.query_one("#recent", LogView).replace(entry_line(entry) for entry in recent)
+
+    def services_in_view(self, picture: Picture) -> Sequence[ServiceView]:
+        view = picture.environment(self._environment)
+        if view is None or not view.reachable or not self.is_mounted:
+            return ()
+        seen = frozenset(self.query_one("#services", Grid).in_view)
+        return [service for service in view.services if service.name in seen]
 
     def selection(self) -> Selection:
         if not self.is_mounted:
@@ -188,6 +209,7 @@ class FleetScreen(FilteredScreen):
 
     @on(Grid.RowHighlighted)
     def selection_changed(self) -> None:
+        self._tell_services(self.console.picture)
         self.draw_keys()
 
     @on(Grid.RowChosen, "#services")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from console.inspecting import Inspecting, Said, Standing
 from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.figures import FRESH, errors_cell, latency_cell
 from console.screens.pane import Pane
 from console.screens.revisions import event_rows, pod_rows, revision_rows, rollout_rows, route_rows, servings
 from console.screens.status import last_seen
@@ -17,6 +20,7 @@ from console.view import Picture, Selection
 from services.model.errors import QuarterdeckError
 from services.model.fleet import EnvironmentView, ServiceView
 from widgets import glyphs
+from widgets.format import age
 from widgets.grid import Grid, Row
 from widgets.ink import Line, Span, Tone
 from widgets.note import Note
@@ -129,6 +133,10 @@ class ServiceScreen(ConsoleScreen):
             return (("  of the first 5,000 in the namespace", Tone.WARN),)
         return ()
 
+    def services_in_view(self, picture: Picture) -> Sequence[ServiceView]:
+        view, environment = picture.service(self.environment, self.service), picture.environment(self.environment)
+        return [view] if view is not None and environment is not None and environment.reachable else []
+
     def title_text(self) -> str:
         return f"{self.service} {glyphs.current().bullet} {self.environment}"
 
@@ -211,10 +219,26 @@ class ServiceScreen(ConsoleScreen):
             (f" {view.version}   ", Tone.TEXT),
             health_word(view.health),
             (f"   {view.detail}" if view.detail else "", Tone.MUTED),
+            *self._figures(view, picture),
         )
         cards = picture.rollouts_of(self.environment, self.service)
         live = next((card.rollout for card in cards if card.live), None)
         return [*lines, head, *serving_lines(servings(view, self._standing, live))]
+
+    def _figures(self, view: ServiceView, picture: Picture) -> Line:
+        """Errors and P99 of the last minute, with what is not known of them and why."""
+        figures = picture.figures.get((view.environment, view.name))
+        if figures is None:
+            return ()
+        old = f", {age(figures.age)} ago" if figures.age >= FRESH else ""
+        reason = f" {figures.problem}" if figures.problem else ""
+        return (
+            ("   errors ", Tone.MUTED),
+            *errors_cell(figures, picture.error_limit),
+            ("   P99 ", Tone.MUTED),
+            *latency_cell(figures, digits=0),
+            (f" {reason}{old}", Tone.MUTED),
+        )
 
     # ---- selection and keys
 

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from console.screens.figures import errors_cell, latency_cell, reason_words
 from console.view import Replaced, RolloutCard, phase_word
-from services.model.fleet import EnvironmentView, Health, ServiceView
+from services.model.fleet import EnvironmentView, Health, ServiceFigures, ServiceView
 from services.model.rollout import Phase, Rollout, TriggerName, TriggerReading
 from widgets import glyphs, ink
 from widgets.format import age, countdown, milliseconds, percent, seconds, weight
 from widgets.grid import Column, Row
-from widgets.grid.model import as_line
+from widgets.grid.model import Cell, as_line
 from widgets.ink import Line, Span, Tone
 from widgets.logview import LogEntry
 from widgets.triggers import is_over, limit_words
@@ -27,13 +28,15 @@ ROLLOUT_COLUMNS = (
     Column("next", "NEXT", 12, flex=4),
 )
 SERVICE_COLUMNS = (
-    Column("name", "SERVICE", 16, flex=2),
-    Column("version", "VERSION", 10, flex=1),
-    Column("ready", "READY", 6, align="right"),
-    Column("health", "HEALTH", 11),
-    Column("changed", "CHANGED", 7, align="right", priority=2),
-    Column("canary", "CANARY", 13, flex=1, priority=1),
-    Column("detail", "", 8, flex=3, priority=3),
+    Column("name", "SERVICE", 15, flex=2),
+    Column("version", "VERSION", 7, flex=1),
+    Column("ready", "READY", 5, align="right"),
+    Column("health", "HEALTH", 10),
+    Column("errors", "ERROR", 5, align="right", priority=1),
+    Column("latency", "   P99", 15, priority=2),
+    Column("changed", "CHANGED", 7, align="right", priority=3),
+    Column("canary", "CANARY", 13, flex=1, priority=4),
+    Column("detail", "", 8, flex=3, priority=5),
 )
 HOUR = 3600.0
 WELL = frozenset({"ok", "done", "succeeded", "restored"})
@@ -122,21 +125,25 @@ def environment_row(view: EnvironmentView) -> Row:
     return Row(view.name, ((view.name, Tone.STRONG if view.tier == "production" else Tone.TEXT), state))
 
 
-def service_row(service: ServiceView, *, reachable: bool, now: float) -> Row:
-    """A service; grey all over where its cluster can't be reached."""
+def service_row(
+    service: ServiceView, *, reachable: bool, now: float, figures: ServiceFigures | None = None, limit: float = 1.0
+) -> Row:
+    """A service; grey all over where its cluster can't be reached. ``limit``: the share of errors from which on it is loud."""
     canary = (
         f"{service.canary_version} {weight(service.canary_weight)}" if service.canary_version and service.canary_ready else ""
     )
     since = now - service.changed if service.changed is not None and now else None
     changed = age(since) if since is not None else ""
-    cells: tuple[Span, ...] = (
+    cells: tuple[Cell, ...] = (
         (service.name, Tone.TEXT),
         (service.version, Tone.TEXT),
         (f"{service.ready}/{service.desired}", Tone.TEXT if service.ready == service.desired else Tone.BAD),
         health_word(service.health),
+        errors_cell(figures, limit),
+        latency_cell(figures),
         (changed, Tone.STRONG if since is not None and since < HOUR else Tone.MUTED),
         (canary, Tone.CANARY),
-        (service.detail, Tone.MUTED),
+        (service.detail or reason_words(figures), Tone.MUTED),
     )
     row = Row(service.name, cells, unsure=service.health is Health.UNKNOWN)
     return row if reachable else grey(row)

@@ -49,6 +49,21 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds of the last change of version, where known."""
 
 
+class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service's requests were like lately, both versions together. ``None`` is not known, never zero."""
+
+    age: float = 0.0
+    """Wall seconds since they were last told."""
+    errors: float | None = None
+    """Share (0-1) of the requests that failed."""
+    p99: float | None = None
+    """Seconds that 99 of 100 requests stayed at or below."""
+    trend: tuple[float | None, ...] = ()
+    """The P99 between one look and the next, oldest first."""
+    problem: str = ""
+    """Why something is not known; one line, inert."""
+
+
 class EnvironmentView(msgspec.Struct, frozen=True, kw_only=True):
     """``age_seconds`` is how old the picture is (wall); ``None`` before there was one. ``problem`` says why it is stale."""
 

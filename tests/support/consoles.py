@@ -18,7 +18,7 @@ from console.view import Picture, RolloutCard
 from services.cluster.calls import Call
 from services.cluster.objectevents import ObjectEvent
 from services.cluster.revisions import PodOf, Revision
-from services.model.fleet import EnvironmentView, FleetView, Health, PodView, ServiceView
+from services.model.fleet import EnvironmentView, FleetView, Health, PodView, ServiceFigures, ServiceView
 from services.model.gates import GateName, GateOutcome, GateResult
 from services.model.objects import ObjectRef
 from services.model.release import DeployRequest
@@ -163,6 +163,16 @@ FLEET = FleetView(
 )
 
 
+FIGURES = {
+    ("production", "accounts"): ServiceFigures(age=4.0, errors=0.00004, p99=0.035, trend=(0.034, 0.036, 0.035, 0.035)),
+    ("production", "checkout"): ServiceFigures(age=4.0, errors=0.062, p99=0.31, trend=(0.08, 0.09, 0.2, 0.31)),
+    ("production", "payment-service"): ServiceFigures(age=2.0, errors=0.002, p99=0.041, trend=(0.041, 0.06, None, 0.041)),
+    ("production", "search"): ServiceFigures(problem="search-7d9f-x2: answered 404"),
+    ("staging", "checkout"): ServiceFigures(age=90.0, errors=0.01, p99=0.02, trend=(0.02,)),
+}
+"""Few errors, too many, a hole in the trend, none at all, old ones; and of the others nothing."""
+
+
 def picture(**changes: Any) -> Picture:
     return Picture(
         **{
@@ -173,6 +183,7 @@ def picture(**changes: Any) -> Picture:
             "now": NOW,
             "pace": PACE,
             "connecting": False,
+            "figures": FIGURES,
             **changes,
         }
     )
@@ -298,6 +309,7 @@ class StubSession:
         self.plan: Plan = PLAN
         self.failure: Exception | None = None
         self.problems: dict[str, str] = {}
+        self.looked_at: tuple[str, ...] = ()
         self.standings = STANDING
         self.said = SAID
         self.log: list[Record] = []
@@ -346,6 +358,9 @@ class StubSession:
 
     def canonical_environment(self, text: str) -> str:
         return "production" if text == "prod" else text
+
+    def look_at(self, services: Sequence[ServiceView]) -> None:
+        self.looked_at = tuple(service.name for service in services)
 
     def pods(self, environment: str, service: str) -> tuple[PodView, ...]:
         return PODS if service == "payment-service" else ()

@@ -69,6 +69,48 @@ async def test_the_fleet_says_first_what_is_unsafe(app):
         assert "01:48" in text  # what comes next, and when
 
 
+async def test_figures_are_asked_of_the_services_in_view_and_of_no_others():
+    names = [f"service-{index:03}" for index in range(300)]
+    fleet = FleetView(environments=(environment("production", tuple(service(name) for name in names)),))
+    app = TestConsole(picture(fleet=fleet, rollouts=()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        app.new_picture(app.picture)
+        assert app.session.looked_at == tuple(names[: len(app.session.looked_at)])
+        assert 3 < len(app.session.looked_at) < 24
+        await pilot.press("G")
+        app.new_picture(app.picture)
+        assert app.session.looked_at[-1] == "service-299"
+        assert len(app.session.looked_at) < 24
+        await pilot.press("enter")
+        await pilot.pause()
+        app.new_picture(app.picture)
+        assert app.session.looked_at == ("service-299",)
+        await pilot.press("J")
+        await pilot.pause()
+        app.new_picture(app.picture)
+        assert app.session.looked_at == ()
+
+
+async def test_a_cluster_that_can_not_be_reached_is_not_asked_for_figures():
+    gone = environment("production", (service("accounts"),), reachable=False, age_seconds=60.0, problem="no answer")
+    app = TestConsole(picture(fleet=FleetView(environments=(gone,)), rollouts=()))
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        app.new_picture(app.picture)
+        assert app.session.looked_at == ()
+
+
+async def test_why_a_figure_is_missing_stands_over_the_services():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "answered 404" not in words_on(app)
+        await pilot.press("G")
+        await pilot.pause()
+        assert "– search-7d9f-x2" in words_on(app)
+
+
 async def test_a_calm_fleet_says_so():
     calm = FleetView(environments=(environment("production", (service("accounts"),)),))
     app = TestConsole(picture(fleet=calm, rollouts=()))

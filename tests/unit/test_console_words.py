@@ -22,9 +22,10 @@ from console.screens.words import (
     urgent_first,
 )
 from console.terminal import is_gone, signs_for
-from services.model.fleet import FleetView, Health
+from services.model.fleet import FleetView, Health, ServiceFigures
 from services.model.rollout import Phase, Reason, TriggerName, TriggerReading
 from widgets import ink
+from widgets.grid.model import as_line
 from widgets.statusbar import Part, draw_status
 from widgets.text import width
 
@@ -84,8 +85,29 @@ def test_an_environment_says_its_worst(view, words):
 
 
 def test_a_service_of_an_unreachable_cluster_is_grey():
-    row = service_row(service("a", health=Health.FAILED, ready=0), reachable=False, now=0.0)
+    known = ServiceFigures(errors=0.5, p99=0.04, trend=(0.04, 0.05))
+    row = service_row(service("a", health=Health.FAILED, ready=0), reachable=False, now=0.0, figures=known, limit=0.05)
     assert {tone for _, tone in row.cells} == {"muted"}
+
+
+@pytest.mark.parametrize(
+    ("figures", "errors", "latency", "reason"),
+    [
+        (None, "–", "–", ""),
+        (ServiceFigures(errors=0.0, p99=0.0412, trend=(0.04, 0.041)), "0%", "41ms       ▄▄", ""),
+        (ServiceFigures(errors=0.00002, p99=0.0412, trend=(0.02, 0.04, 0.04)), "<.01%", "41ms      ▂▄▄", ""),
+        (ServiceFigures(errors=0.062, p99=1.5, trend=(0.1, None, 1.5)), "6.2%!", "1.50s      ▁·█", ""),
+        (ServiceFigures(errors=1.0), "100%!", "–", ""),
+        (ServiceFigures(problem="answered 404"), "–", "–", "answered 404"),
+        (ServiceFigures(age=90.0, errors=0.5, p99=0.04), "50%", "40ms", "errors and P99 1m old"),
+        (ServiceFigures(age=600.0, errors=0.5, p99=0.04), "–", "–", "errors and P99 10m old"),
+    ],
+)
+def test_what_is_known_of_the_requests_of_a_service(figures, errors, latency, reason):
+    row = service_row(service("a"), reachable=True, now=0.0, figures=figures, limit=0.05)
+    cells = [ink.plain(as_line(cell)).strip() for cell in row.cells]
+    assert (cells[4], cells[5], cells[-1]) == (errors, latency, reason)
+    assert row.faulty is ("!" in errors)
 
 
 def test_a_figure_over_its_limit_is_loud_and_marked():

@@ -126,6 +126,12 @@ class Grid(ScrollView, can_focus=True):
         return self._shown
 
     @property
+    def in_view(self) -> tuple[str, ...]:
+        """The keys on the lines that are on the screen."""
+        top = self.scroll_offset.y
+        return self._shown[top : top + max(0, self.size.height - _HEADER)]
+
+    @property
     def filter(self) -> str:
         """The filter that is in force, as it was typed."""
         return self._filter.text
