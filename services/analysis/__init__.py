@@ -1,12 +1,14 @@
 """Metrics of single pods, probes and smoke tests, windows over them, and the triggers that call for a rollback."""
 
 from services.analysis.baseline import measure
+from services.analysis.incident import is_shared_incident
+from services.analysis.limits import Limits, exceeds
 from services.analysis.parse import MetricNames, NotMetrics, PodReading, Reading, Unreadable, parse
 from services.analysis.probes import HealthHistory, HealthProbe
 from services.analysis.scrape import DirectScrape, PodSource
 from services.analysis.smoke import SmokeResult, SmokeRunner
 from services.analysis.targets import PodTarget, target_of
-from services.analysis.triggers import Limits, Unserved, WorkloadFacts, evaluate, exceeds, is_shared_incident, reasons
+from services.analysis.triggers import Unserved, WorkloadFacts, evaluate, reasons
 from services.analysis.windows import ArmName, Windows
 
 __all__ = [

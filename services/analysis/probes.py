@@ -7,14 +7,19 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from services.analysis.endpoints import Endpoint, NoAnswer, Proxied, Proxy, Templated
+from services.analysis.judge.flapping import RATES, Rates, probed
 from services.analysis.judge.flapping import Probes as Flapping
-from services.analysis.judge.flapping import probed
 from services.analysis.scrape import CONCURRENCY
 from services.analysis.targets import PodTarget
 from services.model.errors import Forbidden, Invalid, NotFound, QuarterdeckError, Throttled
 from services.settings import Probes
 
 TIMEOUT = 3.0
+
+
+def rates(probes: Probes) -> Rates:
+    """What tells a flapping endpoint from a healthy one, by the settings."""
+    return Rates(probes.tolerated, probes.flapping, probes.alpha)
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
@@ -41,7 +46,7 @@ class HealthHistory(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     """Of the probes in ``flapping``."""
 
-    def after(self, result: ProbeResult, *, ready: bool) -> "HealthHistory":
+    def after(self, result: ProbeResult, *, ready: bool, rates: Rates = RATES) -> "HealthHistory":
         """The history with one more probe. One that says nothing neither counts nor breaks the row."""
         started = self.started or ready or result.ok is True
         if result.ok is None:
@@ -54,7 +59,7 @@ class HealthHistory(msgspec.Struct, frozen=True, kw_only=True):
             probes=self.probes + 1,
             told=True,
             detail=result.detail,
-            flapping=probed(self.flapping, ok=result.ok) if started else self.flapping,
+            flapping=probed(self.flapping, ok=result.ok, rates=rates) if started else self.flapping,
             failed=self.failed + (started and not result.ok),
         )
 
@@ -63,8 +68,9 @@ class HealthProbe:
     """``GET`` the health endpoint of every pod given, each within ``timeout`` wall seconds. Histories of pods that are no
     longer given are dropped."""
 
-    def __init__(self, endpoint: Endpoint, *, path: str = "/healthz", timeout: float = TIMEOUT) -> None:
+    def __init__(self, endpoint: Endpoint, *, path: str = "/healthz", timeout: float = TIMEOUT, rates: Rates = RATES) -> None:
         self._endpoint = endpoint
+        self._rates = rates
         self._path = path
         self._timeout = timeout
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -74,7 +80,7 @@ class HealthProbe:
     def configured(cls, probes: Probes, connection: Proxy) -> "HealthProbe":
         """As the settings say: at ``probes.url``, else through the API server's proxy."""
         endpoint: Endpoint = Templated(probes.url, appends_path=False) if probes.url else Proxied(connection, "pods", probes.port)
-        return cls(endpoint, path=probes.path)
+        return cls(endpoint, path=probes.path, rates=rates(probes))
 
     @property
     def histories(self) -> tuple[HealthHistory, ...]:
@@ -87,7 +93,7 @@ class HealthProbe:
         reachable = await self._endpoint.reachable() if silent else True
         self._histories = {
             pod.name: self._histories.get(pod.name, HealthHistory(pod=pod.name)).after(
-                _result(answer, reachable=reachable), ready=pod.ready or pod.name in started
+                _result(answer, reachable=reachable), ready=pod.ready or pod.name in started, rates=self._rates
             )
             for pod, answer in zip(pods, answers, strict=True)
         }

@@ -6,8 +6,8 @@ import msgspec
 
 from services.analysis.judge import ERRORS, Calibration, Parameters, State, Verdict, begin, calibrate, leading, observe
 from services.analysis.judge.argo import Argo, measured
+from services.analysis.limits import Limits, exceeds
 from services.analysis.recording import Counts, Recording
-from services.analysis.triggers import Limits, exceeds
 from services.model.rollout import Baseline, TriggerName
 
 _TRAILING_S = 60.0

@@ -285,7 +285,9 @@ def _share(value: float) -> str:
 
 def limits_now(limits: Limits, judgement: Judgement | None) -> Limits:
     """The hard limits at a look: once the judge has found a regression, a rate over its limit is a reason at any time, not only
-    in the first minutes after a rise, and the plainer one."""
-    if judgement is None or judgement.verdict != Verdict.REGRESSED:
+    in the first minutes after a rise, and the plainer one. How unsteady the errors are, the judge has measured."""
+    if judgement is None:
         return limits
-    return msgspec.structs.replace(limits, error_seconds=math.inf)
+    noise = next((max(1.0, metric.noise) for metric in judgement.metrics if metric.name == ERRORS.name), 1.0)
+    seconds = math.inf if judgement.verdict == Verdict.REGRESSED else limits.error_seconds
+    return msgspec.structs.replace(limits, error_seconds=seconds, noise=noise)

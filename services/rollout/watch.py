@@ -104,8 +104,9 @@ class Watch:
             await self._read(found)
         now = run.clock.pace()
         look = self._judged(found) if run.sees_cluster else None
+        limits = judging.limits_now(self._limits, run.rollout.judgement)
         readings = evaluate(
-            judging.limits_now(self._limits, run.rollout.judgement),
+            limits,
             self._windows,
             baseline=run.rollout.baseline,
             exposed_at=run.rollout.exposed_at,
@@ -120,7 +121,7 @@ class Watch:
         run.change(state.observed(run.rollout, sample=sample, triggers=readings, actual_weight=actual_weight(run)))
         self._count()
         await self._journal(readings, look, seen=bool(found.canary))
-        self._decide(readings, now)
+        self._decide(readings, limits, now)
         if run.rollout.phase is Phase.RUNNING and judging.ready_early(run.rollout):
             run.change(state.shortened(run.rollout, "proven healthy before its time"))
         if changed := await self._split.look():
@@ -247,14 +248,14 @@ class Watch:
                 data["judge"]["edges"] = dict(trial.edges)
         await self._run.note("deployment.health_check", outcome=verdict, data=data)
 
-    def _decide(self, readings: tuple[TriggerReading, ...], now: float) -> None:
+    def _decide(self, readings: tuple[TriggerReading, ...], limits: Limits, now: float) -> None:
         run = self._run
         fired = reasons(readings)
         if not fired:
             self._held = False
             return
         exposed = run.rollout.exposed_at
-        shared = exposed is not None and is_shared_incident(readings, self._limits, self._windows, exposed, now)
+        shared = exposed is not None and is_shared_incident(readings, limits, self._windows, exposed, now)
         if shared and run.settings.triggers.on_shared_incident == "pause":
             if not self._held and run.rollout.phase is Phase.RUNNING:
                 self._held = True

@@ -143,13 +143,24 @@ class Metrics(Section):
 
 
 class Probes(Section):
-    """The health endpoint of new pods: ``failures`` answers other than 200 in a row fire the trigger (R5.5)."""
+    """The health endpoint of new pods: ``failures`` answers other than 200 in a row fire the trigger (R5.5), and so does one that
+    fails now and then: more than the share ``tolerated``, told from a share of ``flapping``; ``alpha`` is the chance to be wrong.
+    """
 
     url: str | None = Field(default=None, description="a URL with {namespace} and {pod}; absent: through the API server")
     port: Port = 8080
     path: UrlPath = "/healthz"
     interval: float = ranged(1, 300, "seconds", default=10.0)
     failures: int = ranged(1, 100, "probes in a row", default=3)
+    tolerated: float = ranged(0.0001, 0.5, "(a share of probes)", default=0.02)
+    flapping: float = ranged(0.01, 0.99, "(a share of probes)", default=0.4)
+    alpha: float = ranged(1e-9, 0.1, "(a chance)", default=0.001)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Probes":
+        if self.flapping <= self.tolerated:
+            raise broken("'flapping' is no more than what is 'tolerated'", "flapping above tolerated, e.g. 0.4 and 0.02")
+        return self
 
     @field_validator("url")
     @classmethod
@@ -230,6 +241,7 @@ class Triggers(Section):
     ``error_rate``, ``cpu`` and ``memory`` are shares (of requests; of the container's limit); ``latency_increase`` is the
     share by which P99 may exceed the baseline. ``error_seconds`` counts pace seconds from the first share of requests. The
     others are the data that a limit needs before it may fire; with less, what happened has to be ``rare`` for a good service.
+    Rates are those of the last ``window`` pace seconds.
     """
 
     error_rate: float = ranged(0.0001, 1, "(a share of requests)", default=0.05)
@@ -243,6 +255,7 @@ class Triggers(Section):
     rare: float = ranged(1e-9, 0.1, "(a probability)", default=0.001)
     strict_above: float = ranged(0, 1, "(a share of requests)", default=0.02)
     samples: int = ranged(1, 6, "samples in a row", default=3)
+    window: float = ranged(10, 600, "seconds", default=60.0)
     on_shared_incident: Literal["rollback", "pause"] = Field(default="rollback", description="rollback or pause")
 
 

@@ -7,6 +7,7 @@ line of JSON. Exits 1 where a scenario ends as it should less often than it has 
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,8 @@ PROGRAM = (sys.executable, "-m", "console.cli")
 DEPLOY = ("deploy", "payment-service", "v2.15.0", "-e", "production", "--strategy", "canary")
 CONFIRMED = (*DEPLOY, "--ticket", "CHG-4821", "--confirm", "production", "-o", "json")
 ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+"""The tree that this file is in is what runs, drivers included, whichever is installed."""
 START_SECONDS, DEPLOY_SECONDS = 120.0, 600.0
 
 
@@ -78,7 +81,7 @@ def sandbox(place: Path, scenario: str, seed: int, speed: float) -> Iterator[Pat
     words = ["--scenario", scenario, "--seed", str(seed), "--speed", f"{speed:g}", "--ready-file", str(ready)]
     with (place / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*PROGRAM, "sandbox", *words, "--home", str(place / "sandbox")], stdout=log, stderr=log, cwd=ROOT
+            [*PROGRAM, "sandbox", *words, "--home", str(place / "sandbox")], stdout=log, stderr=log, cwd=ROOT, env=ENVIRONMENT
         )
     try:
         end = time.monotonic() + START_SECONDS
@@ -99,7 +102,14 @@ def run(scenario: str, seed: int, speed: float) -> Ran:
             began = time.monotonic()
             command = [*PROGRAM, "--config", str(config), "--home", str(place / "home"), *CONFIRMED]
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, timeout=DEPLOY_SECONDS, check=False
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                cwd=ROOT,
+                env=ENVIRONMENT,
+                timeout=DEPLOY_SECONDS,
+                check=False,
             )
             wall = time.monotonic() - began
     if not done.stdout:

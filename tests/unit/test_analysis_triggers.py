@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.configuration import WHOLE, configured
 
 from services.analysis import (
     ArmName,
@@ -22,9 +23,10 @@ from services.analysis import (
     reasons,
 )
 from services.analysis.histogram import Histogram
-from services.analysis.probes import ProbeResult
-from services.analysis.triggers import SHARED_INCIDENT, is_shared_incident
+from services.analysis.incident import SHARED_INCIDENT, is_shared_incident
+from services.analysis.probes import ProbeResult, rates
 from services.model.rollout import Baseline, TriggerName, TriggerReading
+from services.settings import ConfigurationError
 
 LIMITS = Limits()
 BASELINE = Baseline(seconds=60, requests=100_000, error_rate=0.001, p99=0.1)
@@ -527,3 +529,50 @@ def test_probes_that_fail_now_and_then_fire_by_their_evidence_and_rare_ones_do_n
     assert not look(fed([]), TriggerName.HEALTH, health=(rare,)).fired
     patient = msgspec.structs.replace(LIMITS, health_failures=20)
     assert not look(fed([]), TriggerName.HEALTH, health=(flapping,), limits=patient).fired
+
+
+def test_what_flaps_is_for_the_settings_to_say():
+    settings = configured(WHOLE + "probes: {tolerated: 0.3, flapping: 0.8, alpha: 0.01}\n")
+    limits = Limits.of(settings)
+    assert limits.flapping_at == pytest.approx(math.log(100))
+    lenient = HealthHistory(pod="new-1")
+    for number in range(1, 40):
+        lenient = lenient.after(ProbeResult(number % 3 != 0, "answered"), ready=True, rates=rates(settings.probes))
+    reading = look(fed([]), TriggerName.HEALTH, health=(lenient,), limits=limits)
+    assert not reading.fired, "a third of its probes failing is what these settings tolerate"
+    assert look(fed([]), TriggerName.HEALTH, health=(history(*(number % 3 != 0 for number in range(1, 40))),)).fired
+
+
+@pytest.mark.parametrize("probes", ["{tolerated: 0.4, flapping: 0.4}", "{tolerated: 0}", "{flapping: 1}", "{alpha: 0.5}"])
+def test_settings_that_tell_nothing_apart_are_refused(probes):
+    with pytest.raises(ConfigurationError, match="probes"):
+        configured(f"{WHOLE}probes: {probes}\n")
+
+
+def test_how_far_back_rates_are_looked_at_is_a_setting():
+    rounds = [(1000, 300, 0)] * 2 + [(1000, 0, 0)] * 4
+    assert look(fed(rounds), TriggerName.ERROR_RATE).fired
+    short = Limits.of(configured(WHOLE + "triggers: {window: 20}\n"))
+    reading = look(fed(rounds), TriggerName.ERROR_RATE, limits=short)
+    assert (reading.fired, reading.value) == (False, 0.0)
+    gone = look(fed(rounds), TriggerName.ERROR_RATE, limits=short, now=90.0)
+    assert gone.value is None
+    assert "in the last 20 s" in gone.detail
+
+
+def test_unsteady_counts_of_both_versions_are_still_one_incident():
+    """Clusters of failures: 7 % and 4.3 % would be told apart, were each failure by itself."""
+    windows = together((600, 42, 0), (5400, 230, 0))
+    found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    assert not is_shared_incident(found, LIMITS, windows, 0.0, windows.now)
+    noisy = msgspec.structs.replace(LIMITS, noise=8.0)
+    found = evaluate(noisy, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    assert is_shared_incident(found, noisy, windows, 0.0, windows.now)
+    assert SHARED_INCIDENT in found[0].detail
+
+
+def test_the_strict_form_is_said_where_it_fires_too():
+    before = msgspec.structs.replace(BASELINE, error_rate=0.03)
+    reading = look(fed([(100, 15, 0)]), TriggerName.ERROR_RATE, baseline=before)
+    assert reading.fired
+    assert "strict, since 3.0% failed before the deploy" in reading.detail
