@@ -3,7 +3,8 @@
 The text is that of C2SP ``tlog-checkpoint`` in a C2SP ``signed-note``: origin, size, root, one more line with the time, an empty
 line, the Ed25519 signature. The size is the number of the last entry, the root the chain's hash up to it. They stand in
 ``checkpoints``, one JSON object ``{"note": TEXT}`` a line; ``checkpoint.pub`` is the key to check them by, to be kept elsewhere
-too.
+too. One at the end of a segment (in its seal), and one an hour in which nothing else is written (``journal.checkpoint``), are
+entries as well, so they are shipped, and whoever receives the journal has them.
 """
 
 import base64
@@ -44,8 +45,8 @@ class Signer:
         self._disk = disk
         self._key: Ed25519PrivateKey | None = None
 
-    def sign(self, journal_id: str, seq: int, hash_: str, stamp: str) -> None:
-        """Add a checkpoint. Raises :class:`KeyUnusable`, or ``OSError`` where it can't be written."""
+    def sign(self, journal_id: str, seq: int, hash_: str, stamp: str) -> str:
+        """Add a checkpoint; its note. Raises :class:`KeyUnusable`, or ``OSError`` where it can't be written."""
         # Only who writes needs to sign: listing a journal does not wait for this.
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -59,7 +60,9 @@ class Signer:
             write_whole(known, shown.encode("ascii"), disk=self._disk)
         text = f"{name}\n{seq}\n{base64.b64encode(bytes.fromhex(hash_)).decode()}\nat {stamp}\n"
         signature = base64.b64encode(identity + key.sign(text.encode("ascii"))).decode()
-        self._add(encode({"note": f"{text}\n— {name} {signature}\n"}) + b"\n")
+        note = f"{text}\n— {name} {signature}\n"
+        self._add(encode({"note": note}) + b"\n")
+        return note
 
     def _add(self, line: bytes) -> None:
         path = self._directory / NOTES

@@ -21,6 +21,8 @@ from services.clock import Clock
 from services.model.objects import Json
 from services.redaction import Redactor
 
+SEALED_EVENT = "journal.sealed"
+ACKNOWLEDGED_EVENT = "journal.acknowledged"
 MAX_ENTRY = 64 * 1024
 """Bytes of an entry's JSON."""
 MAX_STRING = 16 * 1024

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from services.audit.levels import Level
 from services.model.errors import Unavailable
 from services.model.objects import Json
 
@@ -41,11 +42,18 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JournalHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the journal takes entries; if not, why (``detail``). ``pending`` entries wait in memory for it to come back."""
+    """How well the journal is. ``ok``: something may begin; if not, or at ``level`` low, ``detail`` says why.
+
+    ``pending`` entries wait in memory, ``waiting`` ones in the emergency segment, for the journal to take them. ``free`` are the
+    bytes left where it is (``None``: not known).
+    """
 
     ok: bool
     detail: str = ""
     pending: int = 0
+    waiting: int = 0
+    level: Level = Level.OK
+    free: int | None = None
 
 
 class JournalUnavailable(Unavailable):

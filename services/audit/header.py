@@ -40,15 +40,6 @@ def header_of(content: bytes) -> dict[str, Any] | None:
     return entry
 
 
-def event_of(body: bytes) -> str:
-    """The event of an entry; nothing for a line that holds its place in the chain and is no entry."""
-    try:
-        entry = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    return str(entry.get("event")) if isinstance(entry, dict) else ""
-
-
 def refused_by(damage: Damage) -> JournalUnavailable:
     """What is said to who would write after ``damage`` that nobody has acknowledged."""
     return JournalUnavailable(

@@ -7,7 +7,7 @@ never make one up; ``index.db`` can be deleted at any time and is then made anew
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 
 from services.audit.line import HASH_LENGTH
 from services.audit.place import locked
+from services.audit.segments import Segment, opened, segments
 
 NAME = "index.db"
 COLUMNS = ("service", "environment", "event", "rollout")
@@ -100,27 +101,23 @@ def _asked(database: sqlite3.Connection, exact: Mapping[str, str], since: str) -
 
 
 def _lines(directory: Path, database: sqlite3.Connection, places: sqlite3.Cursor) -> Iterator[bytes]:
-    opened, descriptor = -1, -1
+    current, file = -1, None
+    known = {segment.first: segment for segment in segments(directory)}
     try:
-        for segment, start, length in places:
-            if segment != opened:
-                if descriptor >= 0:
-                    os.close(descriptor)
-                opened, descriptor = segment, -1
-                try:
-                    descriptor = os.open(_path(directory, segment), os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    continue  # removed since: kept for as long as it had to be
-            if descriptor >= 0:
-                yield os.pread(descriptor, length, start)
+        for first, start, length in places:
+            if first != current:
+                if file is not None:
+                    file.close()
+                current, file = first, None
+                with suppress(FileNotFoundError):  # removed since: kept for as long as it had to be
+                    file = opened(known[first]) if first in known else None
+            if file is not None:
+                file.seek(start)
+                yield file.read(length)
     finally:
         database.close()
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def _path(directory: Path, segment: int) -> Path:
-    return directory / "seg" / f"{segment:012d}.jsonl"
+        if file is not None:
+            file.close()
 
 
 def _opened(directory: Path) -> sqlite3.Connection:
@@ -186,12 +183,12 @@ def _catch_up(database: sqlite3.Connection, directory: Path) -> None:
     if not sizes:
         return
     reached = _reached(database)
-    newest = max(sizes)
-    if reached.segment == newest and reached.end == sizes[newest] and _stands(directory, reached):
+    newest = max(sizes, key=lambda segment: segment.first)
+    if reached.segment == newest.first and reached.end == sizes[newest] and _stands(newest, reached):
         return
     with _transaction(database):
         reached = _reached(database)  # another process may have been quicker
-        if reached != _NOWHERE and reached.segment in sizes and not _stands(directory, reached):
+        if any(segment.first == reached.segment and not _stands(segment, reached) for segment in sizes):
             # What was indexed is not there any more, e.g. after a power cut.
             reached = _NOWHERE
         anew = reached == _NOWHERE
@@ -200,22 +197,23 @@ def _catch_up(database: sqlite3.Connection, directory: Path) -> None:
             database.execute("DELETE FROM lines")
             for name in _INDEXES:
                 database.execute(f"DROP INDEX by_{name}")
-        database.execute("DELETE FROM lines WHERE segment < ?", (min(sizes),))
+        database.execute("DELETE FROM lines WHERE segment < ?", (min(segment.first for segment in sizes),))
         for segment, size in sorted(sizes.items()):
-            if segment >= reached.segment:
-                start = reached.end if segment == reached.segment else 0
-                reached = _add(database, directory, segment, start, size) or reached
+            if segment.first >= reached.segment:
+                start = reached.end if segment.first == reached.segment else 0
+                reached = _add(database, segment, start, size) or reached
         for statement in _INDEXES.values() if anew else ():
             database.execute(statement)
         database.execute("INSERT OR REPLACE INTO about VALUES ('reached', ?)", (msgspec.json.encode(reached),))
 
 
-def _sizes(directory: Path) -> dict[int, int]:
-    """Where each segment ends, at a moment when nobody writes: what is cut off again after a failed write is never seen."""
+def _sizes(directory: Path) -> dict[Segment, int | None]:
+    """Where each segment ends, at a moment when nobody writes: what is cut off again after a failed write is never seen.
+    Packed ones are whole and have no end to be known before."""
     descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
     try:
         with locked(descriptor, directory, shared=True, seconds=_PATIENCE):
-            return {int(path.stem): path.stat().st_size for path in directory.glob("seg/*.jsonl") if path.stem.isdigit()}
+            return {found: None if found.packed else found.path.stat().st_size for found in segments(directory)}
     finally:
         os.close(descriptor)
 
@@ -225,9 +223,9 @@ def _reached(database: sqlite3.Connection) -> _Reached:
     return msgspec.json.decode(stored, type=_Reached) if stored else _NOWHERE
 
 
-def _stands(directory: Path, reached: _Reached) -> bool:
+def _stands(segment: Segment, reached: _Reached) -> bool:
     try:
-        with _path(directory, reached.segment).open("rb") as file:
+        with opened(segment) as file:
             file.seek(reached.start)
             line = file.read(reached.end - reached.start)
     except FileNotFoundError:
@@ -235,18 +233,20 @@ def _stands(directory: Path, reached: _Reached) -> bool:
     return line.endswith(b"\n") and line[:HASH_LENGTH].decode("ascii", "replace") == reached.hash
 
 
-def _add(database: sqlite3.Connection, directory: Path, segment: int, start: int, size: int) -> _Reached | None:
+def _add(database: sqlite3.Connection, segment: Segment, start: int, size: int | None) -> _Reached | None:
     """Take up the whole lines of a segment from ``start`` on. Returns where that ended, if there was one."""
     last, rest, position = None, b"", start
-    with _path(directory, segment).open("rb") as file:
+    with opened(segment) as file:
+        left = (file.seek(0, os.SEEK_END) if size is None else size) - start
         file.seek(start)
-        while (left := size - position - len(rest)) > 0 and (block := file.read(min(_BLOCK, left))):
+        while left > 0 and (block := file.read(min(_BLOCK, left))):
+            left -= len(block)
             *lines, rest = (rest + block).split(b"\n")
             rows = []
             for line in lines:
                 if (row := _row(line)) is not None:
-                    rows.append((segment, position, len(line), *row))
-                last = _Reached(segment, position + len(line) + 1, position, line[:HASH_LENGTH].decode("ascii", "replace"))
+                    rows.append((segment.first, position, len(line), *row))
+                last = _Reached(segment.first, position + len(line) + 1, position, line[:HASH_LENGTH].decode("ascii", "replace"))
                 position = last.end
             database.executemany(
                 "INSERT INTO lines (segment, start, length, timestamp, service, environment, event, rollout)"

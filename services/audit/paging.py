@@ -14,6 +14,7 @@ import msgspec
 
 from services.audit.event import JournalUnavailable
 from services.audit.line import HASH_LENGTH
+from services.audit.segments import opened, segments
 from services.model.objects import Json
 
 Entry = dict[str, Json]
@@ -78,17 +79,13 @@ def newer(directory: Path, after: int, *, limit: int, wanted: Wanted | None = No
     return Page(entries=tuple(found), first=after + 1, last=last, end=True)
 
 
-def _segments(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("seg/*.jsonl") if path.stem.isdigit())
-
-
 def _backwards(directory: Path, before: int) -> Iterator[tuple[int, bytes]]:
     """The lines below ``before``, newest first. A line that can't be read has no number and is left to ``verify``."""
-    for path in reversed(_segments(directory)):
-        if int(path.stem) >= before:
+    for segment in reversed(segments(directory)):
+        if segment.first >= before:
             continue
         try:
-            file = path.open("rb")
+            file = opened(segment)
         except FileNotFoundError:
             continue  # kept long enough, and removed since the directory was listed
         with file:
@@ -98,12 +95,12 @@ def _backwards(directory: Path, before: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _forwards(directory: Path, after: int) -> Iterator[tuple[int, bytes]]:
-    paths = _segments(directory)
-    for path, following in zip_longest(paths, paths[1:]):
-        if following is not None and int(following.stem) <= after + 1:
+    known = segments(directory)
+    for segment, following in zip_longest(known, known[1:]):
+        if following is not None and following.first <= after + 1:
             continue
         try:
-            file = path.open("rb")
+            file = opened(segment)
         except FileNotFoundError:
             continue
         with file:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.audit.event import JournalUnavailable
+from services.audit.levels import Room
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {
@@ -135,6 +136,14 @@ class Disk:
 
     def truncate(self, descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)
+
+    def room(self, path: str) -> Room | None:
+        """What the file system of ``path`` has; ``None`` where it does not say."""
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            return None
+        return Room(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 class SyncFailed(Exception):

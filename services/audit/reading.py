@@ -11,6 +11,7 @@ import msgspec
 from services.audit.event import JournalUnavailable
 from services.audit.line import HASH_LENGTH, encode
 from services.audit.paging import place_of
+from services.audit.segments import opened, segments
 from services.model.objects import Json
 
 _BLOCK = 256 * 1024
@@ -78,28 +79,33 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
 def find(directory: Path, seq: int) -> Located | None:
     """The entry with this sequence number."""
-    for path in reversed(_segments(directory)):
-        if int(path.stem) > seq:
+    for segment in reversed(segments(directory)):
+        if segment.first > seq:
             continue
-        with path.open("rb") as file:
+        try:
+            file = opened(segment)
+        except FileNotFoundError:
+            continue
+        with file:
             file.seek(place_of(file, seq))
             if (entry := _entry(raw := file.readline())) is not None and entry.get("seq") == seq:
-                return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=path.name)
-        # Where the numbers are not in order it may be elsewhere.
-        for raw in path.read_bytes().splitlines():
-            entry = _entry(raw)
-            if entry is not None and entry.get("seq") == seq:
-                return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=path.name)
+                return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=segment.name)
+            # Where the numbers are not in order it may be elsewhere.
+            file.seek(0)
+            for raw in file:
+                entry = _entry(raw)
+                if entry is not None and entry.get("seq") == seq:
+                    return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=segment.name)
     return None
 
 
-def _segments(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("seg/*.jsonl") if path.stem.isdigit())
-
-
 def lines_backwards(directory: Path) -> Iterator[bytes]:
-    for path in reversed(_segments(directory)):
-        with path.open("rb") as file:
+    for segment in reversed(segments(directory)):
+        try:
+            file = opened(segment)
+        except FileNotFoundError:
+            continue  # kept long enough, and removed since the directory was listed
+        with file:
             position = file.seek(0, os.SEEK_END)
             held = b""
             while position > 0:

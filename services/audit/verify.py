@@ -147,8 +147,12 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
             walk.problems.append(Problem("unreadable", name, None, error.strerror or str(error)))
             continue
         segments += 1
+    cut = False
     for pin in walk.pins:
         kind = "tail-cut" if pin.signed else "not-as-witnessed"
+        if pin.signed and cut:
+            continue  # said once, with the first of what is gone
+        cut = cut or pin.signed
         walk.problems.append(Problem(kind, None, pin.seq, f"the journal ends at entry {walk.last}; {pin.by} has entry {pin.seq}"))
     problems = tuple(walk.problems)
     return Verification(not problems, walk.entries, segments, walk.first, walk.last, problems, walk.signed, walk.signed_at, known)

@@ -249,7 +249,7 @@ class FullDisk(place_module.Disk):
 async def test_what_a_rollback_could_not_record_is_written_late_when_the_disk_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.audit.journal.PROBE_SECONDS", 0.02)
+    monkeypatch.setattr("services.audit.writer.PROBE_SECONDS", 0.02)
     disk = FullDisk()
     journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=ManualClock(), disk=disk)
     disk.full = True

@@ -199,8 +199,8 @@ async def test_long_work_is_signed_on_the_way(tmp_path: Path) -> None:
 
 
 async def test_silence_is_signed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.audit.journal.HEARTBEAT_SECONDS", 0.02)
-    monkeypatch.setattr("services.audit.journal.SIGN_SECONDS", 0.02)
+    monkeypatch.setattr("services.audit.writer.HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr("services.audit.writer.SIGN_SECONDS", 0.02)
     journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=ManualClock())
     await journal.append(Event(event="deployment.executed", user="jane"))
     for _ in range(2000):

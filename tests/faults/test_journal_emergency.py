@@ -1,0 +1,186 @@
+"""What must be recorded while the journal can't be written: in time, once, and also where the process dies before it can be."""
+
+import asyncio
+import errno
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.clock import ManualClock
+
+from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit.emergency import EMERGENCY, SIZE, Emergency
+from services.audit.levels import MIB, Level, Room
+from services.audit.place import Disk
+from services.redaction import Redactor
+
+
+def opened(directory: Path, disk: Disk | None = None) -> Journal:
+    return Journal.open(directory, redactor=Redactor(b"k" * 32), clock=ManualClock(), disk=disk)
+
+
+def started(n: int = 0) -> Event:
+    return Event(event="deployment.started", user="jane", data={"n": n})
+
+
+def rollback(n: int = 0) -> Event:
+    return Event(event="deployment.rollback", user="jane", rollback_triggered=True, data={"n": n})
+
+
+def stored(directory: Path) -> list[tuple[int, bool]]:
+    journal = opened(directory)
+    journal.close()
+    return [(entry["data"]["n"], bool(entry.get("late"))) for entry in journal.entries(event="deployment.rollback")]  # type: ignore[index, call-overload]
+
+
+class Broken(Disk):
+    """Everything fails but the emergency segment, where there is one."""
+
+    broken = False
+
+    def sync(self, descriptor: int) -> None:
+        if self.broken and not os.readlink(f"/proc/self/fd/{descriptor}").endswith(EMERGENCY):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(descriptor)
+
+
+async def test_it_survives_the_process(tmp_path: Path) -> None:
+    disk = Broken()
+    journal = opened(tmp_path / "journal", disk)
+    await journal.append(started())
+    disk.broken = True
+    for n in range(3):
+        assert await journal.append_within(rollback(n), 5) is None
+    assert (journal.health.level, journal.health.waiting, journal.health.pending) == (Level.DEGRADED, 3, 0)
+    with pytest.raises(JournalUnavailable):
+        await journal.append(started(1))
+    # The process is gone now; the next one finds a disk that works again.
+    assert stored(tmp_path / "journal") == [(0, True), (1, True), (2, True)]
+    again = opened(tmp_path / "journal")
+    again.close()
+    (note,) = again.entries(event="journal.emergency")
+    assert note["data"]["merged"] == note["data"]["count"] == 3  # type: ignore[index, call-overload]
+    assert stored(tmp_path / "journal") == [(0, True), (1, True), (2, True)]
+    assert (tmp_path / "journal" / EMERGENCY).read_bytes() == bytes(SIZE)
+    assert verify(tmp_path / "journal").ok
+
+
+async def test_when_the_disk_is_back_it_is_taken_up_without_a_new_start(tmp_path: Path) -> None:
+    disk = Broken()
+    journal = opened(tmp_path / "journal", disk)
+    disk.broken = True
+    assert await journal.append_within(rollback(), 5) is None
+    disk.broken = False
+    assert await journal.append_within(rollback(1), 5) is not None
+    assert (journal.health.ok, journal.health.waiting) == (True, 0)
+    journal.close()
+    assert stored(tmp_path / "journal") == [(0, True), (1, False)]
+    assert verify(tmp_path / "journal").ok
+
+
+class Stuck(Disk):
+    """A sync of the journal itself does not come back before it is let go."""
+
+    def __init__(self) -> None:
+        self.stuck = False
+        self.go = threading.Event()
+
+    def sync(self, descriptor: int) -> None:
+        if self.stuck and "/seg/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            self.go.wait(20)
+        super().sync(descriptor)
+
+
+async def test_a_disk_that_hangs_holds_a_rollback_up_for_a_quarter_of_a_second_and_it_is_recorded_once(tmp_path: Path) -> None:
+    disk = Stuck()
+    journal = opened(tmp_path / "journal", disk)
+    await journal.append(started())
+    disk.stuck = True
+    began = time.monotonic()
+    assert await journal.append_within(rollback()) is None
+    assert time.monotonic() - began < 2.0, "the bound is 0.25 s; a busy machine is given more"
+    emergency = Emergency(tmp_path / "journal", disk=Disk())
+    for _ in range(500):
+        if not emergency.empty():
+            break
+        await asyncio.sleep(0.01)
+    assert [made.fields["data"] for made in emergency.read().drafts] == [{"n": 0}]
+    disk.go.set()
+    assert await journal.append_within(rollback(1), 10) is not None
+    journal.close()
+    assert [n for n, _ in stored(tmp_path / "journal")] == [0, 1]
+    assert emergency.empty()
+    assert verify(tmp_path / "journal").ok
+
+
+async def test_what_does_not_fit_any_more_stays_in_memory(tmp_path: Path) -> None:
+    disk = Broken()
+    journal = opened(tmp_path / "journal", disk)
+    disk.broken = True
+    for n in range(90):
+        await journal.append_within(Event(event="deployment.rollback", user="jane", data={"n": n, "pad": "x" * 12_000}), 5)
+    health = journal.health
+    assert health.waiting > 60
+    assert health.pending > 0
+    assert health.waiting + health.pending == 90
+    disk.broken = False
+    assert await journal.append_within(rollback(90), 5) is not None
+    journal.close()
+    assert sorted(n for n, _ in stored(tmp_path / "journal")) == list(range(91))
+    assert verify(tmp_path / "journal").ok
+
+
+async def test_a_line_that_was_cut_off_is_kept_aside_and_the_others_are_taken(tmp_path: Path) -> None:
+    disk = Broken()
+    journal = opened(tmp_path / "journal", disk)
+    disk.broken = True
+    for n in range(2):
+        await journal.append_within(rollback(n), 5)
+    path = tmp_path / "journal" / EMERGENCY
+    content = path.read_bytes()
+    end = content.rstrip(b"\0").rfind(b"\n", 0, -1) + 40
+    path.write_bytes(content[:end].ljust(SIZE, b"\0"))
+    assert stored(tmp_path / "journal") == [(0, True)]
+    again = opened(tmp_path / "journal")
+    again.close()
+    (note,) = again.entries(event="journal.emergency")
+    data: Any = note["data"]
+    assert (data["merged"], data["unreadable"]["bytes"]) == (1, 39)
+    assert (tmp_path / "journal" / data["unreadable"]["copy"]).stat().st_size == 39
+
+
+class Filling(Disk):
+    free = 10_000 * MIB
+
+    def room(self, path: str) -> Room:
+        return Room(self.free, 100_000 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("free", "level", "refused"),
+    [(10_000, Level.OK, False), (4_999, Level.LOW, False), (999, Level.CRITICAL, True), (10, Level.CRITICAL, True)],
+)
+async def test_the_less_room_the_less_is_begun_and_never_less_rolled_back(
+    tmp_path: Path, free: int, level: Level, refused: bool
+) -> None:
+    disk = Filling()
+    journal = opened(tmp_path / "journal", disk)
+    disk.free = free * MIB
+    step = {"phase": "intent", "rollout": "r-1"}
+    running = Event(event="deployment.executed", user="jane", data={"step_name": "10 %"}, **step)  # type: ignore[arg-type]
+    promoting = Event(event="deployment.executed", user="jane", data={"step_name": "promote stable to v2"}, **step)  # type: ignore[arg-type]
+    for event in (started(), promoting):
+        if refused:
+            with pytest.raises(JournalUnavailable, match=f"{free} MiB free"):
+                await journal.append(event)
+        else:
+            await journal.append(event)
+    await journal.append(running)
+    assert await journal.append_within(rollback(), 5) is not None
+    assert (journal.health.level, journal.health.ok) == (level, not refused)
+    assert journal.health.free == free * MIB
+    assert (f"{free} MiB" in journal.health.detail) == (level is not Level.OK)
+    journal.close()
