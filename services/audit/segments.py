@@ -55,3 +55,11 @@ def opened(segment: Segment) -> BinaryIO:
     except FileNotFoundError:
         # Packed since the directory was listed.
         return io.BufferedReader(Unpacked(segment.path.with_name(segment.name + ".gz")), 64 * 1024)
+
+
+def at(directory: Path, name: str) -> Segment:
+    """The segment that was written as ``name``, in the form that it has now; plain where there is none."""
+    path = directory / "seg" / name
+    packed = path.with_name(f"{name}.gz")
+    is_packed = not path.exists() and packed.exists()
+    return Segment(int(path.stem), packed if is_packed else path, is_packed)

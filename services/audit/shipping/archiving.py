@@ -16,6 +16,8 @@ import msgspec
 
 from services.audit.header import header_of
 from services.audit.place import Disk
+from services.audit.segments import at as segment_at
+from services.audit.segments import opened
 from services.audit.shipping import cursor as cursors
 from services.audit.shipping import notices
 from services.audit.shipping.courier import Tally
@@ -140,12 +142,12 @@ class ArchiveLane:
             last = int(Path(following).stem) - 1
             if last <= self._cursor.acked_seq:
                 continue
-            path = self._bounds.directory / "seg" / name
-            with path.with_name(following).open("rb") as file:
+            segment = segment_at(self._bounds.directory, name)
+            with opened(segment_at(self._bounds.directory, following)) as file:
                 header = header_of(file.readline())
             hash_ = str(header["data"]["prev_hash"]) if header else ""
             at = datetime.fromisoformat(header["timestamp"]).timestamp() if header else self._clock.unix()
-            found.append(_Sealed(path=path, first=int(path.stem), end=Place(last, hash_), at=at))
+            found.append(_Sealed(path=segment.path, first=segment.first, end=Place(last, hash_), at=at))
         return tuple(found)
 
     async def _put(self, sealed: _Sealed) -> None:

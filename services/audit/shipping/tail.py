@@ -16,8 +16,8 @@ from services.audit.header import Damage, header_of
 from services.audit.line import GENESIS, HASH_LENGTH, chain
 from services.audit.paging import lines_before, number_of, place_of
 from services.audit.place import locked
+from services.audit.segments import at, opened, segments
 from services.audit.sinks.base import Record
-from services.audit.store import SEGMENT
 from services.model.errors import NeedsAttention
 
 _BLOCK = 1 << 20
@@ -61,22 +61,25 @@ class Bounds:
     def look(self) -> bool:
         """Look again; whether there is more (or less) than before. Raises ``JournalUnavailable`` where a writer holds the journal
         for longer than it should, ``OSError`` where it can't be read."""
-        try:
-            names = [found.name for found in os.scandir(self.directory / "seg") if SEGMENT.fullmatch(found.name)]
-        except FileNotFoundError:
+        known = segments(self.directory)
+        if not known:
             return False
-        if not names:
-            return False
-        newest = max(names)
-        if self._seen == (newest, (self.directory / "seg" / newest).stat().st_size, len(names)):
+        newest = known[-1].name
+        if self._seen == (newest, known[-1].path.stat().st_size, len(known)):
             return False
         descriptor = os.open(self.directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with locked(descriptor, self.directory, shared=True, seconds=_PATIENCE):
-                paths = [path for path in (self.directory / "seg").iterdir() if SEGMENT.fullmatch(path.name)]
-                self.sizes = {path.name: path.stat().st_size for path in sorted(paths)}
+                # What a packed segment holds is as long as it was; to measure it means to walk through it.
+                self.sizes = {
+                    found.name: self.sizes.get(found.name, -1) if found.packed else found.path.stat().st_size
+                    for found in segments(self.directory)
+                }
         finally:
             os.close(descriptor)
+        for name in [name for name, size in self.sizes.items() if size < 0]:
+            with opened(at(self.directory, name)) as file:
+                self.sizes[name] = file.seek(0, os.SEEK_END)
         newest = max(self.sizes)
         self.last_seq = _last_seq(self.directory / "seg" / newest, self.sizes[newest])
         self._seen = (newest, self.sizes[newest], len(self.sizes))
@@ -169,14 +172,12 @@ class Tail:
 
     def _block(self, end: int, size: int) -> bytes:
         try:
-            descriptor = os.open(self._bounds.directory / "seg" / self._segment, os.O_RDONLY | os.O_CLOEXEC)
+            file = opened(at(self._bounds.directory, self._segment))
         except FileNotFoundError:
             raise self._removed() from None
-        try:
-            wanted = min(end - self._offset, max(_BLOCK, size))
-            return os.pread(descriptor, wanted, self._offset)
-        finally:
-            os.close(descriptor)
+        with file:
+            file.seek(self._offset)
+            return file.read(min(end - self._offset, max(_BLOCK, size)))
 
     def _next(self) -> bool:
         """Go to the next segment, if there is one."""
@@ -215,7 +216,7 @@ class Tail:
                 raise self._foreign(place)
             return
         name = max(names)
-        with (self._bounds.directory / "seg" / name).open("rb") as file:
+        with opened(at(self._bounds.directory, name)) as file:
             start = place_of(file, place.seq)
             file.seek(start)
             line = file.readline()
@@ -235,7 +236,7 @@ class Tail:
         return str(header["data"]["prev_hash"])
 
     def _header(self, segment: str) -> dict[str, dict[str, object]] | None:
-        with (self._bounds.directory / "seg" / segment).open("rb") as file:
+        with opened(at(self._bounds.directory, segment)) as file:
             return header_of(file.readline())
 
     def _removed(self) -> Exception:
