@@ -39,24 +39,24 @@ _AROUND = 120
 _KEYS = "Check the keys, and that 'site' is where their account is."
 
 
-class _Attributes(msgspec.Struct):
+class _Attributes(msgspec.Struct, frozen=True):
     attributes: dict[str, Json] = {}
 
 
-class _Found(msgspec.Struct):
+class _Found(msgspec.Struct, frozen=True):
     attributes: _Attributes = _Attributes()
 
 
-class _Page(msgspec.Struct):
+class _Page(msgspec.Struct, frozen=True):
     after: str | None = None
 
 
-class _Meta(msgspec.Struct):
+class _Meta(msgspec.Struct, frozen=True):
     page: _Page = _Page()
     status: str = "done"
 
 
-class _Search(msgspec.Struct):
+class _Search(msgspec.Struct, frozen=True):
     data: list[_Found]
     meta: _Meta = _Meta()
 

@@ -26,13 +26,13 @@ _AGAIN = frozenset({429, 502, 503, 504})
 _SEVERITY = {Severity.INFO: (9, "INFO"), Severity.WARNING: (13, "WARN"), Severity.ERROR: (17, "ERROR")}
 
 
-class _Partial(msgspec.Struct):
+class _Partial(msgspec.Struct, frozen=True):
     # Protobuf's JSON writes 64-bit integers as text.
     rejectedLogRecords: int | str | None = None
     errorMessage: str | None = None
 
 
-class _Success(msgspec.Struct):
+class _Success(msgspec.Struct, frozen=True):
     partialSuccess: _Partial | None = None
 
 
