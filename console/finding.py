@@ -160,7 +160,8 @@ class Finding(Intents):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Every toast comes through here: it is kept in full, and shown cut."""
+        """Every toast comes through here: without secrets, kept in full, and shown cut."""
+        message, title = self.session.redacted(message), self.session.redacted(title)
         self.results.add(self.clock.now(), title, message, severity)
         if severity == "error":
             self.call_later(self._draw_again)  # it is counted at the top

@@ -21,7 +21,7 @@ REFERENCE_WORDS = frozenset(
     {
         "name", "names", "ref", "refs", "file", "path", "type", "kind", "mount", "url", "uri", "namespace", "seconds", "audience",
         "expires", "expiry", "expiration", "ttl", "count", "length", "projection", "key", "required", "account", "class",
-        "provider",
+        "provider", "affinity",
     }
 )  # fmt: skip
 """After a secret word these make the field a reference: ``secretName`` names a Secret, ``token_path`` a file."""

@@ -1,7 +1,7 @@
 """Shapes of well-known credentials. Every pattern is anchored at a literal prefix and linear in the length of the text.
 
-A pattern runs only where one of its ``hints`` (lower case) occurs in the lower-cased text, so ordinary text costs a few
-substring searches. The group ``secret``, where there is one, is what is replaced; else the whole match is.
+A pattern runs only where one of its ``hints`` occurs (in the lower-cased text where the pattern ignores case), so ordinary text
+costs a few substring searches. The group ``secret``, where there is one, is what is replaced; else the whole match is.
 """
 
 import re
@@ -39,7 +39,9 @@ _KEY_HINTS = (
 # markers already made are let through too, so that redaction can run twice.
 _HARMLESS = (
     r"(?!\[REDACTED:|env:[A-Za-z_]|file:/"
-    r"|(?:true|false|none|null|missing|expired|invalid|valid|present|absent|required|ok|unknown|optional)"
+    r"|/(?:[a-z0-9._-]{1,64}/){1,16}[a-z0-9._-]{1,64}(?:[\s\"',;]|$)"  # a path, in small letters: base64 has others too
+    r"|(?:true|false|none|null|missing|expired|invalid|valid|present|absent|required|ok|unknown|optional"
+    r"|closed|opened|revoked|denied|refused|rejected|not|no)"
     r"(?:[.,;:)\]}]*(?:[\s\"'\\]|$)))"
 )
 
@@ -69,27 +71,27 @@ PATTERNS: tuple[Pattern, ...] = (
     # An unterminated block is taken to the end of the text: a cut key is still a key.
     _pattern(
         "private-key",
-        "-----begin",
+        "-----BEGIN",
         _KEY_BEGINS + r"(?:(?!-----END).)*(?:-----END [A-Z0-9 ]{0,40}-----)?",
         re.DOTALL,
     ),
     # The same in base64, as kubeconfigs and Secrets hold it (certificates begin alike, and are no secret); and whole kubeconfigs.
-    _pattern("private-key", "ls0tls1crudjti", r"\bLS0tLS1CRUdJTi(?!BDRVJU)" + _BASE64),
-    _pattern("kubeconfig", "yxbpvmvyc2lvb eyjhcglwzxjzaw9u", r"\b(?:YXBpVmVyc2lvb|eyJhcGlWZXJzaW9u)" + _BASE64),
-    _pattern("jwt", "eyj", r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*)?"),
+    _pattern("private-key", "LS0tLS1CRUdJTi", r"\bLS0tLS1CRUdJTi(?!BDRVJU)" + _BASE64),
+    _pattern("kubeconfig", "YXBpVmVyc2lvb eyJhcGlWZXJzaW9u", r"\b(?:YXBpVmVyc2lvb|eyJhcGlWZXJzaW9u)" + _BASE64),
+    _pattern("jwt", "eyJ", r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*)?"),
     _pattern("github-token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", r"\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"),
     _pattern("gitlab-token", "glpat-", r"\bglpat-[A-Za-z0-9_.-]{8,}"),
-    _pattern("aws-key", "akia asia aroa aida agpa anpa anva", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA)[A-Z0-9]{16}"),
+    _pattern("aws-key", "AKIA ASIA AROA AIDA AGPA ANPA ANVA", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA)[A-Z0-9]{16}"),
     _pattern("slack-token", "xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}"),
-    _pattern("google-key", "aiza ya29.", r"\b(?:AIza[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_.-]{8,})"),
+    _pattern("google-key", "AIza ya29.", r"\b(?:AIza[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_.-]{8,})"),
     _pattern("vault-token", "hvs. hvb. hvr.", r"\bhv[sbr]\.[A-Za-z0-9_-]{8,}"),
     _pattern("npm-token", "npm_", r"\bnpm_[A-Za-z0-9]{16,}"),
     _pattern("pypi-token", "pypi-", r"\bpypi-[A-Za-z0-9_-]{16,}"),
     _pattern("stripe-key", "k_live_ k_test_", r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{8,}"),
-    _pattern("docker-token", "dckr_", r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{8,}"),
+    _pattern("docker-token", "dckr_pat_ dckr_oat_", r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{8,}"),
     _pattern("digitalocean-token", "dop_v1_ doo_v1_", r"\bdo[op]_v1_[a-f0-9]{16,}"),
-    _pattern("sendgrid-key", "sg.", r"\bSG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    _pattern("atlassian-token", "atatt3 atctt3", r"\bAT[AC]TT3[A-Za-z0-9_=-]{16,}"),
+    _pattern("sendgrid-key", "SG.", r"\bSG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    _pattern("atlassian-token", "ATATT3 ATCTT3", r"\bAT[AC]TT3[A-Za-z0-9_=-]{16,}"),
     _pattern("chat-webhook", "hooks.slack.com", r"hooks\.slack\.com/[a-z]{1,20}/(?P<secret>[A-Za-z0-9/_-]{8,})"),
     _pattern("chat-webhook", "webhook.office.com", r"webhook\.office\.com/(?P<secret>[A-Za-z0-9/@_-]{8,})"),
     # To the last @ before the path; then those that hold a / all the same, where no port stands before it; then a token alone.
@@ -118,7 +120,7 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     _pattern(
         "command-option",
-        "--",
+        "password passwd token secret api-key client-key-data",
         r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+"
         + _HARMLESS + r"(?P<secret>(?!-)\S+)",
     ),
@@ -126,5 +128,31 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern("key-value", " ".join(_KEY_HINTS), _beside(":"), re.IGNORECASE)._replace(prose=True),
 )  # fmt: skip
 
-HINTS: tuple[tuple[str, int], ...] = tuple((hint, index) for index, pattern in enumerate(PATTERNS) for hint in pattern.hints)
-"""Every hint with the place of its pattern, for one pass."""
+Gates = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+"""What has to occur for any of the hints below it to: each with the place of its pattern."""
+
+_CASED_GATES = ("eyJ", "A", "_", "-", ".")
+_FOLDED_GATES = ("pass", "secret", "token", "sig", "key")
+
+
+def _gated(gates: tuple[str, ...], folded: bool) -> Gates:
+    found: dict[str, list[tuple[str, int]]] = {}
+    for index, pattern in enumerate(PATTERNS):
+        if bool(pattern.regex.flags & re.IGNORECASE) == folded:
+            for hint in pattern.hints:
+                found.setdefault(next((gate for gate in gates if gate in hint), hint), []).append((hint, index))
+    return tuple((gate, tuple(hints)) for gate, hints in found.items())
+
+
+CASED = _gated(_CASED_GATES, folded=False)
+"""To be looked for in a text as it is."""
+FOLDED = _gated(_FOLDED_GATES, folded=True)
+"""To be looked for in the lower-cased text."""
+
+
+def hinted(text: str) -> list[int]:
+    """The places of the patterns that may match in ``text``, in their order."""
+    lower = text.lower()
+    found = {index for gate, hints in CASED if gate in text for hint, index in hints if hint in text}
+    found.update(index for gate, hints in FOLDED if gate in lower for hint, index in hints if hint in lower)
+    return sorted(found)

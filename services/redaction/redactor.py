@@ -1,22 +1,20 @@
 """Takes secrets out of text and of JSON values before they are hashed, written, logged or shown (R6.5)."""
 
-import base64
 import hashlib
 import hmac
-import html
-import json
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
 from typing import NamedTuple
-from urllib.parse import quote, quote_plus
 
 from services.model.objects import Json, pointer_parts
+from services.redaction.encodings import MIN_PART, encodings
 from services.redaction.installation import passing_key
 from services.redaction.keys import is_reference, names_a_secret
-from services.redaction.patterns import HINTS, KEY_BEGINS, PATTERNS
+from services.redaction.patterns import KEY_BEGINS, PATTERNS, hinted
 
 MAX_TEXT = 256 * 1024
 """Characters of one text that are looked at; what follows is cut off, never passed on unread."""
@@ -24,12 +22,13 @@ MAX_DEPTH = 64
 _REMEMBERED = 200
 _MAX_REMEMBERED = 4096
 _KEY_ENDS = "-----END"
-_MIN_PART = 4
-_MIN_ENCODED = 6
 _MARKER = re.compile(r"\[REDACTED:[a-z-]+:[0-9a-f]{8}\]")
 _MARKERS = re.compile(f"({_MARKER.pattern})")
 _NEAR_KEY_WORD = re.compile(
-    r"(?:key|token|secret|credential|passw(?:or)?d)\W{1,4}(?P<candidate>[A-Za-z0-9+/=_-]{20,200})(?![A-Za-z0-9+/=_-])",
+    r"(?:key|token|secret|credential|passw(?:or)?d)(?:"
+    r"(?:[^\w/-]|[/-][^\w/-]){1,4}(?P<candidate>[A-Za-z0-9+/=_-]{20,200})"
+    # a hyphen also joins the words of a name: what follows "token-" is as likely a service's
+    r"|[/-](?P<joined>[A-Za-z0-9]{24,200}))(?![A-Za-z0-9+/=_-])",
     re.IGNORECASE,
 )
 _PLAIN_SHAPE = re.compile(
@@ -46,6 +45,10 @@ _ENTROPY_BITS = 3.5
 class _Needle(NamedTuple):
     text: str
     secret: str
+
+
+def _by_length(needle: _Needle) -> int:
+    return -len(needle.text)
 
 
 class Redactor:
@@ -78,13 +81,13 @@ class Redactor:
         if not secret:
             return
         with self._registering:
-            if len(secret) < _MIN_PART:
+            if len(secret) < MIN_PART:
                 self._whole = self._whole | {secret}
             else:
                 needles = {needle.text: needle for needle in self._needles}
-                for text in _encodings(secret):
+                for text in encodings(secret):
                     needles.setdefault(text, _Needle(text, secret))
-                self._needles = tuple(sorted(needles.values(), key=lambda needle: -len(needle.text)))
+                self._needles = tuple(sorted(needles.values(), key=_by_length))
             self._clean = set()
 
     def text(self, s: str) -> str:
@@ -121,14 +124,13 @@ class Redactor:
     def _searched(self, s: str, rules: set[str], *, beside_words: bool = True) -> str:
         if s in self._whole:
             return self._marker("registered", s, rules)
-        for needle in self._needles:
-            if needle.text in s:
+        for needle in self._registered_in(s):
+            if needle.text in s:  # not taken out with a longer one
                 s = s.replace(needle.text, self._marker("registered", needle.secret, rules))
         if len(s) > MAX_TEXT:
             s = s[:MAX_TEXT] + f"[cut: {len(s) - MAX_TEXT} characters]"
-        lower = s.lower()
-        wanted = {index for hint, index in HINTS if hint in lower}
-        for index in sorted(wanted):
+        wanted = hinted(s)
+        for index in wanted:
             pattern = PATTERNS[index]
             if pattern.prose and not beside_words:
                 continue
@@ -136,6 +138,12 @@ class Redactor:
         if wanted and beside_words:
             s = _outside_markers(_NEAR_KEY_WORD, partial(self._random, rules), s)
         return s
+
+    def _registered_in(self, s: str) -> list[_Needle]:
+        """The needles that occur in ``s``, the longest first. What is longer than ``s`` is not even looked for."""
+        needles = self._needles
+        start = bisect_left(needles, -len(s), key=_by_length) if needles and len(needles[0].text) > len(s) else 0
+        return [needle for needle in (needles[start:] if start else needles) if needle.text in s]
 
     def _replaced(self, rule: str, rules: set[str], match: re.Match[str]) -> str:
         groups = {name: part for name, part in match.groupdict().items() if part is not None}
@@ -147,12 +155,18 @@ class Redactor:
         return whole[:start] + self._marker(rule, secret, rules) + whole[end:]
 
     def _random(self, rules: set[str], match: re.Match[str]) -> str:
-        candidate = match.group("candidate")
+        name = "joined" if match.group("candidate") is None else "candidate"
+        candidate = match.group(name)
         if _PLAIN_SHAPE.fullmatch(candidate) or _bits_per_character(candidate) <= _ENTROPY_BITS:
             return match.group()
-        return match.group()[: match.start("candidate") - match.start()] + self._marker("entropy", candidate, rules)
+        return match.group()[: match.start(name) - match.start()] + self._marker("entropy", candidate, rules)
 
     def _value(self, v: Json, rules: set[str], depth: int) -> Json:
+        kind = type(v)  # most of an entry is text that was seen before, and numbers
+        if kind is str:
+            return v if v in self._clean else self._text(v, rules)
+        if v is None or kind is int or kind is bool or kind is float:
+            return v
         if isinstance(v, str):
             return self._text(v, rules)
         if depth > MAX_DEPTH:
@@ -233,30 +247,6 @@ def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:
     if isinstance(path, str) and path.startswith("/") and any(names_a_secret(part) for part in pointer_parts(path)[-2:]):
         return ("old", "new", "value")
     return ()
-
-
-def _encodings(secret: str) -> set[str]:
-    raw = secret.encode("utf-8", "surrogatepass")
-    found = {secret, quote(raw, safe=""), quote(raw), quote_plus(raw), raw.hex(), raw.hex().upper()}
-    found |= {text.replace("%", "%25") for text in (quote(raw, safe=""),)}
-    found.add(re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), quote(raw, safe="")))
-    plain = json.dumps(secret, ensure_ascii=False)[1:-1]
-    found |= {json.dumps(secret)[1:-1], plain, json.dumps(json.dumps(secret)[1:-1])[1:-1]}
-    # An API server is a Go program: its JSON escapes what HTML would take for a tag, in both spellings of the rest.
-    found |= {_escaped_for_html(text) for text in (json.dumps(secret)[1:-1], plain)}
-    found |= {html.escape(secret), html.escape(secret, quote=False), repr(secret)[1:-1]}
-    for lead in range(3):
-        encoded = base64.b64encode(b"\0" * lead + raw).decode()
-        # Drop the characters that also depend on the neighbours: the first (8·lead bits, rounded up) and the last partial one.
-        head = -(-8 * lead // 6)
-        tail = (len(raw) + lead) * 8 // 6
-        core = encoded[head:tail]
-        found |= {part for part in (core, core.replace("+", "-").replace("/", "_")) if len(part) >= _MIN_ENCODED}
-    return {text for text in found if len(text) >= _MIN_PART}
-
-
-def _escaped_for_html(text: str) -> str:
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _bits_per_character(text: str) -> float:

@@ -117,6 +117,9 @@ def test_a_cut_private_key_is_still_a_key() -> None:
         ("client-key-data: LS0tLS1CRUdJTg==", "LS0tLS1CRUdJTg"),
         ("https://hooks.slack.com/services/T000/B000/XXXXyyyy", "XXXXyyyy"),
         ("the key aB3dE5fG7hI9jK1lM3nO5 was used", "aB3dE5fG7hI9jK1lM3nO5"),
+        ("mail sent with key-3ax6xnjp29jd6fds4gc373sgvjxteol0", "3ax6xnjp29jd6fds4gc373sgvjxteol0"),
+        ("--from-literal=password=/Ab+cd/eF==", "Ab+cd"),
+        ("session: closed-Horse-7", "Horse-7"),
         ("https://a1b2c3d4e5f6a7b8c9d0@git.example/x.git", "a1b2c3d4e5f6a7b8c9d0"),
         ("postgres://app:p@ssw0rd@db/x", "ssw0rd"),
         ("postgres://app:sup/ersecret@db/x", "ersecret"),
@@ -201,6 +204,9 @@ def test_what_is_printed_hides_assignments_and_tells_of_places() -> None:
         "ssh://git@git.example/shop.git",
         "mailto:jane@example.com",
         "3 of 5 pass: done",
+        "auth-token-service-20261128t120101-ab12cd",
+        "kubectl create secret generic db --from-file=password=/run/secrets/db",
+        "token: expired; session: closed by peer",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:

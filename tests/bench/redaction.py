@@ -1,0 +1,115 @@
+"""Redaction's figures: secrets planted wherever text goes, ordinary entries left alone, and what an entry costs.
+
+Run it with ``python tests/bench/redaction.py [SECRETS]`` (200 without); prints one JSON document, exit 1 where a secret came out
+or ordinary entries were changed. The plantings take some minutes.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import msgspec
+from figures import Figure, figure
+from journal import event
+from support.planted import ENCODINGS, found_in, ordinary, registered, shaped
+from support.planting import plant
+
+from services.audit.entry import Moment, draft
+from services.clock import SystemClock
+from services.model.objects import Json
+from services.redaction import Redactor
+from services.redaction.redactor import MAX_TEXT
+
+ROUNDS = 7
+KNOWN = 5
+"""Secrets that a console has in use: tokens of clusters, of the ticket system, of sinks."""
+HOSTILE = ("a", "password", "eyJ", "://a:", "token=", "key aB3", "\\\"'", "--a-", "cookie: a=", "bearer ")
+MOST_CHANGED = 0.001
+
+
+def main(words: list[str]) -> int:
+    os.environ["QUARTERDECK_THEME"] = "dark"
+    secrets = registered(int(words[0]) if words else 200)
+    came_out = {"registered": _planted(secrets, known=True), "by shape": _planted(shaped(), known=False)}
+    changed, rules = _changed()
+    share = changed / sum(1 for _ in ordinary())
+    document = {
+        "planted": {"secrets": len(secrets), "encodings": list(ENCODINGS), "by shape only": len(shaped())},
+        "came_out": came_out,
+        "ordinary_entries_changed": {"share": share, "target": MOST_CHANGED, "met": share < MOST_CHANGED, "rules": rules},
+        "figures": _costs(),
+    }
+    print(json.dumps(document, indent=2))
+    return int(share >= MOST_CHANGED or any(count for places in came_out.values() for count in places.values()))
+
+
+def _planted(secrets: list[str], *, known: bool) -> dict[str, int]:
+    """How many came out, by place."""
+    with tempfile.TemporaryDirectory(prefix="quarterdeck-planted-") as home:
+        written = asyncio.run(plant(Path(home), secrets, known=known))
+    return {
+        place: sum(known or encoding == "raw" for _, encoding in found_in(content, secrets)) for place, content in written.items()
+    }
+
+
+def _changed() -> tuple[int, dict[str, int]]:
+    redactor, moment = _redactor(), Moment.of(SystemClock())
+    rules: Counter[str] = Counter()
+    changed = 0
+    for each in ordinary():
+        found = draft(each, moment, redactor=redactor, program="bench").fields["redacted"]
+        changed += bool(found)
+        rules.update(found)
+    return changed, dict(rules)
+
+
+def _redactor() -> Redactor:
+    made = Redactor(b"k" * 32)
+    for secret in registered(KNOWN):
+        made.register(secret)
+    return made
+
+
+def _costs() -> dict[str, Figure]:
+    usual: list[Json] = [msgspec.to_builtins(event(n)) for n in range(2000)]
+    varied: list[Json] = [msgspec.to_builtins(each) for each in ordinary(2000)]
+    encoded = [_each(msgspec.json.encode, varied) for _ in range(ROUNDS)]
+    against = ("the same entries as JSON", encoded)
+    redactor = _redactor()
+    worst = []
+    for text in HOSTILE:
+        hostile = (text * (MAX_TEXT // len(text) + 1))[:MAX_TEXT]
+        began = time.process_time()
+        redactor.text(hostile)
+        worst.append((time.process_time() - began) * 1000)
+    return {
+        "usual": figure([_each(_redactor().value, usual) for _ in range(ROUNDS)], "µs", target=50, what="an entry of a rollout"),
+        "varied": figure(
+            [_each(_redactor().value, varied) for _ in range(ROUNDS)],
+            "µs",
+            target=50,
+            against=against,
+            what="an entry in which nothing repeats: other digests, ids and queries each time",
+        ),
+        "hostile": figure(worst, "ms", what=f"one text of {MAX_TEXT // 1024} KiB made to be slow"),
+    }
+
+
+def _each(do: Any, values: list[Json]) -> float:
+    """Microseconds of CPU."""
+    began = time.process_time()
+    for value in values:
+        do(value)
+    return (time.process_time() - began) / len(values) * 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
