@@ -79,7 +79,14 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
     ),
     Action(
-        "open", "open", ("enter",), "Open what is selected.", "Navigation", guards.can_open, frozenset({"fleet", "service"}), 10
+        "open",
+        "open",
+        ("enter",),
+        "Open what is selected; of a pod its log.",
+        "Navigation",
+        guards.can_open,
+        frozenset({"fleet", "service"}),
+        10,
     ),
     Action(
         "deploy",

@@ -105,6 +105,8 @@ class Selection:
     environment: str = ""
     service: str = ""
     rollout: str = ""
+    pod: str = ""
+    """The pod that has the keys."""
     revision: str = ""
     """The number of the service's revision to go back to, where one is selected that does not serve."""
     recorded: str = ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from console.commands.sandbox import SCENARIOS
-from services.model.errors import Rejected
+from services.model.errors import ExitCode, Rejected
 
 DEFAULT_SPEED = 10.0
 """A canary of ten minutes takes one."""
@@ -54,5 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from console.app import run as open_console
 
     code = int(open_console(args))
+    if code == ExitCode.INTERRUPTED:
+        return code  # the terminal is gone, and whoever could be told with it
     output.note(f"The sandbox still runs (pid {ready['pid']}): `quarterdeck demo` opens it again, `kill {ready['pid']}` ends it.")
     return code

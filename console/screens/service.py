@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 
 from console.inspecting import Inspecting, Said, Standing
 from console.screens.base import ConsoleScreen, bindings_of
-from console.screens.figures import FRESH, errors_cell, latency_cell
+from console.screens.figures import errors_cell, latency_cell, reason_words
 from console.screens.pane import Pane
 from console.screens.revisions import event_rows, pod_rows, revision_rows, rollout_rows, route_rows, servings
 from console.screens.status import last_seen
@@ -20,7 +20,6 @@ from console.view import Picture, Selection
 from services.model.errors import QuarterdeckError
 from services.model.fleet import EnvironmentView, ServiceView
 from widgets import glyphs
-from widgets.format import age
 from widgets.grid import Grid, Row
 from widgets.ink import Line, Span, Tone
 from widgets.note import Note
@@ -219,26 +218,25 @@ class ServiceScreen(ConsoleScreen):
             (f" {view.version}   ", Tone.TEXT),
             health_word(view.health),
             (f"   {view.detail}" if view.detail else "", Tone.MUTED),
-            *self._figures(view, picture),
         )
         cards = picture.rollouts_of(self.environment, self.service)
         live = next((card.rollout for card in cards if card.live), None)
-        return [*lines, head, *serving_lines(servings(view, self._standing, live))]
+        return [*lines, head, *self._figures(view, picture), *serving_lines(servings(view, self._standing, live))]
 
-    def _figures(self, view: ServiceView, picture: Picture) -> Line:
-        """Errors and P99 of the last minute, with what is not known of them and why."""
+    def _figures(self, view: ServiceView, picture: Picture) -> list[Line]:
+        """Errors and P99 of all its requests, with what is not known of them and why."""
         figures = picture.figures.get((view.environment, view.name))
         if figures is None:
-            return ()
-        old = f", {age(figures.age)} ago" if figures.age >= FRESH else ""
-        reason = f" {figures.problem}" if figures.problem else ""
-        return (
-            ("   errors ", Tone.MUTED),
-            *errors_cell(figures, picture.error_limit),
-            ("   P99 ", Tone.MUTED),
-            *latency_cell(figures, digits=0),
-            (f" {reason}{old}", Tone.MUTED),
-        )
+            return []
+        return [
+            (
+                ("errors ", Tone.MUTED),
+                *errors_cell(figures, picture.error_limit),
+                ("   P99 ", Tone.MUTED),
+                *latency_cell(figures, digits=0),
+                (f"   {reason_words(figures) or 'of the last minute'}", Tone.MUTED),
+            )
+        ]
 
     # ---- selection and keys
 
@@ -247,7 +245,9 @@ class ServiceScreen(ConsoleScreen):
             return Selection(self.environment, self.service)
         rollouts = self.query_one("#rollouts", Grid)
         chosen = (rollouts.selected or "") if rollouts.has_focus else ""
-        return Selection(self.environment, self.service, chosen, revision=self._revision())
+        pods = self.query_one("#pods", Grid)
+        pod = (pods.selected or "") if pods.has_focus else ""
+        return Selection(self.environment, self.service, chosen, pod=pod, revision=self._revision())
 
     def _revision(self) -> str:
         """The number of the selected revision, where it is one to go back to: of the service itself, not serving, and nothing is
@@ -270,10 +270,10 @@ class ServiceScreen(ConsoleScreen):
 
     def do_logs(self) -> None:
         """Of the selected pod, or revision, where one has the keys; else of the service."""
-        pods, revisions = self.query_one("#pods", Grid), self.query_one("#revisions", Grid)
+        revisions = self.query_one("#revisions", Grid)
         wanted = LogsOf(self.environment, self.service)
-        if pods.has_focus and pods.selected:
-            wanted = LogsOf(self.environment, self.service, pod=pods.selected)
+        if pod := self.selection().pod:
+            wanted = LogsOf(self.environment, self.service, pod=pod)
         elif revisions.has_focus:
             chosen = next(
                 (each for each in self._standing.revisions if f"{each.track}/{each.number}" == revisions.selected), None
@@ -291,10 +291,13 @@ class ServiceScreen(ConsoleScreen):
         self.console.open_rollout(event.key)
 
     @on(Grid.RowChosen, "#pods")
-    def open_newest(self) -> None:
+    def open_pod(self) -> None:
         self.do_open()
 
     def do_open(self) -> None:
-        card = self.situation().card
-        if card is not None:
-            self.console.open_rollout(card.key)
+        """What has the keys: a pod's log is all that there is further down; elsewhere a rollout."""
+        situation = self.situation()
+        if situation.selection.pod:
+            self.do_logs()
+        elif situation.card is not None:
+            self.console.open_rollout(situation.card.key)

@@ -1,6 +1,7 @@
 """The calls that this process made to API servers, for a person to read: the newest are kept, each told as a command line.
 
-Reads repeat themselves all day, so equal ones with the same answer are one line that counts; every change is a line of its own.
+Reads repeat themselves all day, so equal ones with the same answer are one line that counts, and so are those of one page of
+several pods; every change is a line of its own.
 Nothing of a request's body is kept but what the command line tells, and that is made by who knows what must not be told.
 """
 
@@ -35,6 +36,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     changes: bool = False
     times: int = 1
+
+
+def _same(request: "Request") -> str:
+    """What pages of pods and services have in common: they are read all day of one pod after the other, and told as one."""
+    if not request.passes:
+        return ""
+    place, _, page = request.path.partition("/proxy/")
+    return f"{place.rpartition('/')[0]}/{page}"
 
 
 class CallLog:
@@ -73,7 +82,7 @@ class CallLog:
             problem=self._safe(problem),
             changes=request.writes and not request.asks,
         )
-        key: object = self._made if call.changes else (context, call.command, status, call.problem)
+        key: object = self._made if call.changes else (context, _same(request) or call.command, status, call.problem)
         before = self._calls.pop(key, None)
         self._calls[key] = call if before is None else msgspec.structs.replace(call, number=before.number, times=before.times + 1)
         while len(self._calls) > self._most:

@@ -52,7 +52,9 @@ def rules_around(around: Surroundings) -> tuple[RouteRules, ...]:
     if found:
         return tuple(found)
     workload = ObjectRef("Deployment", around.namespace, around.service)
-    pods: tuple[tuple[str, int | None], ...] = ((f"{ready.stable} ready pods of {around.service}", None),)
+    pods: tuple[tuple[str, int | None], ...] = (
+        (f"{ready.stable} ready pod{'' if ready.stable == 1 else 's'} of {around.service}", None),
+    )
     if around.canary is not None and ready.canary:
         pods = (*pods, (f"{ready.canary} of {around.canary_name}", None))
     weight = -(-100 * ready.canary // (ready.stable + ready.canary)) if ready.canary else 0

@@ -283,3 +283,13 @@ async def _not_there(_: web.Request) -> web.StreamResponse:
 
 async def _ended(_: web.Request) -> web.StreamResponse:
     return web.Response(body=b"")
+
+
+def test_a_page_that_is_read_of_every_pod_is_one_line():
+    calls = log(most=50)
+    for pod in range(40):
+        path = f"/api/v1/namespaces/shop/pods/cart-{pod}:8080/proxy/metrics"
+        calls.note("prod", Request("GET", path, "read", passes=True), status=200, seconds=0.01)
+    calls.note("prod", Request("GET", path, "read", passes=True), status=404, seconds=0.01)
+    assert [(call.times, call.status) for call in calls.calls] == [(40, 200), (1, 404)]
+    assert "cart-39:8080" in calls.calls[0].command

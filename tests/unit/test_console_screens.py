@@ -101,6 +101,21 @@ async def test_a_cluster_that_can_not_be_reached_is_not_asked_for_figures():
         assert app.session.looked_at == ()
 
 
+async def test_enter_on_a_pod_opens_its_log():
+    app = TestConsole(picture())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.open_service("production", "payment-service")
+        await until(pilot, lambda: app.screen.selection().pod)
+        pod = app.screen.selection().pod
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked[-1][0] == "logs"
+        assert pod in app.session.asked[-1][1]
+        await pilot.press("q", "tab", "tab", "tab")
+        assert app.screen.selection().pod == ""
+
+
 async def test_why_a_figure_is_missing_stands_over_the_services():
     app = TestConsole(picture(rollouts=()))
     async with app.run_test(size=(80, 24)) as pilot:
