@@ -1,6 +1,7 @@
 """What a command works with, wired once: redactor → settings → home → log → clock → journal → clusters → operator."""
 
 import argparse
+import logging
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from services.cluster.calls import CallLog
     from services.cluster.connection import Clusters
     from services.settings import Settings
+
+SHIPPER = "quarterdeck ship"
+"""The program that ships entries, as the journal names it."""
 
 
 class Context:
@@ -100,7 +104,22 @@ class Context:
         """The journal of this home. Opening it never fails; ``health`` says whether it takes entries."""
         from services.audit import Journal
 
-        return Journal.open(self.home / "journal", redactor=self.redactor, clock=self.clock, program=self._program)
+        opened = Journal.open(self.home / "journal", redactor=self.redactor, clock=self.clock, program=self._program)
+        self.keep_shipping()
+        return opened
+
+    def keep_shipping(self) -> bool:
+        """Have a shipper at work for this home, where there is something to ship to; whether one was started now."""
+        if self._settings is None or not self._settings.journal.sinks or self._program == SHIPPER:
+            return False
+        from services.audit.shipping.launch import ensure
+
+        try:
+            return ensure(self.home, self.config)
+        except OSError:
+            # Entries are recorded all the same, and sent by the next one; until then they are late for everybody to see.
+            logging.getLogger("quarterdeck.shipping").exception("no shipper could be started")
+            return False
 
     @cached_property
     def clusters(self) -> "Clusters":
@@ -147,6 +166,7 @@ class Context:
             await self.clusters.close()
         if "journal" in self.__dict__:
             self.journal.close()
+            self.keep_shipping()  # what was written last too, should it have ended meanwhile
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""``quarterdeck journal list|show|verify|acknowledge``: what was done, by whom, with what result. Needs no cluster."""
+"""``quarterdeck journal list|show|verify|acknowledge|ship|dlq``: what was done, by whom, with what result. Needs no cluster."""
 
 import argparse
 import asyncio
@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from console.commands import ship
 from services.model.errors import ExitCode, Rejected
 
 if TYPE_CHECKING:
@@ -61,11 +62,14 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
         "acknowledge", parents=parents, help="take entries again after damage that you have looked at"
     )
     acknowledging.add_argument("--reason", metavar="TEXT", required=True, help="what was found; it is recorded")
+    ship.add(actions, parents)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit 0; 1 where the journal does not hold or can't be written, 2 for a wrong filter."""
+    if args.action in ("ship", "dlq"):
+        return ship.run(args)
     if args.action == "acknowledge":
         return asyncio.run(_acknowledge(args))
     from console.context import home_of

@@ -70,9 +70,10 @@ def _candidates(directory: Path, exact: Mapping[str, str], since: datetime | Non
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry and where it stands."""
+    """One entry and where it stands. ``body`` is its JSON exactly as stored."""
 
     entry: dict[str, Json]
+    body: bytes
     hash: str
     segment: str
 
@@ -89,14 +90,19 @@ def find(directory: Path, seq: int) -> Located | None:
         with file:
             file.seek(place_of(file, seq))
             if (entry := _entry(raw := file.readline())) is not None and entry.get("seq") == seq:
-                return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=segment.name)
+                return _located(entry, raw, segment.name)
             # Where the numbers are not in order it may be elsewhere.
             file.seek(0)
             for raw in file:
                 entry = _entry(raw)
                 if entry is not None and entry.get("seq") == seq:
-                    return Located(entry=entry, hash=raw[:HASH_LENGTH].decode("ascii", "replace"), segment=segment.name)
+                    return _located(entry, raw, segment.name)
     return None
+
+
+def _located(entry: dict[str, Json], raw: bytes, segment: str) -> Located:
+    hash_, body = raw[:HASH_LENGTH].decode("ascii", "replace"), raw[HASH_LENGTH + 1 :].rstrip(b"\n")
+    return Located(entry=entry, body=body, hash=hash_, segment=segment)
 
 
 def lines_backwards(directory: Path) -> Iterator[bytes]:

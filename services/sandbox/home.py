@@ -128,6 +128,7 @@ def configuration(
         },
         "metrics": {"interval": 10, "warm_up": 30, "port": fleet.PORT, "path": "/metrics"},
         "probes": {"interval": 10, "failures": 3, "port": fleet.PORT, "path": "/healthz"},
+        "journal": {"sinks": [{"kind": "elasticsearch", "name": "log-store", "url": f"{web}/logs"}]},
         "smoke": {"port": 80},
         "smoke_tests": {
             workload.name: [
@@ -149,9 +150,9 @@ def write_yaml(path: Path, document: dict[str, Any], mode: int = 0o644) -> None:
     place(path, heading + yaml.safe_dump(document, sort_keys=False, allow_unicode=True), mode)
 
 
-def ready_document(home: Path, kubeconfig_path: Path, tickets: str, prometheus: str) -> dict[str, Any]:
+def ready_document(home: Path, kubeconfig_path: Path, *, tickets: str, prometheus: str, log_store: str) -> dict[str, Any]:
     """What the ready file says (paths and URLs; null where there is no such thing). ``prometheus``: the page with all pods'
-    metrics, for a Prometheus to scrape."""
+    metrics, for a Prometheus to scrape. ``log_store`` speaks Elasticsearch's protocol."""
     return {
         "config": str(home / "config.yaml"),
         "kubeconfig": str(kubeconfig_path),
@@ -159,7 +160,7 @@ def ready_document(home: Path, kubeconfig_path: Path, tickets: str, prometheus: 
         "prometheus": prometheus,
         "tickets": tickets,
         "alerts": None,
-        "log_store": None,
+        "log_store": log_store,
         "pid": os.getpid(),
     }
 

@@ -25,6 +25,8 @@ from services.sandbox.behaviour import Behaviours, Scenario, scenarios
 from services.sandbox.cluster import EmbeddedCluster
 from services.sandbox.errors import ApiError, bad_request
 from services.sandbox.faults import Faults
+from services.sandbox.logdocuments import Documents
+from services.sandbox.logstore import LogStore
 from services.sandbox.mirror import RealCluster
 from services.sandbox.podweb import PodWeb
 from services.sandbox.remote import Remote
@@ -34,6 +36,8 @@ from services.sandbox.traffic import Traffic
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 120.0
 """Wall seconds within which the whole fleet has to be ready."""
+LOG_BYTES = 16 << 20
+"""Of one request to the log store."""
 SHORTEST_DEADLINE = 20
 """Wall seconds: a progress deadline on a real cluster is never shorter."""
 
@@ -96,7 +100,8 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
             await cluster.reset(clock.now())
             await _background(stack, cluster.watch())
         control = Control(tokens, faults, behaviours, traffic, cluster, api, options.home / "config.yaml")
-        url = await _serve_site(stack, tokens, clock, faults, pods, control)
+        logs = LogStore(await asyncio.to_thread(Documents, options.home / "logs.jsonl"))
+        url = await _serve_site(stack, tokens, clock, faults, pods, control, logs)
         await _until_ready(cluster, clock)
         if api is not None:
             api.compact()
@@ -111,7 +116,9 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
             through_proxy=options.cluster is None,
         )
         control.configure(settings)
-        document = home.ready_document(options.home, kubeconfig, f"{url}/jira", f"{url}/prometheus/metrics")
+        document = home.ready_document(
+            options.home, kubeconfig, tickets=f"{url}/jira", prometheus=f"{url}/prometheus/metrics", log_store=f"{url}/logs"
+        )
         home.place_ready(ready_paths, document)
         try:
             yield document
@@ -144,7 +151,13 @@ async def _serve_api(stack: contextlib.AsyncExitStack, directory: Path, api: Api
 
 
 async def _serve_site(
-    stack: contextlib.AsyncExitStack, tokens: Tokens, clock: SystemClock, faults: Faults, pods: PodWeb, control: "Control"
+    stack: contextlib.AsyncExitStack,
+    tokens: Tokens,
+    clock: SystemClock,
+    faults: Faults,
+    pods: PodWeb,
+    control: "Control",
+    logs: LogStore,
 ) -> str:
     """Serve everything that is not the Kubernetes API; returns the base URL."""
     listener = _socket()
@@ -162,7 +175,12 @@ async def _serve_site(
         found = request.match_info
         return await _plain(pods.service(request, found["namespace"], found["name"], "/" + found["path"]))
 
-    site = web.Application()
+    async def of_logs(request: web.Request) -> web.StreamResponse:
+        return await faults.other("logs", request) or await logs.handle(request)
+
+    site = web.Application(client_max_size=LOG_BYTES)
+    site.router.add_route("*", "/logs", of_logs)
+    site.router.add_route("*", "/logs/{path:.*}", of_logs)
     site.router.add_route("*", "/jira/{path:.*}", tickets)
     site.router.add_get("/prometheus/metrics", pods.prometheus)
     site.router.add_get("/pods/{namespace}/{name}/{path:.*}", of_pod)

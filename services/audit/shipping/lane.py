@@ -145,6 +145,11 @@ class Lane:
             last_error_at=tally.last_error_at,
         )
 
+    async def recount(self) -> None:
+        """Look how many dead letters there are: others may have delivered some."""
+        letters = await asyncio.to_thread(deadletters.undelivered, self._bounds.directory, self.sink.name)
+        self._dead = len(letters)
+
     async def _open(self) -> None:
         """Where the cursor says that it was left, once that is found to be a place of this journal."""
         found = await asyncio.to_thread(cursors.read, self._bounds.directory, self.sink.name)

@@ -109,6 +109,13 @@ class Shipper:
         settled = all(lane.settled for lane in self._lanes)
         return self._clock.monotonic() - self._changed_at if settled else 0.0
 
+    @property
+    def failing_seconds(self) -> float:
+        """Wall seconds for which no sink that still wants something has taken anything; 0 while one does."""
+        unsettled = [lane.status() for lane in self._lanes if not lane.settled]
+        now = self._clock.unix()
+        return min((now - sink.error_since if sink.error_since else 0.0 for sink in unsettled), default=0.0)
+
     async def run(self) -> None:
         """Until it is cancelled; then how far each sink came is saved."""
         await self._until_there()
@@ -180,6 +187,9 @@ class Shipper:
             await self._clock.sleep(SAY_SECONDS)
 
     async def _say_once(self) -> None:
+        for lane in self._lanes:
+            if isinstance(lane, Lane):
+                await lane.recount()
         notes = [self._note, *(lane.note for lane in self._lanes)]
         said = status.ShippingStatus(
             journal=self._journal,

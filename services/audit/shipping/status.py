@@ -5,6 +5,7 @@ Read by consoles and the command line, which know nothing else of it. Blocks for
 
 import fcntl
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import msgspec
 
 from services.audit import paging
+from services.audit.shipping import cursor as cursors
+from services.audit.shipping.cursor import CursorUnusable
+from services.settings.sinks import SinkSection
 
 NAME = "shipping.json"
 LOCK = "shipping.lock"
@@ -85,14 +89,11 @@ class ShippingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class Shipping(msgspec.Struct, frozen=True, kw_only=True):
     """How shipping stands at one moment, whoever looks. ``running``: a process has the home's lock. ``status`` is what it said
-    last, with the lags of this moment; ``None`` where it never said anything."""
+    last, ``None`` where it never said anything; ``sinks`` are those that are configured, with the lags of this moment."""
 
-    running: bool
+    running: bool = False
     status: ShippingStatus | None = None
-
-    @property
-    def sinks(self) -> tuple[SinkStatus, ...]:
-        return self.status.sinks if self.status else ()
+    sinks: tuple[SinkStatus, ...] = ()
 
     @property
     def lag_seconds(self) -> float:
@@ -103,6 +104,17 @@ class Shipping(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def late(self) -> tuple[SinkStatus, ...]:
         return tuple(sink for sink in self.sinks if sink.late)
+
+    @property
+    def troubled(self) -> tuple[SinkStatus, ...]:
+        """The sinks that a person should look at, the worst first."""
+        grave = [sink for sink in self.sinks if sink.late or sink.state in (SinkState.HELD, SinkState.STOPPED)]
+        return tuple(sorted(grave, key=lambda sink: (sink.state is not SinkState.STOPPED, -sink.lag_seconds, sink.name)))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether entries wait to be sent."""
+        return any(sink.backlog for sink in self.sinks)
 
 
 _decoder = msgspec.json.Decoder(ShippingStatus)
@@ -142,15 +154,18 @@ def running(directory: Path) -> bool:
     return False
 
 
-def look(directory: Path, now: float) -> Shipping:
-    """How shipping stands at ``now`` (Unix seconds). What came into the journal after the shipper's last word is counted."""
-    status = read(directory)
+def look(directory: Path, now: float, configured: Sequence[SinkSection]) -> Shipping:
+    """How shipping to the ``configured`` sinks stands at ``now`` (Unix seconds): as the shipper says where one is at work, else
+    as the journal itself shows."""
     alive = running(directory)
-    if status is None:
-        return Shipping(running=alive)
-    fresh = alive and now - status.updated < SILENT_SECONDS
-    sinks = tuple(_now(sink, now) if fresh else _without_shipper(sink, directory, now) for sink in status.sinks)
-    return Shipping(running=alive, status=msgspec.structs.replace(status, sinks=sinks))
+    said = read(directory)
+    fresh = alive and said is not None and abs(now - said.updated) < SILENT_SECONDS
+    known = {sink.name: sink for sink in said.sinks} if said else {}
+    sinks = []
+    for section in configured:
+        sink = known.get(section.label) or _unheard(section, directory)
+        sinks.append(_now(sink, now) if fresh and section.label in known else _without_shipper(sink, directory, now))
+    return Shipping(running=alive, status=said, sinks=tuple(sinks))
 
 
 def _now(sink: SinkStatus, now: float) -> SinkStatus:
@@ -168,6 +183,31 @@ def _without_shipper(sink: SinkStatus, directory: Path, now: float) -> SinkStatu
     oldest = moment(waiting[0]) or now
     backlog = int(newest[0]["seq"]) - sink.acked_seq
     return msgspec.structs.replace(sink, backlog=backlog, oldest=oldest, lag_seconds=max(0.0, now - oldest))
+
+
+def _unheard(section: SinkSection, directory: Path) -> SinkStatus:
+    """A sink that no shipper has spoken of: how far it came is in its cursor, if there is one."""
+    try:
+        cursor = cursors.read(directory, section.label)
+    except CursorUnusable as error:
+        return SinkStatus(
+            name=section.label,
+            kind=section.kind,
+            assurance="",
+            required=section.required,
+            state=SinkState.STOPPED,
+            error=str(error),
+        )
+    acked, confirmed = (cursor.acked_seq, cursor.confirmed_seq) if cursor else (0, 0)
+    return SinkStatus(
+        name=section.label,
+        kind=section.kind,
+        assurance="",
+        required=section.required,
+        acked_seq=acked,
+        confirmed_seq=confirmed,
+        unconfirmed=acked - confirmed,
+    )
 
 
 def moment(entry: paging.Entry) -> float | None:

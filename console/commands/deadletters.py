@@ -1,0 +1,117 @@
+"""``quarterdeck journal dlq list|retry|export``: the entries that a sink refused."""
+
+import argparse
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.model.errors import ExitCode, Rejected
+
+if TYPE_CHECKING:
+    from services.audit.shipping.deadletters import DeadLetter
+    from services.audit.sinks.base import Record
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 0; 1 where a retried entry is refused again, 2 for a sink that is not configured."""
+    if args.what == "retry":
+        return asyncio.run(_retry(args))
+    from console.context import home_of
+
+    directory = home_of(args) / "journal"
+    found = _found(directory, args.sink)
+    return _list(args, found) if args.what == "list" else _export(args, directory, found)
+
+
+def _found(directory: Path, sink: str | None) -> "Mapping[str, Sequence[DeadLetter]]":
+    from services.audit.shipping import deadletters
+
+    names = [sink] if sink else deadletters.names(directory)
+    return {name: list(deadletters.undelivered(directory, name).values()) for name in names}
+
+
+def _list(args: argparse.Namespace, found: "Mapping[str, Sequence[DeadLetter]]") -> int:
+    import msgspec
+
+    from console import output
+
+    if args.output == "json":
+        output.document({"dead_letters": [{"sink": n, **msgspec.to_builtins(one)} for n, all_ in found.items() for one in all_]})
+        return ExitCode.DONE
+    rows = [(name, str(one.seq), one.at, one.event, one.reason) for name, letters in found.items() for one in letters]
+    output.table(("SINK", "SEQ", "SINCE", "EVENT", "REASON"), rows)
+    if not rows:
+        output.note("There are no dead letters.")
+    return ExitCode.DONE
+
+
+def _export(args: argparse.Namespace, directory: Path, found: "Mapping[str, Sequence[DeadLetter]]") -> int:
+    """Each with the entry as it stands in the journal, one document a line; with ``-o json`` as one document."""
+    import msgspec
+
+    from console import output
+
+    whole: list[dict[str, Any]] = []
+    for name, letters in found.items():
+        for one in letters:
+            record = _record(directory, one)
+            whole.append({"sink": name, **msgspec.to_builtins(one), "entry": record.fields if record else None})
+    if args.output == "json":
+        output.document({"dead_letters": whole})
+    else:
+        for document in whole:
+            output.text(msgspec.json.encode(document).decode())
+    return ExitCode.DONE
+
+
+async def _retry(args: argparse.Namespace) -> int:
+    from console import output
+    from console.context import SHIPPER, Context
+    from services.audit.place import Disk
+    from services.audit.shipping import deadletters
+    from services.audit.sinks.base import Answer, Archive
+    from services.audit.sinks.opening import open_sink
+
+    refused = 0
+    async with Context.open(args, program=SHIPPER) as context:
+        directory = context.home / "journal"
+        sections = {section.label: section for section in context.settings.journal.sinks}
+        if args.sink is not None and args.sink not in sections:
+            raise Rejected("sink", args.sink, "is not one of the configured sinks", ", ".join(sections) or "there are none")
+        for name, letters in _found(directory, args.sink).items():
+            if name not in sections or not letters:
+                continue
+            sink = open_sink(sections[name], secrets=context.redactor, clock=context.clock)
+            if isinstance(sink, Archive):
+                continue
+            for one in letters:
+                record = _record(directory, one)
+                if record is None:
+                    output.note(f"{name}: entry {one.seq} is not in the journal any more")
+                    refused += 1
+                    continue
+                delivery = await sink.send([record])
+                if delivery.trouble is None and delivery.answers[0] in (Answer.DELIVERED, Answer.DUPLICATE):
+                    at = context.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+                    done = deadletters.letter(record, deadletters.DELIVERED, at, "sent again by hand")
+                    await asyncio.to_thread(deadletters.add, directory, name, done, disk=Disk())
+                    output.text(f"{name}: entry {one.seq} was taken")
+                else:
+                    output.note(f"{name}: entry {one.seq} is refused: {delivery.reasons.get(0) or delivery.detail}")
+                    refused += 1
+            await sink.close()
+    return ExitCode.FAILED if refused else ExitCode.DONE
+
+
+def _record(directory: Path, one: "DeadLetter") -> "Record | None":
+    """The entry of a letter as it stands in the journal; ``None`` where it is not there any more."""
+    from services.audit.reading import find
+    from services.audit.shipping.status import moment
+    from services.audit.sinks.base import Record
+
+    found = find(directory, one.seq)
+    if found is None or found.hash != one.hash:
+        return None
+    at = moment(found.entry) or 0.0
+    return Record(journal=one.journal, seq=one.seq, hash=found.hash, body=found.body, timestamp=at, fields=found.entry)

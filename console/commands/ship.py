@@ -1,0 +1,296 @@
+"""``quarterdeck journal ship``: every entry to every sink. And ``journal dlq``: those that a sink refused."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.model.errors import ExitCode, Rejected
+
+if TYPE_CHECKING:
+    from console.context import Context
+    from services.audit.shipping.shipper import Shipper
+    from services.audit.shipping.status import Shipping
+    from services.settings import Settings
+
+LOOK_SECONDS = 0.1
+RELOAD_SECONDS = 2.0
+"""Wall seconds between two looks at the configuration file."""
+GIVE_UP_SECONDS = 60.0
+"""Wall seconds for which ``--once`` goes on where nothing is taken any more."""
+ORPHANED_SECONDS = 60.0
+"""Wall seconds after which a shipper of a sandbox that is gone ends: what it would send it to will not come back."""
+
+_ABOUT = (
+    "Sends every entry of the journal to every sink of the configuration, within a minute, and again until each is there. The "
+    "console and every command that writes start it by themselves; one runs a home. In the foreground it goes on until SIGTERM."
+)
+
+
+def add(actions: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
+    shipping = actions.add_parser("ship", parents=parents, help="send entries to the configured sinks", description=_ABOUT)
+    how = shipping.add_mutually_exclusive_group()
+    how.add_argument("--once", action="store_true", help="end when every sink has everything; exit 1 where one does not take it")
+    how.add_argument("--status", action="store_true", help="only tell how it stands; exit 5 where a sink is late or held")
+    how.add_argument("--again", metavar="SINK", help="send everything to this sink again, from the first entry on")
+    how.add_argument("--until-idle", action="store_true", help=argparse.SUPPRESS)
+    letters = actions.add_parser(
+        "dlq",
+        parents=parents,
+        help="entries that a sink refused (dead letters): list, retry, export",
+        description="Entries that a sink refuses as they are. A substitute is in their place there; they are in the journal.",
+    )
+    letters.add_argument("what", choices=("list", "retry", "export"), help="list them, send them again, or print them whole")
+    letters.add_argument("sink", metavar="SINK", nargs="?", help="only those of this sink")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 0; 1 where not everything was taken, 2 without sinks, 5 where a person has to look, 6 where another process ships."""
+    if args.action == "dlq":
+        from console.commands import deadletters
+
+        return deadletters.run(args)
+    if args.status:
+        return _status(args)
+    return asyncio.run(_ship(args))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from console import output
+    from console.context import explicit_home, home_of
+    from services import settings as rooms
+    from services.audit.shipping.status import look
+    from services.clock import SystemClock
+    from services.redaction import Redactor
+
+    config = rooms.find(args.config, os.environ)
+    settings = rooms.load(config, redactor=Redactor()) if args.config or config.exists() else None
+    home = explicit_home(args) if args.home else home_of(args)
+    shipping = look(home / "journal", SystemClock().unix(), settings.journal.sinks if settings else ())
+    if args.output == "json":
+        output.document(_document(shipping))
+    else:
+        _tell(shipping)
+    return ExitCode.NEEDS_ATTENTION if shipping.troubled else ExitCode.DONE
+
+
+def _document(shipping: "Shipping") -> dict[str, Any]:
+    import msgspec
+
+    said = shipping.status
+    return {
+        "running": shipping.running,
+        "pid": said.pid if said and shipping.running else None,
+        "updated": said.updated if said else None,
+        "lag_seconds": round(shipping.lag_seconds, 3),
+        "note": said.note if said and shipping.running else "",
+        "sinks": [msgspec.to_builtins(sink) | {"late": sink.late} for sink in shipping.sinks],
+    }
+
+
+def _tell(shipping: "Shipping") -> None:
+    from console import output
+
+    if not shipping.sinks:
+        output.note("No sink is configured (journal.sinks).")
+        return
+    rows = [
+        (
+            sink.name,
+            sink.kind,
+            f"{sink.state.value}{', late' if sink.late else ''}",
+            f"{sink.lag_seconds:.1f} s",
+            str(sink.backlog),
+            str(sink.acked_seq),
+            str(sink.confirmed_seq),
+            str(sink.dead_letters),
+            sink.error or sink.last_error or "",
+        )
+        for sink in shipping.sinks
+    ]
+    output.table(("SINK", "KIND", "STATE", "LAG", "BACKLOG", "TAKEN", "CONFIRMED", "DEAD", "ERROR"), rows)
+    if not shipping.running:
+        output.note("No shipper runs: whoever writes the next entry starts one, and so does: quarterdeck journal ship")
+
+
+async def _ship(args: argparse.Namespace) -> int:
+    from console.context import SHIPPER, Context
+    from services.audit.shipping.shipper import ShipperRuns, only_one
+
+    async with Context.open(args, program=SHIPPER) as context:
+        directory = context.home / "journal"
+        if not context.settings.journal.sinks:
+            raise Rejected("journal.sinks", "", "names no sink", "a list of sinks, e.g. [{kind: elasticsearch, url: https://…}]")
+        try:
+            with only_one(directory):
+                if args.again is not None:
+                    return _again(context, args.again)
+                return await _run(context, args)
+        except ShipperRuns:
+            return await _beside(context, args)
+
+
+async def _run(context: "Context", args: argparse.Namespace) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stopping.set)
+    settings = context.settings
+    while True:
+        async with _shipping(context, settings) as (shipper, task):
+            ended = await _until_over(context, settings, args, shipper, task, stopping)
+        if isinstance(ended, int):
+            return ended
+        settings = ended
+
+
+@contextlib.asynccontextmanager
+async def _shipping(context: "Context", settings: "Settings") -> "AsyncIterator[tuple[Shipper, asyncio.Task[None]]]":
+    from services.audit.shipping.shipper import Shipper, Target
+    from services.audit.sinks.opening import open_sink
+
+    targets = [
+        Target(open_sink(section, secrets=context.redactor, clock=context.clock), section.required)
+        for section in settings.journal.sinks
+    ]
+    shipper = Shipper(
+        context.home / "journal", targets, record=lambda event: context.journal.append_within(event), clock=context.clock
+    )
+    task = asyncio.create_task(shipper.run())
+    try:
+        yield shipper, task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _until_over(
+    context: "Context",
+    settings: "Settings",
+    args: argparse.Namespace,
+    shipper: "Shipper",
+    task: "asyncio.Task[None]",
+    stopping: asyncio.Event,
+) -> "int | Settings":
+    """The exit code, or the configuration to go on with once it was changed."""
+    from services.audit.shipping.launch import IDLE_SECONDS
+
+    clock = context.clock
+    stamp, looked = _stamp(context.config), clock.monotonic()
+    taken, moved = -1, clock.monotonic()
+    while not stopping.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
+        if task.done():
+            task.result()
+        now = clock.monotonic()
+        if sum(sink.acked_seq for sink in shipper.sinks) != taken:
+            taken, moved = sum(sink.acked_seq for sink in shipper.sinks), now
+        if args.once and shipper.drained:
+            return ExitCode.DONE
+        if args.once and now - moved > GIVE_UP_SECONDS:
+            return _gave_up(shipper)
+        if args.until_idle:
+            if shipper.quiet_seconds > IDLE_SECONDS or not context.home.exists():
+                return ExitCode.DONE
+            if settings.sandbox is not None and shipper.failing_seconds > ORPHANED_SECONDS:
+                return ExitCode.DONE
+        if now - looked >= RELOAD_SECONDS:
+            looked = now
+            if (found := _stamp(context.config)) != stamp:
+                stamp = found
+                if (changed := _reloaded(context)) is not None and changed.journal != settings.journal:
+                    return changed
+    return ExitCode.DONE
+
+
+def _stamp(config: Path | None) -> tuple[int, int, int] | None:
+    """What tells that a file was changed."""
+    try:
+        found = os.stat(config) if config is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
+
+
+def _reloaded(context: "Context") -> "Settings | None":
+    """The configuration as it is now; ``None`` where it can't be used: then the one that was read goes on."""
+    import logging
+
+    from services.settings import ConfigurationError, load
+
+    if context.config is None:
+        return None
+    try:
+        return load(context.config, redactor=context.redactor)
+    except ConfigurationError as error:
+        logging.getLogger("quarterdeck.shipping").warning("the changed configuration is not used: %s", error)
+        return None
+
+
+def _gave_up(shipper: "Shipper") -> int:
+    from console import output
+
+    for sink in shipper.sinks:
+        if sink.backlog:
+            output.note(f"{sink.name}: {sink.backlog} entries were not taken: {sink.error or sink.state.value}")
+    return ExitCode.FAILED
+
+
+def _again(context: "Context", name: str) -> int:
+    """Move a cursor out of the way, so that everything is sent again. The old one is kept beside it."""
+    from console import output
+    from services.audit.shipping import cursor as cursors
+
+    names = [section.label for section in context.settings.journal.sinks]
+    if name not in names:
+        raise Rejected("again", name, "is not one of the configured sinks", ", ".join(names))
+    path = cursors.path_of(context.home / "journal", name)
+    if path.exists():
+        os.replace(path, path.with_name(f"{name}.json.{context.clock.now():%Y%m%dT%H%M%SZ}"))
+    output.text(f"{name} gets everything again from the next start of the shipper on: quarterdeck journal ship")
+    return ExitCode.DONE
+
+
+async def _beside(context: "Context", args: argparse.Namespace) -> int:
+    """Another process ships this home."""
+    from console import output
+    from services.audit.shipping.status import read
+
+    directory = context.home / "journal"
+    said = read(directory)
+    who = f" (process {said.pid})" if said else ""
+    if args.until_idle:
+        return ExitCode.DONE
+    if not args.once:
+        output.note(f"Another process{who} ships {directory} already: see quarterdeck journal ship --status")
+        return ExitCode.HELD_BY_ANOTHER
+    return await _wait_for_it(context, directory)
+
+
+async def _wait_for_it(context: "Context", directory: Path) -> int:
+    """Until the other process has sent everything; it is looked at for as long as it comes forward."""
+    from console import output
+    from services.audit.shipping.status import SinkStatus, look
+
+    taken: Sequence[int] = ()
+    moved = context.clock.monotonic()
+    sinks: Sequence[SinkStatus] = ()
+    while context.clock.monotonic() - moved < GIVE_UP_SECONDS:
+        # Its word is a second old: the journal itself tells whether anything is left.
+        shipping = await asyncio.to_thread(look, directory, context.clock.unix(), context.settings.journal.sinks)
+        sinks = shipping.sinks
+        if shipping.status is not None and shipping.status.updated > context.clock.unix() - 1.0 and not shipping.waiting:
+            return ExitCode.DONE
+        if [sink.acked_seq for sink in sinks] != taken:
+            taken, moved = [sink.acked_seq for sink in sinks], context.clock.monotonic()
+        await context.clock.sleep(0.5)
+    for sink in sinks:
+        if sink.backlog:
+            output.note(f"{sink.name}: {sink.backlog} entries were not taken: {sink.error or sink.state.value}")
+    return ExitCode.FAILED

@@ -1,0 +1,56 @@
+"""A shipper for this home, started by whoever writes to the journal or looks at it, where none runs.
+
+It is a process of its own session with none of the caller's streams: closing the console, or killing it, changes nothing for what
+still has to be sent.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from services.audit.shipping.status import running
+
+IDLE_SECONDS = 30.0
+"""Wall seconds without anything to do after which it ends: the next entry's writer starts another."""
+LOG = "shipping.log"
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Kept so that they can be reaped should they end before this process does."""
+
+
+def ensure(home: Path, config: Path | None) -> bool:
+    """Start a shipper where none runs; whether one was started. Takes some milliseconds. Raises ``OSError`` where it can't be
+    started: who writes entries goes on all the same, and what is not sent is late for everybody to see."""
+    _children[:] = [child for child in _children if child.poll() is None]
+    directory = home / "journal"
+    if _children or running(directory):
+        return False
+    given = ["--config", str(config)] if config is not None else []
+    # -P: the modules come from where quarterdeck is installed, never from the directory it happens to be called in.
+    command = [sys.executable, "-P", "-m", "console.cli", *given, "--home", str(home), "journal", "ship", "--until-idle"]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+            cwd="/",
+            env=_environment(),
+        )
+    finally:
+        os.close(log)
+    _children.append(child)
+    return True
+
+
+def _environment() -> dict[str, str]:
+    # A source tree that is on this process's path through PYTHONPATH has to be on the shipper's too, whatever its directory.
+    kept = dict(os.environ)
+    if "PYTHONPATH" in kept:
+        kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part)
+    return kept
