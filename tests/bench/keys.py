@@ -24,12 +24,10 @@ SCREENS = (
 
 def measure(terminal: Terminal) -> dict[str, Figure]:
     """``terminal`` shows the fleet, and has done so for a while."""
-    _enter_services(terminal)
+    enter_services(terminal)
     moves = []
     for turn in range(MOVES):
-        down = turn % 2 == 0
-        moves.append(_answer(terminal, "j" if down else "k", ROWS[1] if down else ROWS[0]))
-        terminal.drain(0.03 + (turn % 7) * 0.01)  # not in step with the console's own pictures
+        moves.append(move(terminal, turn))
     switches: dict[str, list[float]] = {"help": [], "journal": [], "fleet": []}
     for _ in range(SWITCHES):
         for screen, key, seen in SCREENS:
@@ -43,7 +41,15 @@ def measure(terminal: Terminal) -> dict[str, Figure]:
     return found
 
 
-def _enter_services(terminal: Terminal) -> None:
+def move(terminal: Terminal, turn: int) -> float:
+    """Milliseconds from ``j`` (even turns) or ``k`` to the cursor there."""
+    down = turn % 2 == 0
+    took = _answer(terminal, "j" if down else "k", ROWS[1] if down else ROWS[0])
+    terminal.drain(0.03 + (turn % 7) * 0.01)  # not in step with the console's own pictures
+    return took
+
+
+def enter_services(terminal: Terminal) -> None:
     """Tab to the list of services; which pane has the focus depends on what runs."""
     for _ in range(8):
         terminal.press("g")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import crowd
 import footprint
 import keys
 import logs
@@ -57,6 +58,7 @@ def main() -> int:
         take("start", lambda: starting.measure(place))
         take("logs", lambda: logs.measure(place))
         take("canary", lambda: _canary(place, take))
+        take("crowd", lambda: _crowd(place))
     document: dict[str, Any] = {
         "python": platform.python_version(),
         "system": platform.system(),
@@ -71,6 +73,11 @@ def main() -> int:
     }
     print(json.dumps(document, indent=2, ensure_ascii=False))
     return 1 if failed else 0
+
+
+def _crowd(place: Sandbox) -> dict[str, Figure]:
+    with sandbox() as other:
+        return crowd.measure(place, other)
 
 
 def _canary(place: Sandbox, take: Callable[[str, Callable[[], dict[str, Figure] | str]], None]) -> dict[str, Figure]:
