@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from console.draft import Draft
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from console.context import Context
     from console.watching import Watching
+    from services.rollout.foresight import Foresight
     from services.settings import Settings
     from services.strategies import ServiceState
 
@@ -63,6 +64,21 @@ class Deploys:
         finally:
             if tickets is not None:
                 await tickets.close()
+
+    async def foresight(self, draft: Draft) -> AsyncGenerator[Foresight]:
+        """What the analyses of the plan will see at the service's traffic: from memory at once, then as it is measured. Raises
+        ``Unavailable`` where nothing is known of the cluster."""
+        from services.cluster.watched import rollouts
+        from services.rollout.foresight import foreseen
+        from services.rollout.outlook import measured_before
+
+        context, target = self._context, draft.release.target
+        inventory = self._watching.inventory_of(target.context)
+        earlier = measured_before((watch.rollout for watch in rollouts(inventory, context.clock)), draft.release)
+        connection = await context.clusters.connect(target.context)
+        async with contextlib.aclosing(foreseen(context, connection, inventory, draft.release, draft.plan, earlier)) as looks:
+            async for look in looks:
+                yield look
 
     async def start(self, draft: Draft, typed: str) -> str:
         """Compile again, compare with what was confirmed, ask every gate again, start the driver. Returns the rollout's id.

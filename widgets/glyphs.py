@@ -45,6 +45,10 @@ class Glyphs:
     corner: str
     tick: str
     line: str
+    span: str
+    point: str
+    mark: str
+    pointer: str
 
 
 UNICODE = Glyphs(
@@ -80,6 +84,10 @@ UNICODE = Glyphs(
     corner="└",
     tick="┤",
     line="─",
+    span="━",
+    point="●",
+    mark="┃",
+    pointer="▲",
 )
 
 ASCII = Glyphs(
@@ -115,6 +123,10 @@ ASCII = Glyphs(
     corner="+",
     tick="+",
     line="-",
+    span="=",
+    point="O",
+    mark="T",
+    pointer="^",
 )
 
 _current = UNICODE

@@ -9,6 +9,7 @@ from widgets.drawn import Drawn
 from widgets.ink import Line, Lines, Span, Tone
 
 _WIDE = 56  # from here on there is room for the word beside the sign, and for the note
+_VERDICTS = {"undecided": Tone.WARN, "no_data": Tone.WARN, "promoted": Tone.ACCENT}
 BUDGET_SECONDS = 300
 """A rollback has to be over within this (R5)."""
 
@@ -57,7 +58,11 @@ def draw_step(
             if wide:
                 right.insert(0, (f"{word}  ", Tone.ACCENT))
     elif state.outcome is StepOutcome.DONE:
-        right = [(f"{word}  " if wide else "", Tone.GOOD), (figures.seconds(state.seconds), Tone.MUTED)]
+        told = state.verdict or (word if wide else "")
+        right = [
+            (f"{told}  " if told else "", _VERDICTS.get(state.verdict, Tone.GOOD)),
+            (figures.seconds(state.seconds), Tone.MUTED),
+        ]
     elif state.outcome is StepOutcome.PENDING:
         right = [(f"~{figures.seconds(expected)}" if expected and wide else "", Tone.MUTED)]
     else:

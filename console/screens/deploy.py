@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import partial
 
@@ -14,6 +15,7 @@ from textual.worker import Worker, WorkerState
 
 from console.draft import Draft
 from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.foresight import SightView
 from console.screens.pane import Pane
 from console.screens.sentence import sentence_of
 from console.view import Picture, Selection
@@ -39,6 +41,7 @@ FORM = (
     ("ticket", "ticket", "CHG-1234"),
 )
 FIELDS = tuple(name for name, _, _ in FORM)
+SIGHT = "what its analyses will see"
 START: Line = (("Fill in the form: each field is checked as you type, and nothing changes before you confirm.", Tone.MUTED),)
 
 CONNECTING: Line = (
@@ -64,6 +67,8 @@ class DeployScreen(ConsoleScreen):
     DeployScreen #checks { padding: 0 1; scrollbar-size-vertical: 1; }
     DeployScreen #plan-pane { width: 1fr; border-left: solid $rule; }
     DeployScreen #plan { padding: 0 1; }
+    DeployScreen #sight-scroll { height: auto; max-height: 11; padding: 0 1; scrollbar-size-vertical: 1; }
+    DeployScreen.-short #sight-scroll { max-height: 6; }
     DeployScreen #sentence { padding: 0 1; border-top: solid $rule; height: auto; max-height: 5; }
     DeployScreen #confirmation { padding: 0 1; }
     DeployScreen TypedConfirmation > Input { border: none; height: 1; background: $panel; }
@@ -78,8 +83,11 @@ class DeployScreen(ConsoleScreen):
     DeployScreen.-narrow #checks-pane, DeployScreen.-normal #checks-pane { width: 100%; height: 3fr; }
     DeployScreen.-narrow #plan-pane, DeployScreen.-normal #plan-pane { width: 100%; height: 2fr; border-left: none;
         border-top: solid $rule; }
+    DeployScreen.-normal #checks-pane, DeployScreen.-normal #plan-pane { height: 1fr; }
     DeployScreen.-narrow.-short #sentence { max-height: 4; }
     DeployScreen.-narrow.-short #plan-pane { height: 3; }
+    DeployScreen.-narrow.-short #sight-scroll { display: none; }
+    DeployScreen.-narrow.-short.-plan #sight-scroll { display: block; }
     DeployScreen.-narrow.-short.-plan #plan-pane { height: 1fr; }
     DeployScreen.-narrow.-short.-plan #checks-pane { display: none; }
     DeployScreen.-narrow.-plan #form-pane { display: none; }
@@ -109,12 +117,14 @@ class DeployScreen(ConsoleScreen):
                 with Pane("CHECKLIST", id="checks-pane"), VerticalScroll(id="checks"):
                     yield ChecklistView(id="checklist")
                 with Pane("PLAN", id="plan-pane"):
+                    with VerticalScroll(id="sight-scroll"):
+                        yield SightView(id="sight")
                     yield PlanDiff(id="plan")
         yield Note(START, id="sentence")
         yield TypedConfirmation(id="confirmation")
 
     def on_mount(self) -> None:
-        self.query_one("#plan-pane", Pane).tell(("   tab gets here; space folds a step, z all", Tone.MUTED))
+        self.query_one("#plan-pane", Pane).tell(("   tab gets here, what it will see too; space folds, z all", Tone.MUTED))
         self.query_one(TypedConfirmation).block("the form is not complete", waits=True)
         self._field("strategy").set_choices(tuple(strategy.value for strategy in Strategy))
         if self._version:
@@ -219,6 +229,8 @@ class DeployScreen(ConsoleScreen):
         self._draft = None
         self._results = {}
         self.query_one(PlanDiff).show(None)
+        self.workers.cancel_group(self, SIGHT)
+        self.query_one(SightView).show()
         self.query_one(ChecklistView).show(())
         self.query_one(TypedConfirmation).block(why, waits=True)
         self.draw_keys()
@@ -257,6 +269,7 @@ class DeployScreen(ConsoleScreen):
         sentence.show(*sentence_of(draft))
         confirmation.ask(draft.release.target.environment, draft.plan.digest)
         confirmation.block("the checklist is not complete", waits=True)
+        self.foresee(draft)
         asking = set(GateName)
         self.query_one(ChecklistView).show((), asking)
         try:
@@ -271,6 +284,20 @@ class DeployScreen(ConsoleScreen):
         if self._eager and not self._blocked() and self._field("ticket").has_focus_within:
             confirmation.focus_input()
 
+    @work(exclusive=True, group=SIGHT, exit_on_error=False)
+    async def foresee(self, draft: Draft) -> None:
+        """Beside the checklist, which does not wait for it: what the analyses will see, as it is measured."""
+        view = self.query_one(SightView)
+        view.show(asking=True)
+        try:
+            async with contextlib.aclosing(self.console.session.deploys.foresight(draft)) as looks:
+                async for look in looks:
+                    now = self.console.picture.now
+                    old = (now - look.measured).total_seconds() if now is not None and look.measured is not None else None
+                    view.show(look, old)
+        except QuarterdeckError as error:
+            view.show(problem=str(error))
+
     def _ordered(self) -> tuple[GateResult, ...]:
         return tuple(self._results[name] for name in GateName if name in self._results)
 
@@ -284,7 +311,11 @@ class DeployScreen(ConsoleScreen):
 
     @on(Worker.StateChanged)
     def compile_failed(self, event: Worker.StateChanged) -> None:
-        if event.state is WorkerState.ERROR:
+        if event.state is not WorkerState.ERROR:
+            return
+        if event.worker.group == SIGHT:
+            self.query_one(SightView).show(problem="an unexpected error, see the log")
+        else:
             self.query_one(TypedConfirmation).block("an unexpected error, see the log; ctrl+r asks again")
 
     # ---- the confirmation

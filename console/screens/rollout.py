@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.evidence import judged_of
 from console.screens.headline import Head, Headline, footline, head_of
 from console.screens.pane import Pane
 from console.screens.vitals import Vitals, figures_of
@@ -16,6 +17,7 @@ from console.view import Picture, RolloutCard, Selection
 from services.model.rollout import Arm, Rollout, TriggerName
 from widgets import glyphs
 from widgets.charts import Chart, Series, SeriesChart
+from widgets.evidence.judgement import JudgementView
 from widgets.ink import Line, Span, Tone
 from widgets.logview import LogView
 from widgets.note import Note
@@ -23,7 +25,7 @@ from widgets.pods import PodStrip
 from widgets.stepper import Stepper
 from widgets.triggers import Triggers, limit_of
 
-VIEWS = ("steps", "triggers", "calls")
+VIEWS = ("steps", "evidence", "triggers", "calls")
 """The panes that share one place on a narrow terminal, in the order in which they are shown."""
 CALLS = 100
 CHART_SECONDS = 300.0
@@ -43,12 +45,17 @@ class RolloutScreen(ConsoleScreen):
     RolloutScreen #vitals { padding: 0 1; }
     RolloutScreen #evidence { height: 1fr; border-top: solid $rule; }
     RolloutScreen #evidence VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    RolloutScreen #reasons { height: auto; layout: vertical; }
+    RolloutScreen #limits { height: auto; }
+    RolloutScreen #judgement { margin: 0 0 1 0; }
     RolloutScreen #charts { height: 9; layout: horizontal; margin: 1 0 0 0; }
     RolloutScreen SeriesChart { height: 1fr; width: 1fr; }
     RolloutScreen #next { padding: 0 1; height: auto; background: $surface; }
     RolloutScreen #calls-pane { height: 7; border-top: solid $rule; }
     RolloutScreen.-short #calls-pane { height: 4; }
     RolloutScreen.-wide #steps-pane { width: 66; }
+    RolloutScreen.-wide #reasons { layout: horizontal; }
+    RolloutScreen.-wide #judgement { margin: 0 2 0 0; }
     RolloutScreen.-wide #charts { height: 1fr; min-height: 8; }
     RolloutScreen.-narrow #panes { layout: vertical; }
     RolloutScreen.-narrow #live { width: 100%; }
@@ -72,9 +79,12 @@ class RolloutScreen(ConsoleScreen):
         with Horizontal(id="panes"):
             with Vertical(id="live"):
                 yield Vitals(id="vitals")
-                with Pane("TRIGGERS AND PODS", id="evidence"), VerticalScroll(id="evidence-scroll"):
-                    yield Triggers(id="triggers")
-                    yield PodStrip(id="pods")
+                with Pane("EVIDENCE, TRIGGERS, PODS", id="evidence"), VerticalScroll(id="evidence-scroll"):
+                    with Horizontal(id="reasons"):
+                        yield JudgementView(id="judgement")
+                        with Vertical(id="limits"):
+                            yield Triggers(id="triggers")
+                            yield PodStrip(id="pods")
                     with Vertical(id="charts"):
                         yield SeriesChart(id="errors")
                         yield SeriesChart(id="latency")
@@ -113,9 +123,12 @@ class RolloutScreen(ConsoleScreen):
             return  # a resize that is answered while the screen is taken apart
         view = VIEWS[self._view] if self.folded() else ""
         self.query_one("#steps-pane").display = view in ("", "steps")
-        self.query_one("#evidence").display = view in ("", "triggers")
+        self.query_one("#evidence").display = view in ("", "evidence", "triggers")
+        self.query_one("#judgement").display = view in ("", "evidence")
+        self.query_one("#limits").display = view in ("", "triggers")
+        self.query_one("#charts").display = view in ("", "triggers")
         self.query_one("#calls-pane").display = view in ("", "calls")
-        self.query_one("#live").styles.height = "1fr" if view in ("", "triggers") else "auto"
+        self.query_one("#live").styles.height = "1fr" if view in ("", "evidence", "triggers") else "auto"
         self.query_one("#panes").styles.height = "auto" if view == "calls" else "1fr"
 
     def selection(self) -> Selection:
@@ -139,8 +152,9 @@ class RolloutScreen(ConsoleScreen):
         rollout = card.rollout
         self.query_one("#headline", Headline).show(head_of(card, picture))
         self.query_one("#stepper", Stepper).show(rollout, picture.pace if card.live and not card.orphaned else None)
-        self.query_one("#vitals", Vitals).show(figures_of(rollout, picture.pace, card.live))
+        self.query_one("#vitals", Vitals).show(figures_of(rollout, picture.pace, card.live, triggers=not self.folded()))
         since = max(0.0, picture.pace - rollout.samples[-1].at) if rollout.samples else None
+        self.query_one("#judgement", JudgementView).show(judged_of(rollout))
         self.query_one("#triggers", Triggers).show(rollout.triggers, since)
         self.query_one("#pods", PodStrip).show(self.console.pods(card.environment, rollout.release.service))
         self._draw_charts(rollout)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from services.model.rollout import Arm, Baseline, Rollout, Sample, TriggerName, TriggerReading
+from console.screens.evidence import Gauges, draw_gauges, gauges_of, metric_of
+from services.model.rollout import Arm, Baseline, JudgedMetric, Rollout, Sample, TriggerName, TriggerReading
 from services.model.steps import Analyse
 from widgets import glyphs, ink
 from widgets.charts import spark
 from widgets.drawn import Drawn
-from widgets.format import age, count, milliseconds, percent, seconds
+from widgets.evidence.judgement import name_of, ratio_words
+from widgets.format import age, bare, count, milliseconds, percent, seconds
 from widgets.ink import Line, Lines, Span, Tone
 from widgets.text import pad
 from widgets.traffic import Traffic, draw_traffic
@@ -15,6 +17,9 @@ from widgets.triggers import is_over, limit_of, limit_words
 
 LABEL = 10
 _SPARK = 24
+_ROOMY = 84
+"""Cells from which on the slow requests have a line of their own."""
+_TOLD = frozenset({TriggerName.ERROR_RATE, TriggerName.LATENCY_P99, TriggerName.JUDGE, TriggerName.PROGRESS_DEADLINE})
 STALE = 30.0
 """Pace seconds after which a sample is no longer fresh: three intervals of the usual ten."""
 
@@ -30,10 +35,16 @@ class Figures:
     latency: TriggerReading | None
     wanted: int
     age: float | None
+    compared: tuple[JudgedMetric | None, JudgedMetric | None] = (None, None)
+    """Failures and slow requests of both versions, as the judge has them."""
+    against: str = "stable"
+    gauges: Gauges | None = None
+    triggers: tuple[TriggerReading, ...] = ()
+    """Those that are told in short."""
 
 
-def figures_of(rollout: Rollout, pace: float, live: bool) -> Figures:
-    """The figures of ``rollout`` at pace second ``pace``."""
+def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = False) -> Figures:
+    """The figures of ``rollout`` at pace second ``pace``; with ``triggers``, those in short that are no line of their own."""
     step = rollout.plan.steps[rollout.step] if rollout.step < len(rollout.plan.steps) else None
     readings = {reading.name: reading for reading in rollout.triggers}
     return Figures(
@@ -45,6 +56,10 @@ def figures_of(rollout: Rollout, pace: float, live: bool) -> Figures:
         latency=readings.get(TriggerName.LATENCY_P99),
         wanted=step.min_requests if isinstance(step, Analyse) else 0,
         age=max(0.0, pace - rollout.samples[-1].at) if rollout.samples else None,
+        compared=(metric_of(rollout.judgement, ("errors",)), metric_of(rollout.judgement, ("latency-p99", "latency-p90"))),
+        against="before" if rollout.judgement is not None and rollout.judgement.past else "stable",
+        gauges=gauges_of(rollout, pace, live),
+        triggers=tuple(reading for reading in rollout.triggers if reading.name not in _TOLD) if triggers else (),
     )
 
 
@@ -98,6 +113,7 @@ def draw_figures(value: Figures, width: int) -> Lines:
                 tuple(sample.canary.error_rate for sample in value.samples),
                 width,
             ),
+            *_ratio(value.compared[0], value.against),
             _compared(
                 "P99",
                 milliseconds(canary.p99),
@@ -106,18 +122,48 @@ def draw_figures(value: Figures, width: int) -> Lines:
                 tuple(sample.canary.p99 for sample in value.samples),
                 width,
             ),
+            *(_ratio(value.compared[1], value.against) if width >= _ROOMY else ()),
             _requests(canary, stable, value),
         ]
+    if value.gauges is not None:
+        lines += draw_gauges(value.gauges, width, LABEL)
+    if value.triggers:
+        lines.append(_limits(value.triggers))
     if value.baseline is not None:
-        before = value.baseline
-        lines.append(
-            (
-                _label("BEFORE"),
-                (f"errors {percent(before.error_rate)}, P99 {milliseconds(before.p99)}", Tone.TEXT),
-                (f"  over {seconds(before.seconds)}, {count(before.requests)} requests", Tone.MUTED),
-            )
-        )
+        lines.append(_before(value.baseline, width))
     return tuple(ink.fit(line, width) for line in lines)
+
+
+def _before(before: Baseline, width: int) -> Line:
+    """What was measured before the deploy, and what the judge made of it; on what it was measured where there is room."""
+    told: Line = (_label("BEFORE"), (f"errors {percent(before.error_rate)}, P99 {milliseconds(before.p99)}", Tone.TEXT))
+    on: Line = ((f"  over {seconds(before.seconds)}, {count(before.requests)} requests", Tone.MUTED),)
+    if before.replay is None:
+        return (*told, *on)
+    words = f"  judge: {before.replay.aborted} of {before.replay.splits} aborted"
+    judged: Line = ((words, Tone.WARN if before.replay.aborted else Tone.MUTED),)
+    whole = (*told, *on, *judged)
+    return whole if ink.cells(whole) <= width else (*told, *judged)
+
+
+def _limits(readings: tuple[TriggerReading, ...]) -> Line:
+    """Every trigger that is no line of its own: its value of its limit."""
+    signs = glyphs.current()
+    parts: list[Line] = []
+    for reading in readings:
+        told = f"{reading.name.value} {bare(reading.value, reading.unit)}/{limit_words(reading)}"
+        fired = reading.fired or is_over(reading)
+        parts.append(((f"{signs.bad if reading.fired else signs.warning} {told}", Tone.BAD) if fired else (told, Tone.TEXT),))
+    return (_label("TRIGGERS"), *ink.joined(parts, (f" {signs.bullet} ", Tone.MUTED)))
+
+
+def _ratio(metric: JudgedMetric | None, against: str) -> Lines:
+    """How many times the old version's share it is, over all the time in which both were compared."""
+    if metric is None:
+        return ()
+    slow = "" if metric.edge is None else f"{name_of(metric).partition(', ')[2]}: "
+    surely = metric.ratio_low > metric.r
+    return (((" " * LABEL, Tone.TEXT), (f"{slow}{ratio_words(metric, against)}", Tone.BAD if surely else Tone.MUTED)),)
 
 
 def _requests(canary: Arm, stable: Arm, value: Figures) -> Line:

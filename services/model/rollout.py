@@ -226,6 +226,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """The newest values of ``log_e``, one an interval."""
     argo_at: float | None = None
     """When Argo's default rule would have aborted, seconds after exposure."""
+    at: float | None = None
+    """Pace second of the latest look that could be compared…"""
+    quiet: float = 0.0
+    """…and for how long, up to it, one of the versions had no requests."""
     detail: str = ""
     """Why, in words."""
     memory: Json = None

@@ -150,8 +150,8 @@ def trial_of(rollout: Rollout, settings: Settings) -> Trial:
     return opened(parameters(settings, rollout.baseline), {name: edge.seconds for name, edge in edges.items()})
 
 
-def judged(rollout: Rollout, trial: Trial, one: Look) -> Judgement:
-    """What the judge says after one more look."""
+def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None) -> Judgement:
+    """What the judge says after one more look, made at pace second ``at``."""
     trial = looked(trial, one)
     now, told = trial.state, trial.parameters
     before = rollout.judgement.path if rollout.judgement is not None else ()
@@ -173,6 +173,8 @@ def judged(rollout: Rollout, trial: Trial, one: Look) -> Judgement:
         metrics=metrics,
         path=(*before, round(now.log_e, 3))[-MAX_PATH:],
         argo_at=trial.argo.aborted_at,
+        at=at,
+        quiet=round(now.without_traffic_s, 3),
         detail=_words(trial),
         memory=msgspec.json.decode(msgspec.json.encode(trial)),
     )

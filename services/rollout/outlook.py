@@ -5,7 +5,7 @@ growth of its evidence of health where the new version is as good as the old one
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -46,18 +46,21 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
         return self.health is None or self.health > 2 * self.seconds
 
     def words(self) -> str:
-        shown = f"{self.weight} % for {self.seconds:.0f} s ({_rate(self.rate)} requests a second): "
+        shown = f"{self.weight} % for {self.seconds:.0f} s ({rate_words(self.rate)} requests a second): "
         if self.surely is None:
             shown += "sees nothing for sure, not even if every request fails"
         else:
-            shown += f"sees, nine times in ten, errors from {_share(self.surely)} on (now {_share(self.now)})"
+            shown += f"sees, nine times in ten, errors from {share_words(self.surely)} on (now {share_words(self.now)})"
             if self.even is not None and self.even < self.surely:
-                shown += f", with even odds from {_share(self.even)}"
+                shown += f", with even odds from {share_words(self.even)}"
         if self.now > 0 and (self.surely is None or self.surely > 2 * self.now):
-            shown += f"; twice the errors ({_share(2 * self.now)}) "
-            shown += f"take {_time(self.doubled)} to see" if self.doubled is not None else "are tolerated at this rate"
+            shown += f"; twice the errors ({share_words(2 * self.now)}) "
+            shown += f"take {time_words(self.doubled)} to see" if self.doubled is not None else "are tolerated at this rate"
+            if self.doubled is not None and self.doubled > self.seconds:
+                # evidence grows with the failures that are compared: as fast with more traffic as with more time
+                shown += f", or {self.doubled / self.seconds:.2g} × the traffic"
         if self.undecided:
-            needs = f"would take about {_time(self.health)}" if self.health is not None else "can't be had"
+            needs = f"would take about {time_words(self.health)}" if self.health is not None else "can't be had"
             shown += f". A good version will end undecided: proof of its health {needs}"
         return shown + "."
 
@@ -70,30 +73,34 @@ def outlook(plan_: Plan, baseline: Baseline, settings: Settings) -> tuple[Outloo
     parameters = judging.parameters(settings, baseline)
     errors = next(metric for metric in parameters.metrics if metric.name == ERRORS.name)
     found: list[Outlook] = []
+    for index, weight, seconds in analyses(plan_):
+        rate = baseline.requests / baseline.seconds * weight / 100
+        found.append(_seen(index, weight, rate, seconds, baseline.error_rate, errors, parameters))
+    return tuple(found)
+
+
+def analyses(plan_: Plan) -> Iterator[tuple[int, int, float]]:
+    """Every analysis beside the old version: its place in the plan, the percentage of the requests, its seconds."""
     weight = 0
     for index, step in enumerate(plan_.steps):
         if isinstance(step, SetTraffic):
             weight = step.weight
         if isinstance(step, Analyse) and step.proof and 0 < weight < 100:
-            rate = baseline.requests / baseline.seconds * weight / 100
-            found.append(_seen(index, weight, rate, step.seconds, baseline.error_rate, errors, parameters))
-    return tuple(found)
+            yield index, weight, step.seconds
 
 
-def sentences(plan_: Plan, baseline: Baseline, settings: Settings) -> tuple[str, ...]:
-    """:func:`outlook` for a screen or a dry run, and what the judge would have said of the time before the deploy."""
-    said = [one.words() for one in outlook(plan_, baseline, settings)]
-    if baseline.replay is not None:
-        replay = baseline.replay
-        said.append(
-            f"The judge on the last {baseline.seconds:.0f} s without a deploy: would have aborted {replay.aborted} of "
-            f"{replay.splits} times." + ("" if not replay.aborted else " It takes the service for that much noisier now.")
-        )
-    return tuple(said)
+def replay_words(baseline: Baseline) -> str:
+    """What the judge would have said of the time before the deploy, in which nothing was wrong; empty where it was not asked."""
+    replay = baseline.replay
+    if replay is None:
+        return ""
+    groups = f"{replay.aborted} of {replay.splits} groups of its pods"
+    said = f"Replayed on {time_words(baseline.seconds)} of the running version: {groups} would have been aborted."
+    return f"{said} The judge takes the service for that much noisier now." if replay.aborted else said
 
 
-def measured_before(rollouts: Iterable[Rollout], release: Release) -> Baseline | None:
-    """The newest baseline that a rollout of the same service in the same place measured: good enough to plan with."""
+def measured_before(rollouts: Iterable[Rollout], release: Release) -> Rollout | None:
+    """The newest rollout of the same service in the same place that measured a baseline: good enough to plan with."""
     same = [
         rollout
         for rollout in rollouts
@@ -103,7 +110,7 @@ def measured_before(rollouts: Iterable[Rollout], release: Release) -> Baseline |
         and rollout.baseline is not None
         and rollout.baseline.requests
     ]
-    return max(same, key=lambda rollout: rollout.created).baseline if same else None
+    return max(same, key=lambda rollout: rollout.created) if same else None
 
 
 def _seen(index: int, weight: int, rate: float, seconds: float, p0: float, metric: Metric, parameters: Parameters) -> Outlook:
@@ -144,15 +151,15 @@ def _health(rate: float, share: float, p0: float, D: float, metric: Metric, para
     return max(parameters.earliest_s, math.ceil(barrier / best / parameters.interval_s) * parameters.interval_s)
 
 
-def _share(value: float) -> str:
+def share_words(value: float) -> str:
     return f"{value * 100:.3g} %"
 
 
-def _rate(value: float) -> str:
+def rate_words(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _time(seconds: float | None) -> str:
+def time_words(seconds: float | None) -> str:
     if seconds is None:
         return "for ever"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

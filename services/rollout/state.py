@@ -266,6 +266,8 @@ def rebased(rollout: Rollout, *, pace: float, now: datetime, speed: float) -> Ro
     def moved(at: float | None) -> float | None:
         return None if at is None else at + shift
 
+    judgement = rollout.judgement
+
     return msgspec.structs.replace(
         rollout,
         now=rollout.now + shift,
@@ -277,6 +279,7 @@ def rebased(rollout: Rollout, *, pace: float, now: datetime, speed: float) -> Ro
         breach_at=moved(rollout.breach_at),
         rollback_started=moved(rollout.rollback_started),
         samples=tuple(msgspec.structs.replace(sample, at=sample.at + shift) for sample in rollout.samples),
+        judgement=msgspec.structs.replace(judgement, at=moved(judgement.at)) if judgement is not None else None,
     )
 
 

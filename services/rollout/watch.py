@@ -182,7 +182,7 @@ class Watch:
         counts = judging.counted(self._windows, self._judged_to, warm_up=self._limits.warm_up, exposed_at=exposed)
         look = judging.look(run.rollout, counts, trial)
         self._judged_to = now
-        run.change(state.judged(run.rollout, judging.judged(run.rollout, trial, look)))
+        run.change(state.judged(run.rollout, judging.judged(run.rollout, trial, look, at=now)))
         return look
 
     def _unserved(self, now: float) -> Unserved | None:

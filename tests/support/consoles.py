@@ -24,10 +24,13 @@ from services.model.objects import ObjectRef
 from services.model.release import DeployRequest
 from services.model.rollout import Arm, Baseline, Rollout, Sample
 from services.model.steps import Plan
+from services.rollout.foresight import Foresight
+from services.rollout.outlook import Outlook
 from services.rollout.provenance import Origin
 from services.traffic.rules import RouteRules, Rule
 from support.clock import ManualClock
 from support.gallery import PLAN, PODS, READINGS, ROLLOUT
+from support.judgements import REPLAYED, judgement
 from widgets.logpane import Record
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
@@ -87,7 +90,8 @@ def rollout(id: str = "r-1", **changes: Any) -> Rollout:
         actual_weight=25,
         samples=_samples(),
         triggers=tuple(reading for reading in READINGS if not reading.fired),
-        baseline=Baseline(seconds=60, requests=18_000, error_rate=0.0019, p99=0.044),
+        baseline=Baseline(seconds=60, requests=18_000, error_rate=0.0019, p99=0.044, replay=REPLAYED),
+        judgement=judgement(),
         started=700.0,
         created=datetime(2026, 1, 1, 0, 4, tzinfo=UTC),
     )
@@ -287,6 +291,14 @@ SAID = Said(
 )
 
 
+def foresight(**changes: Any) -> Foresight:
+    """At 250 requests a second to the new version a doubling is seen, though not within the analysis's time."""
+    seen = {"surely": 0.0042, "even": 0.0033, "doubled": 340.0, "health": 90.0}
+    one = Outlook(**{"step": 3, "weight": 25, "rate": 250.0, "seconds": 180.0, "now": 0.0019, **seen})
+    baseline = Baseline(seconds=60, requests=60_000, error_rate=0.0019, p99=0.044, replay=REPLAYED)
+    return Foresight(**{"outlook": (one,), "baseline": baseline, **changes})
+
+
 class StubTail:
     """A log: batches that were there from the start, then those that a test puts."""
 
@@ -317,6 +329,8 @@ class StubSession:
         self.home: Any = None
         self.sandboxed = False
         self.calls: tuple[Call, ...] = ()
+        self.looks: list[Foresight] = [foresight()]
+        """What is known, one after the other, of what the analyses of a plan will see."""
         self.gone = ""
         """Why what a rollback was to restore is no longer to be done."""
         self.pages = JournalPages(Path("there is no journal"))
@@ -381,6 +395,11 @@ class StubSession:
     async def checks(self, draft: Draft, confirmed: str | None = None) -> AsyncIterator[GateResult]:
         for result in self.results:
             yield result
+
+    async def foresight(self, draft: Draft) -> AsyncGenerator[Foresight]:
+        for look in self.looks:
+            yield look
+        await asyncio.Event().wait()
 
     async def start(self, draft: Draft, typed: str) -> str:
         self.asked.append(("start", draft.release.service, typed))

@@ -15,6 +15,7 @@ from services.model.fleet import FleetView
 from services.model.rollout import Phase, Reason
 from support.consoles import NOW, TestConsole, card, environment, picture, rollout, service
 from support.gallery import READINGS
+from support.judgements import judgement, regressed
 from support.stories import records, told_entries
 from widgets.toast import toast
 
@@ -101,6 +102,18 @@ def rolling_back() -> RolloutCard:
     )
 
 
+def caught() -> RolloutCard:
+    """Rolled back because the judge found a regression."""
+    found = regressed()
+    reason = Reason(kind="trigger", name="judge", value=found.log_e, limit=found.abort_at, detail=found.detail)
+    return card(rollout(phase=Phase.ROLLED_BACK, reason=reason, judgement=found, rollback_started=1000.0, finished=1002.0))
+
+
+def unserved() -> RolloutCard:
+    """No request has reached the new version for more than a minute."""
+    return card(rollout(judgement=judgement(verdict="no_data", quiet=70.0)))
+
+
 def _calls(app: TestConsole) -> None:
     at = NOW.timestamp()
     watch = "kubectl get pods --watch -n production --context production"
@@ -138,6 +151,12 @@ def _logged(app: TestConsole) -> None:
 async def _service(app: TestConsole, pilot: Any) -> None:
     app.open_service("production", "payment-service")
     await pilot.pause()
+
+
+async def _evidence(app: TestConsole, pilot: Any) -> None:
+    app.open_rollout("r-1")
+    await pilot.pause()
+    await pilot.press("v")
 
 
 async def _logs(app: TestConsole, pilot: Any) -> None:
@@ -200,6 +219,9 @@ SCENES: dict[str, Scene] = {
     "deploy empty": Scene(go=_deploy_empty),
     "rollout": Scene(go=pressed("enter")),
     "rollout rolling back": Scene(lambda: picture(rollouts=(rolling_back(),)), pressed("enter")),
+    "rollout evidence": Scene(go=pressed("enter", "v")),
+    "rollout caught": Scene(lambda: picture(rollouts=(caught(),)), _evidence),
+    "rollout unserved": Scene(lambda: picture(rollouts=(unserved(),)), _evidence),
     "rollout stale": Scene(_stale, pressed("enter")),
     "journal": Scene(go=pressed("J")),
     "journal empty": Scene(_empty, pressed("J")),

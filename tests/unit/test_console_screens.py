@@ -403,7 +403,7 @@ async def test_the_rollout_screen_answers_at_a_glance(app):
         await pilot.press("enter")
         await until(pilot, lambda: "TRIGGERS" in words_on(app))
         text = words_on(app)
-        for words in ("want  25%", "have  25%", "0.11%", "0.19%", "limit 5%", "limit 90%", "01:48", "NEXT"):
+        for words in ("want  25%", "have  25%", "0.11%", "0.19%", "limit 5%", "cpu 41%/90%", "01:48", "NEXT"):
             assert words in text
         assert "payment-service v2.14.1 → v2.15.0 · production · canary" in text
         assert "about 2 s to v2.14.1" in text
@@ -417,6 +417,9 @@ async def test_on_a_narrow_terminal_one_key_brings_every_pane(app):
         for words in ("ERRORS", "limit 5%", "01:48", "analyse 180 s", "ROLL BACK now", "? help"):
             assert words in text
         assert "memory" not in text
+        await pilot.press("v")
+        await until(pilot, lambda: "evidence this strong" in words_on(app))
+        assert "memory" not in words_on(app)
         await pilot.press("v")
         await until(pilot, lambda: "memory" in words_on(app))
         assert "ERRORS" in words_on(app)

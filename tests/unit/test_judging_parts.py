@@ -17,7 +17,7 @@ from services.analysis.trial import Look, Trial, looked, opened
 from services.model.rollout import Baseline, Replayed, SlowEdge, StepState
 from services.model.steps import Analyse, Plan, SetTraffic
 from services.rollout import judging
-from services.rollout.outlook import measured_before, outlook, sentences
+from services.rollout.outlook import measured_before, outlook, replay_words
 from services.settings.problems import ConfigurationError
 
 BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.2, math.inf)
@@ -211,7 +211,8 @@ def test_what_is_not_known_is_not_foreseen() -> None:
 
 def test_the_replay_before_the_deploy_is_told() -> None:
     baseline = msgspec.structs.replace(told(100.0), replay=Replayed(rows=6, splits=6, aborted=2))
-    assert "would have aborted 2 of 6 times. It takes the service" in sentences(plan_of(), baseline, SETTINGS)[-1]
+    assert "2 of 6 groups of its pods would have been aborted. The judge takes the service" in replay_words(baseline)
+    assert replay_words(told(100.0)) == ""
 
 
 def test_the_newest_baseline_of_the_same_service_in_the_same_place() -> None:
@@ -226,7 +227,9 @@ def test_the_newest_baseline_of_the_same_service_in_the_same_place() -> None:
         measured("d", 6, namespace="other"),
         rollout("e"),
     ]
-    assert measured_before(found, BASE.release) == told(3.0)  # type: ignore[arg-type]
+    newest = measured_before(found, BASE.release)  # type: ignore[arg-type]
+    assert newest is not None
+    assert newest.id == "b"
     assert measured_before([rollout("e")], BASE.release) is None
 
 

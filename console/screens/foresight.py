@@ -1,0 +1,98 @@
+"""What the analyses of a plan will be able to see, for whoever is about to confirm it: a sentence, a table, a replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from widgets import glyphs, ink, text
+from widgets.drawn import Drawn
+from widgets.format import age, count, percent
+from widgets.ink import Line, Lines, Tone
+
+if TYPE_CHECKING:
+    from services.rollout.foresight import Foresight
+    from services.rollout.outlook import Outlook
+
+_TABLE = 60
+"""Cells from which on every analysis has a line of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """``age`` (wall s) of what is only remembered; ``problem``: why it can't be asked at all; ``asking``: the answer is on its
+    way. Empty without a plan."""
+
+    foresight: Foresight | None = None
+    age: float | None = None
+    problem: str = ""
+    asking: bool = False
+
+
+def draw_sight(value: Sight, width: int) -> Lines:
+    """What is known, how it is known, and what is not."""
+    known = value.foresight
+    if known is None and not value.problem:
+        return ((("asking what the running version serves", Tone.MUTED),), ()) if value.asking else ()
+    if known is None or not known.outlook:
+        why = value.problem or (known.problem if known is not None else "")
+        words = f"{glyphs.current().unknown} unknown what its analyses will see: {why or 'still measuring'}"
+        return (*(((part, Tone.WARN if why else Tone.MUTED),) for part in text.wrap(words, width)), ())
+    weakest = max(known.outlook, key=lambda one: (one.undecided, one.surely is None, one.surely or 0.0))
+    lines: list[Line] = [((part, _tone(weakest)),) for part in text.wrap(weakest.words(), width)]
+    if width >= _TABLE and len(known.outlook) > 1:
+        lines += [ink.fit(line, width) for line in _table(known.outlook)]
+    lines += [((part, Tone.MUTED),) for part in text.wrap(_measured(known, value.age), width)]
+    return (*lines, ())
+
+
+def _tone(one: Outlook) -> str:
+    return Tone.WARN if one.undecided or one.surely is None else Tone.TEXT
+
+
+def _table(outlook: tuple[Outlook, ...]) -> Lines:
+    from services.rollout.outlook import time_words
+
+    head: Line = (("STEP         SEEN SURELY  EVEN ODDS  TWICE NOW   PROOF OF HEALTH", Tone.MUTED),)
+    rows: list[Line] = []
+    for one in outlook:
+        proof = "never" if one.health is None else f"about {time_words(one.health)}"
+        twice = "never" if one.doubled is None else time_words(one.doubled)
+        rows.append(
+            (
+                (text.pad(f"{one.weight} % {one.seconds:.0f} s", 13), Tone.TEXT),
+                (text.pad("nothing" if one.surely is None else percent(one.surely), 13), Tone.STRONG),
+                (text.pad("nothing" if one.even is None else percent(one.even), 11), Tone.TEXT),
+                (text.pad(twice, 12), Tone.TEXT),
+                (proof, Tone.WARN if one.undecided else Tone.TEXT),
+            )
+        )
+    return (head, *rows)
+
+
+def _measured(known: Foresight, old: float | None) -> str:
+    """Where the figures come from, and how old they are."""
+    from services.rollout.outlook import rate_words, replay_words, time_words
+
+    baseline = known.baseline
+    if baseline is None or not baseline.seconds:
+        return ""
+    rate = f"{rate_words(baseline.requests / baseline.seconds)} requests a second, {percent(baseline.error_rate)} fail"
+    when = "just now" if known.measured is None else f"by a rollout {age(old)} ago"
+    said = f"{rate}: {count(baseline.requests)} requests in {time_words(baseline.seconds)}, measured {when}."
+    return f"{said} {replay_words(baseline)}".rstrip()
+
+
+class SightView(Drawn[Sight]):
+    """Shows what the analyses will see."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(Sight(), id=id)
+
+    def show(
+        self, foresight: Foresight | None = None, age: float | None = None, *, problem: str = "", asking: bool = False
+    ) -> None:
+        self.replace(Sight(foresight, age, problem, asking))
+
+    def draw(self, value: Sight, width: int, height: int | None) -> Lines:
+        return draw_sight(value, width)

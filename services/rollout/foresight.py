@@ -1,0 +1,139 @@
+"""What the analyses of a plan will be able to see, measured on the running version while a person reads the plan.
+
+Reads only, in the rhythm of the metrics; whoever asks waits for nothing. A plan that is begun measures its own baseline.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import datetime
+
+import msgspec
+
+from services.analysis import ArmName, DirectScrape, Unreadable, Windows, measure
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, open_source
+from services.cluster.connection import Connection
+from services.cluster.inventory import Inventory
+from services.model.release import Release
+from services.model.rollout import Baseline, Replayed, Rollout
+from services.model.steps import Plan
+from services.rollout import judging
+from services.rollout.arms import Arms, arms
+from services.rollout.elsewhere import subject
+from services.rollout.outlook import Outlook, analyses, outlook
+from services.rollout.station import Station
+from services.settings import Settings
+
+KEPT_SECONDS = 600.0
+"""Pace seconds that are measured; older counts say less about now than they cost."""
+REPLAYS = frozenset({6, 12, 30, 60})
+"""After so many looks the judge is replayed on them: each time is ten canaries' work."""
+
+
+class Foresight(msgspec.Struct, frozen=True, kw_only=True):
+    """``outlook`` of every analysis, by ``baseline``. ``measured`` by a rollout that began then; ``None``: now. Where nothing is
+    known, ``problem`` says why."""
+
+    outlook: tuple[Outlook, ...] = ()
+    baseline: Baseline | None = None
+    measured: datetime | None = None
+    problem: str = ""
+
+
+def recalled(plan: Plan, earlier: Rollout | None, settings: Settings) -> Foresight:
+    """By what an ``earlier`` rollout of the same service measured in the same place, if there was one."""
+    if not compares(plan):
+        return Foresight(problem="this plan compares no share of the requests with the running version")
+    if earlier is None or earlier.baseline is None:
+        return Foresight(problem="no rollout here has measured the service before")
+    return _foresight(plan, earlier.baseline, settings, measured=earlier.created)
+
+
+def compares(plan: Plan) -> bool:
+    """Whether any of its analyses stands beside the running version."""
+    return next(analyses(plan), None) is not None
+
+
+async def foreseen(
+    station: Station, connection: Connection, inventory: Inventory, release: Release, plan: Plan, earlier: Rollout | None
+) -> AsyncGenerator[Foresight]:
+    """First what is remembered, then, an interval of the metrics apart and as long as anybody asks, what is measured."""
+    settings, clock = station.settings, station.clock
+    known = recalled(plan, earlier, settings)
+    yield known
+    if not compares(plan):
+        return
+    looking = _Looking(station, connection, inventory, _proposed(release, plan, clock.now()))
+    try:
+        while True:
+            await looking.look()
+            now = await asyncio.to_thread(looking.foresight)
+            yield now if now.outlook or known.baseline is None else known
+            await clock.pace_sleep(settings.metrics.interval)
+    finally:
+        await looking.close()
+
+
+class _Looking:
+    """The running version's counts, look by look."""
+
+    def __init__(self, station: Station, connection: Connection, inventory: Inventory, proposed: Rollout) -> None:
+        self._settings, self._clock = station.settings, station.clock
+        self._inventory, self._proposed = inventory, proposed
+        metrics = self._settings.metrics
+        self._elsewhere = metrics.source != "pods"
+        self._windows = Windows(keep=KEPT_SECONDS, counts_pages=not self._elsewhere)
+        self._pages = DirectScrape.configured(metrics, connection, self._clock)
+        self._found = Arms((), ())
+        options = self._settings.services.get(proposed.release.service)
+        self._source = open_source(
+            metrics, lambda: subject(proposed, self._found, options), clock=self._clock, register=station.redactor
+        )
+        self._problem = ""
+        self._looks = 0
+        self._replay: Replayed | None = None
+
+    async def look(self) -> None:
+        service = self._proposed.release.service
+        found = self._found = Arms((), arms(self._inventory, self._proposed).stable)
+        self._problem = "" if found.stable else f"no pod runs {self._proposed.plan.previous_version}"
+        # where a server is asked the pages have nothing to tell: it is CPU and memory that a rollout reads there
+        readings = {} if self._elsewhere else await self._pages.scrape(found.targets(service))
+        self._windows.feed(self._clock.pace(), found.names, readings)
+        if self._elsewhere:
+            reading = await self._source.read(self._windows.now)
+            self._windows.add(reading.since, reading.at, reading.arms, errors=ERRORS_NAME, latency=LATENCY_NAME)
+            self._problem = self._problem or reading.problem
+        silent = [reading.why for reading in readings.values() if isinstance(reading, Unreadable)]
+        if silent and len(silent) == len(readings):
+            self._problem = f"its metrics can't be read: {silent[0]}"
+        self._looks += 1
+
+    def foresight(self) -> Foresight:
+        """By everything so far. Some milliseconds, and more where the judge is replayed: not for the event loop."""
+        covered = self._windows.covered(ArmName.STABLE, self._windows.now - KEPT_SECONDS, self._windows.now)
+        if not covered:
+            return Foresight(problem=self._problem)
+        baseline = measure(self._windows, covered)
+        if self._looks - 1 in REPLAYS:
+            self._replay = judging.calibrated(self._settings, self._proposed, self._windows, baseline).replay
+        baseline = msgspec.structs.replace(baseline, seconds=round(covered, 1), replay=self._replay)
+        return _foresight(self._proposed.plan, baseline, self._settings, problem=self._problem)
+
+    async def close(self) -> None:
+        await self._pages.close()
+        await self._source.close()
+
+
+def _foresight(
+    plan: Plan, baseline: Baseline, settings: Settings, *, measured: datetime | None = None, problem: str = ""
+) -> Foresight:
+    found = outlook(plan, baseline, settings)
+    if not found and not problem:
+        served = f"no requests in {baseline.seconds:.0f} s" if not baseline.requests else "nobody can tell how many requests fail"
+        problem = served
+    return Foresight(outlook=found, baseline=baseline, measured=measured, problem="" if found else problem)
+
+
+def _proposed(release: Release, plan: Plan, now: datetime) -> Rollout:
+    """The plan in the form that tells versions and pods apart; it is not begun and never stored."""
+    return Rollout(id="", release=release, plan=plan, operator="", created=now)
