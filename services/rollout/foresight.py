@@ -94,7 +94,7 @@ class _Looking:
 
     async def look(self) -> None:
         service = self._proposed.release.service
-        found = self._found = Arms((), arms(self._inventory, self._proposed).stable)
+        found = self._found = arms(self._inventory, self._proposed)
         self._problem = "" if found.stable else f"no pod runs {self._proposed.plan.previous_version}"
         # where a server is asked the pages have nothing to tell: it is CPU and memory that a rollout reads there
         readings = {} if self._elsewhere else await self._pages.scrape(found.targets(service))

@@ -192,6 +192,14 @@ def test_a_regression_says_since_when_how_late_and_what_it_cost():
     assert "Argo's default rule (success below 95 % in any minute) would have aborted 2m 00s after" in shown
 
 
+def test_a_regression_from_the_start_is_told_in_numbers_that_can_be_read():
+    bad = errors(s=836.0, n=10_084.0, f=97.0, m=191_582.0, ratio_low=101.0, ratio_high=272.4, onset=0.0)
+    shown = said(draw_judgement(Judged(regressed(metrics=(bad,)), over=True), 120))
+    assert "164 × stable (101 to 272, 95 % at any time)" in shown
+    assert "errors worse from its first requests on" in shown
+    assert "had not aborted by then" in shown
+
+
 def test_no_data_is_said_with_its_age():
     shown = said(draw_judgement(Judged(judgement(verdict="no_data", quiet=70.0)), 100))
     assert "NO DATA: no requests to compare reached both versions in the last 1m 10s" in shown

@@ -71,13 +71,14 @@ def strength(judgement: Judgement) -> str:
 def ratio_words(metric: JudgedMetric, against: str = "stable") -> str:
     """``1.1 × stable (0.7 to 1.8, 95 % at any time), tolerated 1.2``."""
     value = _value(metric)
-    limits = (
-        f"{metric.ratio_low:.2g} to {metric.ratio_high:.2g}"
-        if metric.ratio_high is not None
-        else f"at least {metric.ratio_low:.2g}"
-    )
-    told = f"{value:.2g} × {against}" if value is not None else f"{against} has none"
+    low, high = metric.ratio_low, metric.ratio_high
+    limits = f"{_times(low)} to {_times(high)}" if high is not None else f"at least {_times(low)}"
+    told = f"{_times(value)} × {against}" if value is not None else f"{against} has none"
     return f"{told} ({limits}, 95 % at any time), tolerated {metric.r:.3g}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2g}" if ratio < 99.5 else figures.count(ratio)
 
 
 def name_of(metric: JudgedMetric) -> str:
@@ -117,7 +118,7 @@ def argo_words(judgement: Judgement, *, over: bool = False) -> str:
     if judgement.argo_at is not None:
         did = f"would have aborted {figures.seconds(judgement.argo_at)} after the first requests"
     else:
-        did = "would not have aborted" if over else "would not have aborted so far"
+        did = "had not aborted by then" if over else "would not have aborted so far"
     return f"Argo's default rule (success below 95 % in any minute) {did}."
 
 
@@ -160,7 +161,12 @@ def _course(judgement: Judgement, width: int) -> Lines:
     begin, words = None, ""
     if named is not None and each and judgement.regression >= _WORTH_NAMING:
         begin = round(named.onset / each) - (judgement.intervals - len(judgement.path))
-        words = f"{named.name} worse since about {figures.seconds(named.onset)} after the first requests"
+        since = (
+            f"since about {figures.seconds(named.onset)} after the first requests"
+            if named.onset
+            else "from its first requests on"
+        )
+        words = f"{named.name} worse {since}"
     return (title, *draw_course(judgement.path, width, judgement.abort_at, begin, words))
 
 

@@ -1,0 +1,158 @@
+"""What the analyses of a plan will see, measured on simulated pods; and what is not known, with its reason."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from support.clock import ManualClock
+from support.configuration import configured
+from support.judged import Service, analysis
+from support.rollouts import rollout
+
+from services.model.objects import ObjectRef
+from services.model.rollout import Baseline, Rollout
+from services.model.steps import Plan, SetTraffic
+from services.redaction import Redactor
+from services.rollout import foresight as room
+from services.rollout.foresight import Foresight, foreseen
+
+BASE = rollout()
+
+
+def plan_of(*shares: int) -> Plan:
+    steps = []
+    for weight in shares:
+        route = ObjectRef("VirtualService", "production", "payment-service")
+        steps += [
+            SetTraffic(name=f"{weight} %", router="istio", route=route, weight=weight, expected_seconds=1.0),
+            analysis(120.0),
+        ]
+    return msgspec.structs.replace(BASE.plan, steps=tuple(steps))
+
+
+def before(**changes: Any) -> Rollout:
+    baseline = Baseline(**{"seconds": 60.0, "requests": 60_000.0, "error_rate": 0.002, "p99": 0.05, **changes})
+    return msgspec.structs.replace(BASE, id="earlier", baseline=baseline)
+
+
+class Looking:
+    """A person who reads the plan; ``seen`` is what was told so far."""
+
+    def __init__(self, clock: ManualClock, looks: AsyncIterator[Foresight]) -> None:
+        self.clock, self.seen = clock, []
+        self._task = asyncio.create_task(self._read(looks))
+
+    async def _read(self, looks: AsyncIterator[Foresight]) -> None:
+        async for look in looks:
+            self.seen.append(look)
+
+    async def until(self, looks: int) -> Foresight:
+        """So many were told; the clock goes on by an interval as soon as the latest was."""
+        for _ in range(2000):
+            if len(self.seen) >= looks:
+                return self.seen[looks - 1]
+            if self._task.done():
+                self._task.result()
+                raise AssertionError(f"it ended after {len(self.seen)} looks")
+            known = len(self.seen)
+            await asyncio.sleep(0.002)  # a thread does the sums
+            if known == len(self.seen) and self.clock._sleepers:
+                await self.clock.advance(10.0)
+        raise AssertionError("it never came")
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def looking(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    plan: Plan | None = None,
+    earlier: Rollout | None = None,
+    rate: float = 20_000.0,
+    change: Callable[[Service], None] = lambda service: None,
+) -> AsyncIterator[Looking]:
+    clock = ManualClock()
+    service = Service(clock, 1, rate=rate, errors=0.0005, share=0.1)
+    change(service)
+    monkeypatch.setattr(room, "arms", service.arms)
+    monkeypatch.setattr(room.DirectScrape, "configured", lambda *args: service)
+    station = SimpleNamespace(settings=configured(), clock=clock, redactor=Redactor())
+    looks = foreseen(station, None, None, BASE.release, plan or plan_of(10), earlier)  # type: ignore[arg-type]
+    found = Looking(clock, looks)
+    try:
+        yield found
+    finally:
+        await found.stop()
+        await looks.aclose()
+
+
+async def test_what_is_measured_is_what_the_service_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with looking(monkeypatch, plan=plan_of(10, 50)) as person:
+        assert (await person.until(1)).problem == "no rollout here has measured the service before"
+        first, second = (await person.until(5)).outlook
+        assert first.rate == pytest.approx(2000.0, rel=0.05)
+        assert second.rate == pytest.approx(10_000.0, rel=0.05)
+        assert first.now == pytest.approx(0.0005, rel=0.2)
+        assert first.surely is not None
+        assert second.surely is not None
+        assert second.surely < first.surely
+
+
+async def test_the_judge_is_replayed_on_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with looking(monkeypatch) as person:
+        await person.until(9)
+        baseline = person.seen[-1].baseline
+        assert baseline is not None
+        assert baseline.replay is not None
+        assert baseline.replay.splits == 3  # the pods of the running version
+        assert baseline.replay.aborted == 0
+        assert baseline.replay.rows >= 6
+
+
+async def test_what_an_earlier_rollout_measured_is_told_until_something_newer_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with looking(monkeypatch, earlier=before()) as person:
+        remembered = await person.until(1)
+        assert remembered.measured == BASE.created
+        assert remembered.outlook[0].rate == pytest.approx(100.0)
+        now = await person.until(5)
+        assert now.measured is None
+        assert now.outlook[0].rate == pytest.approx(2000.0, rel=0.05)
+
+
+async def test_pods_that_can_not_be_read_are_unknown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(service: Service) -> None:
+        service.unreadable = True
+
+    async with looking(monkeypatch, change=silent) as person:
+        found = await person.until(4)
+        assert found.outlook == ()
+        assert found.problem == "its metrics can't be read: no answer"
+    async with looking(monkeypatch, change=silent, earlier=before()) as person:
+        assert (await person.until(4)).outlook, "what is remembered is better than nothing"
+
+
+async def test_a_service_without_requests_or_pods_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with looking(monkeypatch, rate=0.0) as person:
+        found = await person.until(5)
+        assert found.outlook == ()
+        assert "no requests in" in found.problem
+
+    def gone(service: Service) -> None:
+        service.old_serves = False
+
+    async with looking(monkeypatch, change=gone) as person:
+        assert (await person.until(3)).problem == "no pod runs v2.14.1"
+
+
+async def test_a_plan_that_compares_nothing_says_so_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with looking(monkeypatch, plan=msgspec.structs.replace(BASE.plan, steps=(analysis(60.0),))) as person:
+        assert "compares no share of the requests" in (await person.until(1)).problem
+        await asyncio.sleep(0.01)
+        assert person._task.done()
