@@ -133,9 +133,10 @@ def _parameters(args: argparse.Namespace, base: "Parameters") -> "Parameters":
 def _metric(metric: "Metric", args: argparse.Namespace) -> "Metric":
     import msgspec
 
-    from services.analysis.judge import ERRORS, SENSITIVITY
+    from services.analysis.judge import ERRORS, LATENCY, LATENCY_P90, LATENCY_P99, SENSITIVITY
 
-    kind = "errors" if metric.name == ERRORS.name else "latency"
+    latencies = {LATENCY.name, LATENCY_P90.name, LATENCY_P99.name}
+    kind = "errors" if metric.name == ERRORS.name else "latency" if metric.name in latencies else ""
     changed: dict[str, float | None] = {}
     if kind == "errors" and args.sensitivity is not None:
         tolerance = SENSITIVITY[args.sensitivity]
@@ -145,7 +146,7 @@ def _metric(metric: "Metric", args: argparse.Namespace) -> "Metric":
     if args.no_history:
         changed["history"] = None
     for name in ("r", "d", "health_r", "health_d"):
-        value = getattr(args, f"{kind}_{name}")
+        value = getattr(args, f"{kind}_{name}") if kind else None  # a ratio of the user's own stays as it was
         if value is not None:
             changed[name] = value
     return msgspec.structs.replace(metric, **changed)

@@ -37,6 +37,8 @@ def parse(body: bytes, name: str) -> Recording:
 
     Keys and columns that are not known are ignored.
     """
+    if not body.strip():
+        raise Rejected(name, "", "is empty: there is nothing to judge", _FORM)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
