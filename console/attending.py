@@ -46,7 +46,7 @@ def _show(app: ConsoleApp, concern: Concern) -> None:
     place = concern.place
     if concern.kind is Kind.CUT_OFF:
         toast(app.screen, f"{concern.words}. The log in the home directory has the details.", severity="error", seconds=20)
-    elif concern.kind is Kind.JOURNAL:
+    elif concern.kind in (Kind.JOURNAL, Kind.SHIPPING):
         app.open_journal(Selection())
     elif place.rollout:
         app.open_rollout(place.rollout)

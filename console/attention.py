@@ -1,9 +1,12 @@
 """What is unsafe now, the worst first. Everything that tells a person so (status line, ``!``, bell, title) reads it from here."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from console.guards import Situation
 from console.view import Picture, RolloutCard, Selection
@@ -12,6 +15,9 @@ from services.model.rollout import Phase, Rollout
 from services.model.steps import Pause
 from widgets.format import age
 from widgets.ink import Tone
+
+if TYPE_CHECKING:
+    from services.audit.shipping.status import SinkStatus
 
 
 class Kind(StrEnum):
@@ -24,6 +30,8 @@ class Kind(StrEnum):
     ORPHANED = "nobody watches"
     NEEDS_PERSON = "needs a person"
     ROLLING_BACK = "rolls back"
+    SHIPPING = "not shipped"
+    """What is done now is in this machine's journal alone, for longer than it may be."""
     FAILED = "failed"
     UNREACHABLE = "unreachable"
     PAUSED = "paused"
@@ -33,11 +41,11 @@ class Kind(StrEnum):
     """A cluster that answers, but does not show everything."""
 
 
-ALARMS = frozenset({Kind.JOURNAL, Kind.CUT_OFF, Kind.ORPHANED, Kind.NEEDS_PERSON, Kind.ROLLING_BACK})
+ALARMS = frozenset({Kind.JOURNAL, Kind.CUT_OFF, Kind.ORPHANED, Kind.NEEDS_PERSON, Kind.ROLLING_BACK, Kind.SHIPPING})
 """What a person has to hear of at once."""
 _TONES = {
     **dict.fromkeys((Kind.JOURNAL, Kind.CUT_OFF, Kind.ORPHANED, Kind.NEEDS_PERSON), Tone.ALARM),
-    **dict.fromkeys((Kind.FAILED, Kind.UNREACHABLE), Tone.BAD),
+    **dict.fromkeys((Kind.SHIPPING, Kind.FAILED, Kind.UNREACHABLE), Tone.BAD),
     **dict.fromkeys((Kind.ROLLING_BACK, Kind.PAUSED, Kind.DEGRADED, Kind.UNREADABLE), Tone.WARN),
 }
 _RANK = {kind: rank for rank, kind in enumerate(Kind)}
@@ -98,12 +106,25 @@ def _found(picture: Picture) -> Iterator[Concern]:
         yield _concern(Kind.JOURNAL, f"journal: {picture.journal_detail}", Selection())
     if picture.failure:
         yield _concern(Kind.CUT_OFF, f"cut off: {picture.failure}", Selection())
+    for sink in picture.shipping.troubled[:1] if picture.shipping else ():
+        since = datetime.fromtimestamp(sink.error_since, UTC) if sink.error_since else None
+        yield _concern(Kind.SHIPPING, shipping_words(sink), Selection(), since)
     for card in picture.rollouts:
         kind = _kind_of(card)
         if kind is not None:
             yield _of_rollout(kind, card, picture)
     for view in picture.fleet.environments:
         yield from _of_environment(view, picture)
+
+
+def shipping_words(sink: SinkStatus) -> str:
+    """What is wrong with one sink, in a few words."""
+    waits = f", {sink.backlog} entries wait" if sink.backlog else ""
+    if sink.state == "stopped":
+        return f"{sink.name} is stopped{waits}: {sink.error}"
+    if sink.state == "held":
+        return f"{sink.name} takes nothing{waits}: {sink.error}"
+    return f"{sink.name} is {age(sink.lag_seconds)} behind{waits}" + (f": {sink.error}" if sink.error else "")
 
 
 def _kind_of(card: RolloutCard) -> Kind | None:

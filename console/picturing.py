@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from console.context import Context
     from console.takeovers import Takeovers
     from console.watching import Watching
+    from services.audit.shipping.status import Shipping
 
 ROLLBACK_WINDOW = 3600.0
 """Wall seconds after a rollout's end in which one key rolls it back at once."""
@@ -26,6 +27,7 @@ def picture_of(
     entries: tuple[dict[str, Any], ...],
     unreadable: str = "",
     figures: Mapping[tuple[str, str], ServiceFigures] = MappingProxyType({}),
+    shipping: Shipping | None = None,
 ) -> Picture:
     """Everything as it is now. ``unreadable`` says what is wrong with ``entries``: then they are of an earlier moment."""
     from services.cluster.fleet import fleet_view
@@ -38,6 +40,7 @@ def picture_of(
         entries=entries,
         journal_ok=health.ok and not unreadable,
         journal_detail=health.detail or unreadable,
+        shipping=shipping,
         operator=context.operator.name if context.operator else context.user,
         read_only=context.read_only,
         now=context.clock.now(),

@@ -18,6 +18,7 @@ from console.draft import Answer
 from console.pages import JournalPages
 from console.picturing import picture_of
 from console.rollbacks import Rollbacks
+from console.shipping import ShippingWatch
 from console.takeovers import Takeovers, must_be_live, take_over
 from console.view import Picture, RolloutCard
 from console.watching import Watching
@@ -94,6 +95,8 @@ class Session:
         await asyncio.to_thread(_warm_up)
         self._glances = _glances(context, watching)
         self._tasks.append(asyncio.create_task(self._keep_entries(), name="journal tail"))
+        shipping = ShippingWatch(context, self._dirty.set)
+        self._tasks.append(asyncio.create_task(shipping.run(), name="shipping"))
         self._tasks.append(asyncio.create_task(self._glances.run(), name="glances at services"))
         for name in watching.contexts:
             self._tasks.append(asyncio.create_task(watching.keep(name), name=f"inventory of {name}"))
@@ -104,7 +107,7 @@ class Session:
             # reaps drivers of ours that ended; the others are none of this process's business
             self._drivers[:] = [driver for driver in self._drivers if driver.poll() is None]
             figures = self._glances.figures
-            self._picture = picture_of(context, watching, takeovers, self._entries, self._unreadable, figures)
+            self._picture = picture_of(context, watching, takeovers, self._entries, self._unreadable, figures, shipping.found)
             self._show(self._picture)
             await context.clock.sleep(SHORTEST_INTERVAL)
 

@@ -1,12 +1,17 @@
 """What the screens draw: one frozen picture of everything, made by the session at most a few times a second."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.model.fleet import EnvironmentView, FleetView, ServiceFigures, ServiceView
 from services.model.rollout import Phase, Rollout
+
+if TYPE_CHECKING:
+    from services.audit.shipping.status import Shipping
 
 
 def phase_word(phase: Phase) -> str:
@@ -67,6 +72,8 @@ class Picture:
     """The newest journal entries, newest last."""
     journal_ok: bool = True
     journal_detail: str = ""
+    shipping: Shipping | None = None
+    """How the journal's entries come to their sinks; ``None`` where there are none."""
     operator: str = ""
     read_only: bool = False
     now: datetime | None = None

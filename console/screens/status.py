@@ -1,9 +1,12 @@
 """The status line: what is unsafe now first, then where one is; on the right who, on what, and when."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from console.attention import Concern, Kind, concerns, last_seen
 from console.results import Results
@@ -15,8 +18,14 @@ from widgets.ink import Line, Tone
 from widgets.statusbar import Part
 from widgets.text import cut
 
+if TYPE_CHECKING:
+    from services.audit.shipping.status import Shipping
+
 __all__ = ["attention", "freshness", "last_seen", "status_parts", "unseen"]
 
+SLOW_SECONDS = 30.0
+"""Of the minute within which an entry has to be shipped: from here on it is worth a look."""
+LATE_SECONDS = 60.0
 _LONGEST = 56
 """Cells of one concern: the reason in full stands on the screen that ``!`` opens."""
 
@@ -28,6 +37,8 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     right: list[Part] = []
     if picture.journal_ok:
         right.append(Part(f"{signs.ok} journal", Tone.MUTED, 2))
+    if picture.shipping is not None and picture.shipping.sinks:
+        right.append(_shipping(picture.shipping))
     if picture.read_only:
         right.append(Part("READ ONLY", Tone.WARN))
     if picture.speed != 1:
@@ -36,6 +47,13 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     if picture.now is not None:
         right.append(Part(picture.now.strftime("%H:%M:%SZ"), Tone.TEXT, 4))
     return left, right
+
+
+def _shipping(shipping: Shipping) -> Part:
+    """How long an entry takes to its sinks, or has been waiting to get there."""
+    lag = shipping.lag_seconds
+    tone = Tone.BAD if shipping.troubled else Tone.WARN if lag > SLOW_SECONDS else Tone.MUTED
+    return Part(f"ship {lag:.1f}s" if lag < LATE_SECONDS else f"ship {age(lag)}", tone, 3)
 
 
 def unseen(results: Results) -> list[Part]:
@@ -76,7 +94,7 @@ def _told(kind: Kind, group: Sequence[Concern]) -> Part:
         words = ", ".join(f"{name} {number}" for name, number in counts.items()) + f" {kind.value}"
     elif len(group) == 1:
         words = group[0].words
-        short = words if kind in (Kind.JOURNAL, Kind.CUT_OFF) else _narrow(kind, group)
+        short = words if kind in (Kind.JOURNAL, Kind.CUT_OFF, Kind.SHIPPING) else _narrow(kind, group)
     else:
         words = _narrow(kind, group)
     return Part(f"{sign} {cut(words, _LONGEST)}", group[0].tone, 0, f"{sign} {cut(min(words, short, key=len), _LONGEST)}")

@@ -1,0 +1,50 @@
+"""How the journal's entries come to their sinks, looked at for the screen; and a shipper kept at work while some wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from console.context import Context
+    from services.audit.shipping.status import Shipping
+
+LOOK_SECONDS = 1.0
+START_SECONDS = 5.0
+"""Wall seconds between two attempts to have a shipper at work."""
+
+log = logging.getLogger(__name__)
+
+
+class ShippingWatch:
+    """``found`` is the last look; ``None`` before the first, and where no sink is configured. ``changed`` is called for each new
+    one. :meth:`run` it in the background."""
+
+    def __init__(self, context: Context, changed: Callable[[], None]) -> None:
+        self.found: Shipping | None = None
+        self._context = context
+        self._changed = changed
+
+    async def run(self) -> None:
+        context = self._context
+        sinks = context.settings.journal.sinks
+        if not sinks:
+            return
+        from services.audit.shipping.status import look
+
+        started = context.clock.monotonic()
+        while True:
+            try:
+                found = await asyncio.to_thread(look, context.journal.directory, context.clock.unix(), sinks)
+            except (OSError, ValueError):
+                log.exception("how shipping stands can't be read")
+            else:
+                if found != self.found:
+                    self.found = found
+                    self._changed()
+                if not found.running and found.waiting and context.clock.monotonic() - started > START_SECONDS:
+                    started = context.clock.monotonic()
+                    await asyncio.to_thread(context.keep_shipping)
+            await context.clock.sleep(LOOK_SECONDS)
