@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +52,8 @@ WANTED = {
 
 
 class Ran(NamedTuple):
-    """One deploy. ``seconds`` are those of the step in which it ended (pace), ``wall`` those of the command."""
+    """One deploy. ``seconds`` are those of the step in which it ended (pace), ``wall`` those of the command. ``patched``: wall
+    seconds from the look that found the breach to the API server's acceptance of the first patch that takes it back."""
 
     scenario: str
     seed: int
@@ -61,6 +63,7 @@ class Ran(NamedTuple):
     step: str
     seconds: float | None
     wall: float
+    patched: float | None = None
 
     @property
     def name(self) -> str | None:
@@ -112,26 +115,55 @@ def run(scenario: str, seed: int, speed: float) -> Ran:
                 check=False,
             )
             wall = time.monotonic() - began
+            entries = _journal(config, place) if done.returncode == 4 else []
     if not done.stdout:
         return Ran(scenario, seed, done.returncode, done.stderr.strip()[-200:], None, "", None, wall)
     found = json.loads(done.stdout)
     begun = [step for step in found["steps"] if step["started"] is not None]
     last = begun[-1] if begun else {"name": "", "seconds": None}
-    return Ran(scenario, seed, done.returncode, found["outcome"], found["reason"], last["name"], last["seconds"], wall)
+    return Ran(
+        scenario, seed, done.returncode, found["outcome"], found["reason"], last["name"], last["seconds"], wall, _patched(entries)
+    )
+
+
+def _journal(config: Path, place: Path) -> list[dict[str, Any]]:
+    command = [*PROGRAM, "--config", str(config), "--home", str(place / "home"), "journal", "list", "-o", "json"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, env=ENVIRONMENT, check=True)
+    entries: list[dict[str, Any]] = json.loads(done.stdout)["entries"]
+    return entries
+
+
+def _patched(entries: list[dict[str, Any]]) -> float | None:
+    """``None`` where the journal does not tell."""
+    found: datetime | None = None
+    for entry in entries:
+        at = datetime.fromisoformat(entry["timestamp"])
+        if entry["event"] == "deployment.health_check" and entry["outcome"] == "regressed":
+            found = found or at
+        elif found is not None and entry["event"] == "deployment.executed" and entry.get("phase") == "outcome":
+            return (at - found).total_seconds()
+    return None
 
 
 def table(runs: list[Ran]) -> str:
-    lines = [f"{'scenario':<14} {'as wanted':>9}   {'exit':<6} {'reason':<28} {'at':<22} {'seconds of the step':<20}"]
+    lines = [
+        f"{'scenario':<14} {'as wanted':>9}   {'exit':<6} {'reason':<28} {'at':<20} {'in that step, s':<16} found → patched, s"
+    ]
     for scenario in dict.fromkeys(each.scenario for each in runs):
         own = [each for each in runs if each.scenario == scenario]
         well = sum(each.well for each in own)
         names = _counted([each.name or "-" for each in own])
-        seconds = [each.seconds for each in own if each.seconds is not None]
-        spread = f"{min(seconds):.0f} / {statistics.median(seconds):.0f} / {max(seconds):.0f}" if seconds else ""
+        seconds = _spread([each.seconds for each in own if each.seconds is not None], 0)
+        patched = _spread([each.patched for each in own if each.patched is not None], 2)
         codes = _counted([str(each.code) for each in own])
         steps = _counted([each.step for each in own])
-        lines.append(f"{scenario:<14} {well:>3} of {len(own):<3}   {codes:<6} {names:<28} {steps:<22} {spread}")
+        lines.append(f"{scenario:<14} {well:>3} of {len(own):<3}   {codes:<6} {names:<28} {steps:<20} {seconds:<16} {patched}")
     return "\n".join(lines)
+
+
+def _spread(values: list[float], digits: int) -> str:
+    """Least, median and most."""
+    return " / ".join(f"{each:.{digits}f}" for each in (min(values), statistics.median(values), max(values))) if values else ""
 
 
 def _counted(words: list[str]) -> str:
