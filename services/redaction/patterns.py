@@ -14,6 +14,8 @@ class Pattern(NamedTuple):
     regex: re.Pattern[str]
     prose: bool = False
     """A sentence about a secret's place can look like it."""
+    needs: str = ""
+    """A character without which it matches nowhere: key-like words are part of many names, and looking at each costs most."""
 
 
 _KEY_WORDS = (
@@ -124,8 +126,8 @@ PATTERNS: tuple[Pattern, ...] = (
         r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+"
         + _HARMLESS + r"(?P<secret>(?!-)\S+)",
     ),
-    _pattern("key-value", " ".join(_KEY_HINTS), _beside("="), re.IGNORECASE),
-    _pattern("key-value", " ".join(_KEY_HINTS), _beside(":"), re.IGNORECASE)._replace(prose=True),
+    _pattern("key-value", " ".join(_KEY_HINTS), _beside("="), re.IGNORECASE)._replace(needs="="),
+    _pattern("key-value", " ".join(_KEY_HINTS), _beside(":"), re.IGNORECASE)._replace(prose=True, needs=":"),
 )  # fmt: skip
 
 Gates = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]

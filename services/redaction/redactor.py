@@ -16,7 +16,7 @@ from services.redaction.installation import passing_key
 from services.redaction.keys import is_reference, names_a_secret
 from services.redaction.patterns import KEY_BEGINS, PATTERNS, hinted
 
-MAX_TEXT = 256 * 1024
+MAX_TEXT = 64 * 1024
 """Characters of one text that are looked at; what follows is cut off, never passed on unread."""
 MAX_DEPTH = 64
 _REMEMBERED = 200
@@ -31,6 +31,7 @@ _NEAR_KEY_WORD = re.compile(
     r"|[/-](?P<joined>[A-Za-z0-9]{24,200}))(?![A-Za-z0-9+/=_-])",
     re.IGNORECASE,
 )
+_SHORTEST_NEAR = 23
 _PLAIN_SHAPE = re.compile(
     r"[0-9a-f]{40}|[0-9a-f]{64}"  # git SHA-1, SHA-256
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"  # UUID
@@ -132,10 +133,10 @@ class Redactor:
         wanted = hinted(s)
         for index in wanted:
             pattern = PATTERNS[index]
-            if pattern.prose and not beside_words:
+            if pattern.needs not in s or (pattern.prose and not beside_words):
                 continue
             s = _outside_markers(pattern.regex, partial(self._replaced, pattern.rule, rules), s)
-        if wanted and beside_words:
+        if wanted and beside_words and len(s) > _SHORTEST_NEAR:
             s = _outside_markers(_NEAR_KEY_WORD, partial(self._random, rules), s)
         return s
 

@@ -54,7 +54,7 @@ def main(words: list[str]) -> int:
 def _planted(secrets: list[str], *, known: bool) -> dict[str, int]:
     """How many came out, by place."""
     with tempfile.TemporaryDirectory(prefix="quarterdeck-planted-") as home:
-        written = asyncio.run(plant(Path(home), secrets, known=known))
+        written = asyncio.run(plant(Path(home), secrets, known=known, screens=24))
     return {
         place: sum(known or encoding == "raw" for _, encoding in found_in(content, secrets)) for place, content in written.items()
     }

@@ -24,16 +24,14 @@ from support.planted import events, planted
 from widgets.logpane import Record
 from widgets.toast import toast
 
-SCREENS = 24
-"""Entries that are looked at on the screen, each as fields and as it is stored."""
-
 
 class Wrong(Exception):
     """What somebody else's library raises."""
 
 
-async def plant(home: Path, secrets: Sequence[str], *, known: bool = True) -> dict[str, str]:
-    """What was written, by place. ``known``: the secrets are registered; else they are told by their shapes only."""
+async def plant(home: Path, secrets: Sequence[str], *, known: bool = True, screens: int = 5) -> dict[str, str]:
+    """What was written, by place. ``known``: the secrets are registered; else they are told by their shapes only. ``screens``: entries that
+    are looked at on the screen, each as fields and as it is stored."""
     redactor = Redactor(b"k" * 32)
     for secret in secrets if known else ():
         redactor.register(secret)
@@ -43,7 +41,7 @@ async def plant(home: Path, secrets: Sequence[str], *, known: bool = True) -> di
     found["standard output and error"] = _commands(home, redactor, texts)
     found["operator's state"] = _state(home, redactor, texts)
     found["exported log"] = _exported_log(home, redactor, texts)
-    found["screen"] = await _screens(home, redactor, texts)
+    found["screen"] = await _screens(home, redactor, texts, screens)
     found["all files of the home"] = _all(home)
     return found
 
@@ -141,7 +139,7 @@ def _exported_log(home: Path, redactor: Redactor, texts: Sequence[str]) -> str:
     return _content(exports.write_log(home, "payment-service", records, ManualClock().now()))
 
 
-async def _screens(home: Path, redactor: Redactor, texts: Sequence[str]) -> str:
+async def _screens(home: Path, redactor: Redactor, texts: Sequence[str], count: int) -> str:
     entries = reading.entries(home / "journal")
     app = TestConsole()
     app.session.pages = JournalPages(home / "journal")
@@ -150,7 +148,7 @@ async def _screens(home: Path, redactor: Redactor, texts: Sequence[str]) -> str:
     async with app.run_test(size=(200, 60), notifications=True) as pilot:
         await pilot.press("J", "a", "g")
         await until(pilot, lambda: isinstance(app.screen, JournalScreen))
-        for entry in entries[1 :: max(1, len(entries) // SCREENS)]:
+        for entry in entries[1 :: max(1, len(entries) // count)]:
             for stored in (False, True):
                 app.push_screen(EntryScreen(entry, stored))
                 await pilot.pause()
@@ -158,7 +156,7 @@ async def _screens(home: Path, redactor: Redactor, texts: Sequence[str]) -> str:
                 app.pop_screen()
         await pilot.pause()
         seen.append(words_on(app))
-        for text in texts[:: max(1, len(texts) // SCREENS)]:
+        for text in texts[:: max(1, len(texts) // count)]:
             for error in _errors(text):
                 toast(app.screen, str(error), title=text, severity="error")
         await pilot.press("L")
