@@ -1,14 +1,75 @@
 """Files that the operator asks for: in the home directory, readable by its owner only, and inert in a terminal."""
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, BinaryIO, Self
 
-from services.model.errors import QuarterdeckError
+from services.audit.exporting import Form, head, lines
+from services.model.errors import QuarterdeckError, Rejected
 from widgets import text as safe
 from widgets.logpane import Record
 
 DIRECTORY = "exports"
+
+
+class Export:
+    """A file of journal entries: put in place by :meth:`keep`, whole and durable, or not at all. Blocks on the disk.
+
+    Raises :class:`Rejected` where ``path`` is there already, :class:`QuarterdeckError` where it can't be written."""
+
+    def __init__(self, path: Path, form: Form) -> None:
+        self.path = path
+        self.form = form
+        self.count = 0
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}")
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        if self.path.exists():
+            raise Rejected("to", str(self.path), "is there already", "a name that is free: nothing is overwritten")
+        with self._told():
+            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._file = os.fdopen(descriptor, "wb")
+            self._file.write(head(self.form))
+        return self
+
+    def add(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        with self._told():
+            self._open().write(lines(entries, self.form))
+        self.count += len(entries)
+
+    def keep(self) -> None:
+        """All was added: give the file its name."""
+        with self._told():
+            file = self._open()
+            file.flush()
+            os.fsync(file.fileno())
+            # a link fails where another file took the name meanwhile; a rename would put itself in its place
+            os.link(self._draft, self.path)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._draft.unlink(missing_ok=True)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            raise AssertionError("an export is written within its `with`")
+        return self._file
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise QuarterdeckError(
+                f"The export was not written: {reason}", f"{self.path} can't be written.", "Make room, or see to its rights."
+            ) from error
 
 
 def write_log(home: Path, name: str, records: list[Record], now: datetime) -> Path:

@@ -1,4 +1,4 @@
-"""``quarterdeck journal list|show|verify|acknowledge|ship|dlq``: what was done, by whom, with what result. Needs no cluster."""
+"""``quarterdeck journal list|show|export|verify|acknowledge|ship|dlq``: what was done, by whom, with what result."""
 
 import argparse
 import asyncio
@@ -21,6 +21,12 @@ _VERIFY = (
     "with the same login does, or replaces the public key too, can write everything anew: that only shows against a key or hash "
     "that was kept elsewhere (--key, --witness). What was written after the last checkpoint can be cut off unseen."
 )
+_EXPORT = (
+    "Prints the entries that match, or writes them to a file: one JSON document a line, as stored (jsonl), or a table (csv) in "
+    "which no cell is taken for a formula."
+)
+_FILTERS = {"service": "NAME", "environment": "NAME", "event": "NAME", "rollout": "ID", "user": "NAME", "outcome": "WORD"}
+_WHEN = "2026-01-31T12:00:00Z, 2026-01-31, or 30m, 2h, 7d ago"
 _KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}")
 _WITNESS = re.compile(r"([0-9]{1,15}):([0-9a-f]{64})")
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
@@ -36,11 +42,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     listing = actions.add_parser("list", parents=parents, help="the entries, newest last")
-    for name, what in (("service", "NAME"), ("environment", "NAME"), ("event", "NAME"), ("rollout", "ID")):
-        listing.add_argument(f"--{name}", metavar=what, help=f"only entries of this {name}")
-    listing.add_argument(
-        "--since", metavar="WHEN", help="only from then on: 2026-01-31T12:00:00Z, 2026-01-31, or 30m, 2h, 7d ago"
-    )
+    _add_filters(listing)
     listing.add_argument("--limit", metavar="N", type=int, help="only the newest N")
     showing = actions.add_parser("show", parents=parents, help="one entry whole")
     showing.add_argument("seq", metavar="SEQ", type=int, help="its sequence number")
@@ -62,8 +64,28 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
         "acknowledge", parents=parents, help="take entries again after damage that you have looked at"
     )
     acknowledging.add_argument("--reason", metavar="TEXT", required=True, help="what was found; it is recorded")
+    exporting = actions.add_parser("export", parents=parents, help="entries for other programs", description=_EXPORT)
+    _add_filters(exporting)
+    exporting.add_argument("--format", metavar="FORM", choices=("jsonl", "csv"), default="jsonl", help="jsonl (default) or csv")
+    exporting.add_argument("--to", metavar="FILE", help="a new file that only you can read, whole or not at all")
     ship.add(actions, parents)
     parser.set_defaults(run=run)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    for name, what in _FILTERS.items():
+        parser.add_argument(f"--{name}", metavar=what, help=f"only entries of this {name}")
+    parser.add_argument("--since", metavar="WHEN", help=f"only from then on: {_WHEN}")
+    parser.add_argument("--until", metavar="WHEN", help="only from before then, told the same way")
+
+
+def _filters(args: argparse.Namespace) -> dict[str, Any]:
+    """As ``services.audit.reading.entries`` takes them. Raises :class:`Rejected`."""
+    from services.clock import SystemClock
+
+    now = SystemClock().now()
+    times = {name: since(text, now, name) for name in ("since", "until") if (text := getattr(args, name)) is not None}
+    return {**{name: getattr(args, name) for name in _FILTERS}, **times}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,11 +97,11 @@ def run(args: argparse.Namespace) -> int:
     from console.context import home_of
 
     directory = home_of(args) / "journal"
-    actions = {"list": _list, "show": _show, "verify": _verify}
+    actions = {"list": _list, "show": _show, "export": _export, "verify": _verify}
     return actions[args.action](args, directory)
 
 
-def since(text: str, now: datetime) -> datetime:
+def since(text: str, now: datetime, field: str = "since") -> datetime:
     """A moment given as RFC 3339, as a date (UTC), or as a span before ``now``. Raises :class:`Rejected`."""
     if span := _SPAN.fullmatch(text):
         try:
@@ -89,26 +111,17 @@ def since(text: str, now: datetime) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Rejected("since", text, "is no moment", "2026-01-31T12:00:00Z, 2026-01-31, or a span such as 30m, 2h, 7d") from None
+        raise Rejected(field, text, "is no moment", "2026-01-31T12:00:00Z, 2026-01-31, or a span such as 30m, 2h, 7d") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _list(args: argparse.Namespace, directory: Path) -> int:
     from console import output
     from services.audit import reading
-    from services.clock import SystemClock
 
     if args.limit is not None and args.limit < 0:
         raise Rejected("limit", str(args.limit), "is negative", "0 or more")
-    entries = reading.entries(
-        directory,
-        service=args.service,
-        environment=args.environment,
-        event=args.event,
-        rollout=args.rollout,
-        since=since(args.since, SystemClock().now()) if args.since is not None else None,
-        limit=args.limit,
-    )
+    entries = reading.entries(directory, limit=args.limit, **_filters(args))
     if args.output == "json":
         output.document({"entries": entries})
         return ExitCode.DONE
@@ -117,6 +130,12 @@ def _list(args: argparse.Namespace, directory: Path) -> int:
     if not rows:
         output.note("No entry matches." if directory.exists() else f"There is no journal in {directory}.")
     return ExitCode.DONE
+
+
+def _export(args: argparse.Namespace, directory: Path) -> int:
+    from console.commands import export
+
+    return export.run(args, directory, _filters(args))
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,13 +26,17 @@ def entries(
     environment: str | None = None,
     event: str | None = None,
     rollout: str | None = None,
+    user: str | None = None,
+    outcome: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     limit: int | None = None,
 ) -> list[dict[str, Json]]:
     """The entries that match, as stored, oldest first; with ``limit`` the newest so many. Lines that are not entries are left
     to ``verify``."""
-    wanted = {"service": service, "environment": environment, "event": event, "rollout": rollout}
-    exact = {name: value for name, value in wanted.items() if value is not None}
+    asked = {"service": service, "environment": environment, "event": event, "rollout": rollout}
+    exact = {name: value for name, value in {**asked, "user": user, "outcome": outcome}.items() if value is not None}
+    wanted = matching_all(exact, since, until)
     # An entry that matches holds the value's JSON form; looking for it first spares decoding the others.
     needles = [encode(value) for value in exact.values()]
     found: list[dict[str, Json]] = []
@@ -42,13 +46,28 @@ def entries(
         if any(needle not in raw for needle in needles):
             continue
         entry = _entry(raw)
-        if entry is None or any(entry.get(name) != value for name, value in exact.items()):
-            continue
-        if since is not None and _moment(entry) < since.timestamp():
-            continue
-        found.append(entry)
+        if entry is not None and wanted(entry):
+            found.append(entry)
     found.reverse()
     return found
+
+
+def matching_all(
+    exact: Mapping[str, str], since: datetime | None = None, until: datetime | None = None
+) -> Callable[[dict[str, Json]], bool]:
+    """Whether an entry has these values in these fields, and is from ``since`` on and from before ``until``."""
+    first = since.timestamp() if since is not None else None
+    end = until.timestamp() if until is not None else None
+
+    def holds(entry: dict[str, Json]) -> bool:
+        if any(entry.get(name) != value for name, value in exact.items()):
+            return False
+        if first is None and end is None:
+            return True
+        moment = _moment(entry)
+        return (first is None or moment >= first) and (end is None or moment < end)
+
+    return holds
 
 
 def _candidates(directory: Path, exact: Mapping[str, str], since: datetime | None) -> Iterator[bytes]:
@@ -56,8 +75,8 @@ def _candidates(directory: Path, exact: Mapping[str, str], since: datetime | Non
     stamp = ""
     if since is not None and since.year >= 1000:
         stamp = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    # An empty value is in most entries: no index leads to it.
-    telling = {name: value for name, value in exact.items() if value}
+    # An empty value is in most entries, and a few people are in all of them: no index leads to those.
+    telling = {name: value for name, value in exact.items() if value and name not in ("user", "outcome")}
     if (telling or stamp) and (directory / "seg").is_dir():
         # Only who asks for something needs a database.
         from services.audit.index import IndexUnusable, matching

@@ -30,7 +30,7 @@ class Wrong(Exception):
 
 
 async def plant(home: Path, secrets: Sequence[str], *, known: bool = True, screens: int = 5) -> dict[str, str]:
-    """What was written, by place. ``known``: the secrets are registered; else told by their shapes only. ``screens``: entries that
+    """What was written, by place. ``known``: they are registered; else told by their shapes only. ``screens``: entries that
     are looked at on the screen, each as fields and as it is stored."""
     redactor = Redactor(b"k" * 32)
     for secret in secrets if known else ():
