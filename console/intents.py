@@ -16,7 +16,7 @@ from console.screens.words import replaced_words
 from console.typeahead import InOrder
 from console.view import Picture, RolloutCard, Selection
 from services.clock import Clock
-from services.model.errors import QuarterdeckError
+from services.model.errors import QuarterdeckError, Unavailable
 from widgets import glyphs
 from widgets.toast import toast
 
@@ -105,7 +105,10 @@ class Intents(InOrder):
                 RestoreScreen(self.clock, preview, lambda: self.session.rollbacks.overtaken(environment, service))
             )
         except QuarterdeckError as error:
-            toast(self.screen, str(error), title="Nothing to roll back", severity="warning", seconds=15)
+            # what is not known is not said to be nothing
+            unknown = isinstance(error, Unavailable)
+            title = f"What {service} would go back to is not known" if unknown else f"{service} can't be rolled back"
+            toast(self.screen, str(error), title=title, severity="error" if unknown else "warning", seconds=15)
             return
         finally:
             self._looking = False

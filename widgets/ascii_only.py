@@ -1,7 +1,8 @@
 """The last look at what goes to a terminal that has ASCII only: what others drew is written in it too.
 
 Our own drawings have their ASCII signs already (:mod:`widgets.glyphs`). Borders and scrollbars come from Textual, and names and
-messages from a cluster: lines become lines, and what has no likeness a question mark for each of its cells.
+messages from a cluster: lines become lines (the ends of a scrollbar, which stand beside figures, too), and what has no likeness a
+question mark for each of its cells.
 """
 
 from functools import lru_cache
@@ -14,12 +15,25 @@ from widgets import glyphs
 from widgets.text import width
 
 _LINES = {
-    **dict.fromkeys("─━┄┅┈┉╌╍═▁▂▔▀▄", "-"),
-    **dict.fromkeys("│┃┆┇┊┋╎╏║▏▎▍▌▐▕▊▋▉", "|"),
+    **dict.fromkeys("─━┄┅┈┉╌╍═▔▀", "-"),
+    **dict.fromkeys("│┃┆┇┊┋╎╏║▏▎▍▌▐▕▊▋▉▁▂▃▄▅▆▇", "|"),
     **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝╠╣╦╩╬┏┓┗┛", "+"),
     **dict.fromkeys("█▓", "#"),
     **dict.fromkeys("▒░", "."),
-    **{"’": "'", "‘": "'", "“": '"', "”": '"', "×": "x", "≈": "~", "≤": "<", "≥": ">", "µ": "u", "—": "-", "\u00a0": " "},
+    **{
+        "’": "'",
+        "‘": "'",
+        "“": '"',
+        "”": '"',
+        "×": "x",
+        "≈": "~",
+        "≤": "<",
+        "≥": ">",
+        "µ": "u",
+        "—": "-",
+        "\u00a0": " ",
+        "🔎": "  ",
+    },
 }
 _LIKENESS = {
     **{getattr(glyphs.UNICODE, name): getattr(glyphs.ASCII, name) for name in glyphs.Glyphs.__slots__ if name != "levels"},

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from console import output
     from services.sandbox.behaviour import scenarios
     from services.sandbox.home import default_home
-    from services.sandbox.launch import start_detached
+    from services.sandbox.launch import running, start_detached
 
     if args.scenario not in (known := scenarios()):
         raise Rejected("scenario", args.scenario, "is not one of them", ", ".join(known))
@@ -56,5 +56,8 @@ def run(args: argparse.Namespace) -> int:
     code = int(open_console(args))
     if code == ExitCode.INTERRUPTED:
         return code  # the terminal is gone, and whoever could be told with it
+    if running(home) is None:
+        output.note("The sandbox does not run any more. `quarterdeck demo` starts another on what is left of it.")
+        return code
     output.note(f"The sandbox still runs (pid {ready['pid']}): `quarterdeck demo` opens it again, `kill {ready['pid']}` ends it.")
     return code

@@ -1,7 +1,7 @@
 """A working day in the sandbox with the console open: what it holds at the end must be what it held after the warm-up.
 
 ``soak.py [HOURS [SPEED]]`` (8 simulated hours at speed 60 without): prints one JSON document, exit 1 where something grew.
-Rollouts come and go, each started from the console itself; every other one is rolled back on its way. Between them every screen
+The warm-up is over once the clusters keep as many rollouts as they ever do. Rollouts come and go, each started from the console itself; every other one is rolled back on its way. Between them every screen
 is opened and left, and the terminal changes its size.
 """
 
@@ -28,6 +28,12 @@ HOURS, SPEED = 8.0, 60.0
 SAMPLES = 96
 WARM_UP = 0.25
 """Of the whole: until then screens, modules and pools are met for the first time."""
+KEPT = 10
+"""Rollouts of a service that clusters keep. Until there are as many of each, the console holds more with every one."""
+LONGEST = 0.6
+"""Of the whole, that the warm-up takes at most on a machine that is slow to fill it."""
+RESTS = 10
+"""Looks at a rest, a second apart. What is under way comes and goes; what is leaked is there in every one."""
 GROWTH = 0.05
 SIZES = ((120, 40), (80, 24), (200, 50))
 RELEASES = (("payment-service", "dev"), ("payment-service", "staging"))
@@ -59,9 +65,9 @@ def main(words: list[str]) -> int:
 def judged(measured: dict[str, Any]) -> dict[str, Any]:
     """What was held after the warm-up beside what was held at the end: medians of a sixth of the time each."""
     samples = measured.pop("samples")
-    part = max(1, len(samples) // 6)
-    warm = samples[round(len(samples) * WARM_UP) :][:part]
-    end = samples[-part:]
+    begun = measured["samples_of_warm_up"]
+    part = max(1, min(len(samples) // 6, (len(samples) - begun) // 2))
+    warm, end = samples[begun:][:part], samples[-part:]
     found: dict[str, Any] = {}
     for name in ("resident_mib", "objects", *COUNTED):
         before, after = (statistics.median(sample[name] for sample in some) for some in (warm, end))
@@ -101,21 +107,29 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
         while app.picture.service("staging", "payment-service") is None:
             await pilot.pause(0.1)
         numbers = count()
-        for share in (WARM_UP, 1 - WARM_UP):
-            end = time.monotonic() + share * seconds
+        began = time.monotonic()
+        warmed = 0
+        for warming in (True, False):
+            over = asyncio.Event()
             work = [
-                asyncio.create_task(_rollouts(app, pilot, which, numbers, end, done, errors)) for which in range(len(RELEASES))
+                asyncio.create_task(_rollouts(app, pilot, which, numbers, over, done, errors)) for which in range(len(RELEASES))
             ]
-            while time.monotonic() < end and app.is_running:
+            while app.is_running:
                 await asyncio.sleep(seconds / SAMPLES)
                 samples.append(_sample(place))
                 print(f"soak: {samples[-1]}", file=sys.stderr, flush=True)
+                share = (time.monotonic() - began) / seconds
+                full = sum(done.values()) >= KEPT * len(RELEASES)
+                if share >= (LONGEST if warming and not full else WARM_UP if warming else 1.0):
+                    break
+            over.set()
             await asyncio.gather(*work)
             rests.append(await _rest(app, place))
+            warmed = warmed or len(samples)
             kinds.append(Counter(type(one).__qualname__ for one in gc.get_objects()))
         exception = app._exception
     errors += [repr(exception)] * (exception is not None) + _logged(place / "home" / "log" / "quarterdeck.log")
-    document = {"rollouts": done, "errors": errors[:20], "rests": rests, "samples": samples}
+    document = {"rollouts": done, "errors": errors[:20], "rests": rests, "samples": samples, "samples_of_warm_up": warmed}
     document["grown"] = dict((kinds[-1] - kinds[0]).most_common(12))
     print(json.dumps(document))
     return 0
@@ -135,14 +149,14 @@ def _logged(log: Path) -> list[str]:
 
 
 async def _rollouts(
-    app: Any, pilot: Any, which: int, numbers: Iterator[int], end: float, done: dict[str, int], errors: list[str]
+    app: Any, pilot: Any, which: int, numbers: Iterator[int], over: asyncio.Event, done: dict[str, int], errors: list[str]
 ) -> None:
-    while time.monotonic() < end and app.is_running:
-        await _release(app, pilot, RELEASES[which], next(numbers), done, errors, end)
+    while not over.is_set() and app.is_running:
+        await _release(app, pilot, RELEASES[which], next(numbers), done, errors, over)
 
 
 async def _release(
-    app: Any, pilot: Any, where: tuple[str, str], number: int, done: dict[str, int], errors: list[str], end: float
+    app: Any, pilot: Any, where: tuple[str, str], number: int, done: dict[str, int], errors: list[str], over: asyncio.Event
 ) -> None:
     """One rollout from draft to its end, with a person who looks around meanwhile."""
     from services.model.errors import QuarterdeckError
@@ -157,6 +171,7 @@ async def _release(
         ticket="CHG-4821",
     )
     journeys = _journeys(number)
+    late: float | None = None
     try:
         draft = await app.session.deploys.draft(request)
         key = await app.session.deploys.start(draft, environment)
@@ -183,7 +198,9 @@ async def _release(
             app.simulate_key(pressed)
             await asyncio.sleep(0.15)
         await asyncio.sleep(0.5)
-        if time.monotonic() > end + 60:
+        if over.is_set():
+            late = time.monotonic() if late is None else late
+        if late is not None and time.monotonic() > late + 60:
             errors.append(f"{key} did not end")
             return
 
@@ -199,7 +216,11 @@ async def _rest(app: Any, place: Path) -> dict[str, float]:
     while len(app.screen_stack) > 1:
         app.pop_screen()
     await asyncio.sleep(8)
-    return _sample(place)
+    looks = []
+    for _ in range(RESTS):
+        looks.append(_sample(place))
+        await asyncio.sleep(1)
+    return {name: min(look[name] for look in looks) for name in looks[0]}
 
 
 def _sample(place: Path) -> dict[str, float]:

@@ -32,7 +32,7 @@ from console.screens.restore import RestoreScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
 from console.view import Picture, Selection
-from services.model.errors import Conflict, NeedsAttention
+from services.model.errors import Conflict, NeedsAttention, Unavailable
 from services.model.fleet import FleetView
 from services.model.gates import GateOutcome
 from services.model.rollout import Arm, Phase, Sample, TriggerName
@@ -114,6 +114,23 @@ async def test_enter_on_a_pod_opens_its_log():
         assert pod in app.session.asked[-1][1]
         await pilot.press("q", "tab", "tab", "tab")
         assert app.screen.selection().pod == ""
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (Unavailable("10.0.0.1 did not answer in time"), "What accounts would go back to is not known"),
+        (NeedsAttention("there is no revision before this one"), "accounts can't be rolled back"),
+    ],
+)
+async def test_what_could_not_be_asked_is_not_told_as_nothing_to_roll_back(failure, words):
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.pause()
+        app.session.failure = failure
+        await pilot.press("R")
+        await until(pilot, lambda: words in words_on(app))
+        assert app.session.asked == [("preview", "production", "accounts")]
 
 
 async def test_why_a_figure_is_missing_stands_over_the_services():

@@ -64,6 +64,7 @@ async def test_clicks_select_open_and_press_keys():
         assert app.screen.query_one("#services", Grid).selected == "payment-service"
         await pilot.click("#services", offset=(6, 3), times=2)
         await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
+        await until(pilot, lambda: "l logs" in words_on(app))
         bar = app.screen.query_one("#keys", KeyBar)
         line = words_on(app).splitlines()[bar.region.y]
         await pilot.click("#keys", offset=(line.index("l logs") + 2, 0))
