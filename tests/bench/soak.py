@@ -1,8 +1,8 @@
 """A working day in the sandbox with the console open: what it holds at the end must be what it held after the warm-up.
 
 ``soak.py [HOURS [SPEED]]`` (8 simulated hours at speed 60 without): prints one JSON document, exit 1 where something grew.
-The warm-up is over once the clusters keep as many rollouts as they ever do. Rollouts come and go, each started from the console itself; every other one is rolled back on its way. Between them every screen
-is opened and left, and the terminal changes its size.
+The warm-up is over once the clusters keep as many rollouts as they ever do. Rollouts come and go, each started from the console
+itself; every other one is rolled back on its way. Between them every screen is opened and left, and the terminal is resized.
 """
 
 import asyncio
