@@ -149,7 +149,7 @@ BROKEN = {
     "text interval": (recorded([ROW], interval_s="10s"), "interval_s: is not a number"),
     "missing": ({"interval_s": 10, "columns": list(COLUMNS)}, "canary.json: rows: is missing"),
     "not an object": ([ROW], "canary.json: is not an object"),
-    "empty": ("", "canary.json: is not JSON"),
+    "empty": ("", "canary.json: is empty"),
     "cut": (json.dumps(recorded([ROW]))[:-20], "canary.json: is not JSON"),
     "deep": ("[" * 100_000, "canary.json: is not JSON"),
 }
@@ -165,6 +165,15 @@ def test_a_file_that_cannot_be_judged_is_refused_by_row_and_column(name, analyse
     assert answer["reason"]["kind"] == "input"
     assert answer["reason"]["name"] in told or told in answer["reason"]["name"]
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_file(encoding, tmp_path, capsys, analyse) -> None:
+    plain = analyse(recorded([ROW] * 20 + [BAD] * 40))[1]
+    path = tmp_path / "marked.json"
+    path.write_bytes(json.dumps(recorded([ROW] * 20 + [BAD] * 40)).encode(encoding))
+    assert cli.main(["analyse", "--replay", str(path), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == plain
 
 
 def test_a_file_that_cannot_be_read(tmp_path, capsys) -> None:
