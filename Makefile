@@ -51,10 +51,11 @@ soak: install-dev
 	@$(RUN)/python tests/bench/soak.py
 	QUARTERDECK_PRESSES=1000 $(RUN)/python -m pytest -q tests/faults/test_console_every_screen.py
 
-# the judge against figures computed elsewhere, then beside a rival on simulated canaries
+# the judge against figures computed elsewhere, beside a rival on simulated canaries, and on recordings whose truth is known
 judge: install
 	@$(RUN)/python tests/bench/judge_vectors.py
 	@$(RUN)/python tests/bench/judge.py
+	@$(RUN)/python tests/bench/judge_labelled.py
 
 screenshots: install
 	$(RUN)/python screenshots/make.py

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from services.model.release import Release
     from services.model.rollout import Rollout
     from services.model.steps import Plan
+    from services.rollout.foresight import Foresight
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
@@ -97,9 +98,12 @@ async def _attempt(args: argparse.Namespace, context: "Context", request: Deploy
         _confirmed(args, release)
         return await _resume(args, context, resumable)
     plan = compile_plan(release, await read_state(connection, release.target, release.service), context.settings)
-    checklist = await _checked(context, args, release, plan)
     if args.dry_run:
-        return _show_plan(args, plan, checklist)
+        from console.commands.foreseeing import remembered
+
+        checklist, foresight = await asyncio.gather(_checked(context, args, release, plan), remembered(context, release, plan))
+        return _show_plan(args, plan, checklist, foresight)
+    checklist = await _checked(context, args, release, plan)
     if not checklist.passed:
         return await _refuse(args, context, release, plan, checklist)
     return await _start(args, context, release, plan, checklist)
@@ -187,14 +191,15 @@ async def _checked(context: "Context", args: argparse.Namespace, release: "Relea
             await tickets.close()
 
 
-def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist") -> int:
+def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist", foresight: "Foresight") -> int:
     from console import output
+    from console.commands import foreseeing
     from services.actuator.shown import shown
     from services.model.objects import dotted
     from services.rollout.report import dry_run_document
 
     if args.output == "json":
-        output.document(dry_run_document(plan, checklist.results))
+        output.document(dry_run_document(plan, checklist.results) | {"foresight": foreseeing.document(foresight)})
         return ExitCode.DONE
     for step in plan.steps:
         output.text(f"{step.name}  (about {step.expected_seconds:.0f} s; undo: {step.undo.value})")
@@ -203,6 +208,8 @@ def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist") -
             output.text(f"    {change.object} {dotted(change.path)}: {old!r} → {new!r}")
         if step.command:
             output.text(f"    {step.command}")
+    for line in foreseeing.lines(foresight):
+        output.text(line)
     _show_gates(checklist)
     return ExitCode.DONE
 

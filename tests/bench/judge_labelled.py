@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from judge_traffic import INTERVAL_S, NOISES, level_of, poisson
+from judge_traffic import CLUSTERED, INTERVAL_S, NOISES, arm, level_of, poisson
 
 from services.analysis.judge import ERRORS, LATENCY, Parameters, Verdict
 from services.analysis.recording import COLUMNS, parse
@@ -24,7 +24,10 @@ ROWS = 60
 HISTORY = 180
 KINDS = ("errors", "errors, small", "errors, little traffic", "latency", "both")
 PARAMETERS = Parameters(metrics=(ERRORS, LATENCY), interval_s=INTERVAL_S)
-_NOISES = ("ideal", "shared drift", "shared bursts", "own gamma 0.3", "own drift", "own bursts", "other pods", "drift of both")
+_NOISES = (
+    *("ideal", "shared drift", "shared bursts", CLUSTERED, "own gamma 0.3", "own gamma 0.6", "own drift", "own bursts"),
+    *("other pods", "drift of both"),
+)
 
 
 class Labelled(NamedTuple):
@@ -92,6 +95,9 @@ def _kinds(found: Sequence[Judged]) -> None:
     healthy = [one for one in found if one.series.onset_s is None]
     wrong = [one.series.name for one in healthy if one.aborted_s is not None]
     print(f"healthy: {len(wrong)} of {len(healthy)} aborted{''.join(f'; {name}' for name in wrong)}")
+    for one in found:
+        if one.series.onset_s is not None and one.aborted_s is not None and one.delay is None:
+            print(f"early: {one.series.name}, at {one.aborted_s:g} s, begins at {one.series.onset_s:g} s")
     print(f"{'regression':<26}{'cases':>6}{'found':>8}{'early':>7}{'median s':>10}{'90 % s':>8}")
     for kind in (*KINDS, ""):
         cases = [one for one in found if one.series.onset_s is not None and one.series.name.startswith(kind)]
@@ -138,6 +144,7 @@ def _rows(
     noise of its own that both arms share."""
     moments, level = NOISES[noise](draws, share), 0.0
     n, m = rps * INTERVAL_S, rps * INTERVAL_S * (1.0 - share) / share
+    clustered = noise == CLUSTERED
     for number in range(rows):
         now = next(moments)
         level = 0.85 * level + draws.gauss(0.0, 0.1)
@@ -145,8 +152,8 @@ def _rows(
         cold = 1.0 if warm else 1.0 + 4.0 * math.exp(-number)
         shared = level_of(level, 0.19)
         yield [
-            *_arm(draws, n * now.traffic, _rate(errors, now.canary, now.canary_burst), slow * shared * cold),
-            *_arm(draws, m * now.traffic, _rate(control[0], now.control, now.control_burst), control[1] * shared),
+            *_arm(draws, n * now.traffic, _rate(errors, now.canary, now.canary_burst), slow * shared * cold, clustered),
+            *_arm(draws, m * now.traffic, _rate(control[0], now.control, now.control_burst), control[1] * shared, clustered),
         ]
 
 
@@ -154,8 +161,9 @@ def _rate(base: float, factor: float, burst: float) -> float:
     return min(0.8, base * factor + burst)
 
 
-def _arm(draws: Random, requests: float, errors: float, slow: float) -> tuple[int, int, int]:
-    failed, late = poisson(draws, requests * errors), poisson(draws, requests * min(slow, 0.15))
+def _arm(draws: Random, requests: float, errors: float, slow: float, clustered: bool) -> tuple[int, int, int]:
+    failed, _ = arm(draws, requests, errors, clustered=clustered)
+    late = poisson(draws, requests * min(slow, 0.15))
     return failed + late + poisson(draws, requests * (1.0 - errors - min(slow, 0.15))), failed, late
 
 

@@ -170,7 +170,9 @@ def test_an_unmet_gate_is_in_the_journal(quiet: Sandbox) -> None:
 def test_a_dry_run_shows_the_plan_whatever_the_gates_say(quiet: Sandbox) -> None:
     shown = quiet.run("deploy", "payment-service", NEW, "-e", "production", "--strategy", "canary", "--dry-run")
     assert shown.code == 0, shown.err
-    assert {"digest", "steps", "gates"} == set(shown.document)
+    assert set(shown.document) == {"digest", "steps", "gates", "foresight"}
+    assert "has measured the service before" in shown.document["foresight"]["problem"]
+    assert shown.document["foresight"]["analyses"] == []
     paths = {change["path"] for step in shown.document["steps"] for change in step["changes"]}
     assert "spec.template.spec.containers[0].image" in paths
     assert {gate["name"]: gate["outcome"] for gate in shown.document["gates"]}["ticket"] == "fail"

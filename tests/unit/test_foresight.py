@@ -1,6 +1,7 @@
 """What the analyses of a plan will see, measured on simulated pods; and what is not known, with its reason."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -13,12 +14,13 @@ from support.configuration import configured
 from support.judged import Service, analysis
 from support.rollouts import rollout
 
+from console.commands import foreseeing
 from services.model.objects import ObjectRef
-from services.model.rollout import Baseline, Rollout
+from services.model.rollout import Baseline, Replayed, Rollout
 from services.model.steps import Plan, SetTraffic
 from services.redaction import Redactor
 from services.rollout import foresight as room
-from services.rollout.foresight import Foresight, foreseen
+from services.rollout.foresight import Foresight, foreseen, recalled
 
 BASE = rollout()
 
@@ -149,6 +151,30 @@ async def test_a_service_without_requests_or_pods_shows_nothing(monkeypatch: pyt
 
     async with looking(monkeypatch, change=gone) as person:
         assert (await person.until(3)).problem == "no pod runs v2.14.1"
+
+
+def test_a_dry_run_tells_what_an_earlier_rollout_measured() -> None:
+    known = recalled(plan_of(10, 50), before(replay=Replayed(rows=6, splits=3, aborted=0)), configured())
+    told = foreseeing.document(known)
+    assert isinstance(told, dict)
+    assert told["problem"] is None
+    assert told["requests_per_second"] == pytest.approx(1000.0)
+    assert told["replay"] == {"aborted": 0, "splits": 3, "rows": 6}
+    first, second = told["analyses"]
+    assert (first["weight"], second["weight"]) == (10, 50)
+    assert 0.002 < first["error_rate_seen_at_even_odds"] < first["error_rate_seen"] < 1.0
+    assert second["error_rate_seen"] < first["error_rate_seen"]
+    assert json.loads(json.dumps(told)) == told
+    text = " ".join(foreseeing.lines(known))
+    assert first["detail"] in text
+    assert "a rollout measured that began at 2026-01-01 00:00:00Z" in text
+    assert "0 of 3 groups of its pods" in text
+
+
+def test_a_dry_run_says_why_it_knows_nothing() -> None:
+    nothing = recalled(plan_of(10), None, configured())
+    assert foreseeing.document(nothing)["analyses"] == []  # type: ignore[index, call-overload]
+    assert "no rollout here has measured the service before" in " ".join(foreseeing.lines(nothing))
 
 
 async def test_a_plan_that_compares_nothing_says_so_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
