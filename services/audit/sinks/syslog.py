@@ -7,7 +7,7 @@ own, and counts as sent once the receiver has ended it too. After that the recei
 import asyncio
 from collections.abc import Sequence
 
-from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record
+from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record, Trouble
 from services.audit.sinks.oversize import fit
 from services.audit.sinks.rfc5424 import counted, message
 from services.audit.sinks.target import CONNECT_SECONDS, probe_of
@@ -15,6 +15,8 @@ from services.audit.sinks.tls import TlsConnection, context, trouble
 from services.clock import Clock
 from services.settings.load import SecretGuard
 from services.settings.sinks.syslog import Relp, Syslog
+
+_LISTEN_SECONDS = 1.0
 
 
 class SyslogSink:
@@ -47,7 +49,7 @@ class SyslogSink:
 
     async def probe(self) -> Probe:
         """A connection without a message."""
-        failed = await self._carry(b"")
+        failed = await self._carry(b"", listening=True)
         if failed is not None:
             return probe_of(failed)
         return Probe(ok=True, detail=f"{self._host} takes connections; whether it keeps what it is sent, syslog can't say")
@@ -55,8 +57,11 @@ class SyslogSink:
     async def close(self) -> None:
         """Nothing is open between batches."""
 
-    async def _carry(self, data: bytes) -> Delivery | None:
-        """The trouble that sending ``data`` met; ``None`` where the receiver read it to its end."""
+    async def _carry(self, data: bytes, *, listening: bool = False) -> Delivery | None:
+        """The trouble that sending ``data`` met; ``None`` where the receiver read it to its end.
+
+        ``listening``: first hear what it says to our certificate.
+        """
         section = self._section
         connection = None
         tls = await asyncio.to_thread(context, section.ca_file, section.certificate, section.key)
@@ -65,12 +70,19 @@ class SyslogSink:
         try:
             async with asyncio.timeout(section.timeout):
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    reader, writer = await asyncio.open_connection(section.host, section.port)
-                connection = TlsConnection(reader, writer, tls, section.host)
+                    connection = await TlsConnection.open(tls, section.host, section.port)
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await connection.handshake()
+                if listening:
+                    await connection.listen(_LISTEN_SECONDS)
                 await connection.write(data)
                 await connection.end()
+        except ConnectionError as error:
+            # A refusal of our certificate looks like any reset to whoever writes; without a message it can be heard.
+            heard = None if listening or connection is None else await self._carry(b"", listening=True)
+            if heard is not None and heard.trouble is Trouble.HOLD:
+                return heard
+            return trouble(self._host, error, self._secrets.text)
         except (OSError, TimeoutError) as error:
             return trouble(self._host, error, self._secrets.text)
         finally:

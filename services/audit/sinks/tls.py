@@ -51,18 +51,35 @@ def trouble(host: str, error: BaseException, inert: Callable[[str], str]) -> Del
     return Delivery(trouble=Trouble.UNREACHABLE, detail=said)
 
 
-class TlsConnection:
+class TlsConnection(asyncio.Protocol):
     """One connection that is written to and then ended. Raises ``OSError``, ``ssl.SSLError`` among them."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext, host: str) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, tls: ssl.SSLContext, host: str) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._transport: asyncio.Transport | None = None
+        self._ended = False
+        self._lost: BaseException | None = None
+        self._changed = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    @classmethod
+    async def open(cls, tls: ssl.SSLContext, host: str, port: int) -> "TlsConnection":
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: cls(tls, host), host, port)
+        return connection
 
     async def handshake(self) -> None:
         await self._drive(self._tls.do_handshake)
+
+    async def listen(self, seconds: float) -> None:
+        """Give the other side time for a word about our certificate: with TLS 1.3 it comes after the handshake, and whoever
+        writes at once never sees it, for the reset that follows."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._more()
+        self._check()
 
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -70,28 +87,45 @@ class TlsConnection:
             await self._drive(partial(self._tls.write, view[at : at + _CHUNK]))
 
     async def end(self) -> None:
-        """Say that nothing follows, and wait until the other side has read it all and ends too.
-
-        An alert that comes instead (a certificate of ours that it refuses, with TLS 1.3 only after the handshake) is raised.
-        """
+        """Say that nothing follows, and wait until the other side has read it all and ends too."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self._tls.unwrap()  # close-notify is on its way out then, and the other side's own still to come
         await self._flush()
-        self._writer.write_eof()
-        while received := await self._reader.read(_CHUNK):
-            self._incoming.write(received)
-            self._look_for_an_alert()
-        self._incoming.write_eof()
+        if self._transport is not None and self._lost is None:
+            self._transport.write_eof()
+        self._check()
+        while not self._ended:
+            await self._more()
+            self._check()
 
     def abandon(self) -> None:
-        self._writer.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
-    def _look_for_an_alert(self) -> None:
-        try:
-            while self._tls.read(_CHUNK):
-                """A receiver of syslog says nothing; what it says all the same is not for us."""
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            return
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        self._changed.set()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._changed.set()
+        return True  # we may still have something to say
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = exc or ConnectionResetError("the other side ended the connection")
+        self._ended = True
+        self._changed.set()
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
 
     async def _drive(self, step: Callable[[], object]) -> None:
         while True:
@@ -99,10 +133,9 @@ class TlsConnection:
                 step()
             except ssl.SSLWantReadError:
                 await self._flush()
-                received = await self._reader.read(_CHUNK)
-                if not received:
-                    raise ConnectionResetError("the other side ended the connection") from None
-                self._incoming.write(received)
+                if self._ended and not self._incoming.pending:
+                    raise self._lost or ConnectionResetError("the other side ended the connection") from None
+                await self._more()
             except ssl.SSLError:
                 await self._flush()  # the alert that tells the other side why
                 raise
@@ -110,7 +143,23 @@ class TlsConnection:
                 await self._flush()
                 return
 
+    async def _more(self) -> None:
+        """Wait until the other side has said something, or ended."""
+        if not self._incoming.pending and not self._ended:
+            self._changed.clear()
+            await self._changed.wait()
+
     async def _flush(self) -> None:
-        if data := self._outgoing.read():
-            self._writer.write(data)
-            await self._writer.drain()
+        if (data := self._outgoing.read()) and self._transport is not None:
+            self._transport.write(data)
+        await self._writable.wait()
+        if self._lost is not None:
+            self._check()
+
+    def _check(self) -> None:
+        """Raises the alert that the other side sent, else what the connection was lost to."""
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            while self._tls.read(_CHUNK):
+                """A receiver of syslog says nothing; what it says all the same is not for us."""
+        if self._lost is not None:
+            raise self._lost
