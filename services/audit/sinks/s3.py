@@ -61,6 +61,8 @@ class S3Archive:
             "Content-Type": "application/x-ndjson",
             "If-None-Match": "*",
             "x-amz-checksum-sha256": checksum,
+            # Without it (or Content-MD5) no object is taken that asks for a lock.
+            "x-amz-sdk-checksum-algorithm": "SHA256",
             "x-amz-object-lock-mode": MODE,
             "x-amz-object-lock-retain-until-date": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
