@@ -53,6 +53,14 @@ def test_what_is_sampled_less_often_than_looked_at_is_told_together() -> None:
     assert (counted.since, totals(counted)) == (0.0, (10, 100))
 
 
+def test_a_sample_whose_scrape_was_under_way_at_the_last_look_is_newer_all_the_same() -> None:
+    ledger = Ledger()
+    ledger.take(0.0, 0.0, both(-5.0, 100, 900))
+    counted = ledger.take(10.0, 10.0, both(-0.1, 110, 1000))
+    assert (counted.since, totals(counted)) == (0.0, (10, 100))
+    assert totals(ledger.take(20.0, 20.0, both(-0.1, 110, 1000))) is None
+
+
 def test_one_dead_target_does_not_hold_the_others_for_ever() -> None:
     ledger = Ledger()
     ledger.take(0.0, 0.0, {CANARY: {"c": standing(-1.0, 100)}, STABLE: {"s": standing(-1.0, 900), "dead": standing(-1.0, 7)}})

@@ -75,7 +75,9 @@ class Ledger:
         known = {arm: arms[arm].keys() & self._base.get(arm, {}).keys() for arm in wanted}
         if fresh := [arm.value for arm in wanted if not known[arm]]:
             return self._anew(at, now, arms, f"all that was seen of {' and '.join(fresh)} is new: counting begins with it")
-        late = any(arms[arm][unit].at <= self._now for arm in wanted for unit in known[arm])
+        # Newer than the sample before, not than the look: a sample bears the time at which its scrape began, and one that was
+        # under way at the look came after it.
+        late = any(arms[arm][unit].at <= self._base[arm][unit].at for arm in wanted for unit in known[arm])
         if late and now - self._now < self._patience:
             return Counted(since=self._since)
         counted = {arm: self._increases(arm, arms[arm], known[arm]) for arm in wanted}
