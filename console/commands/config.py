@@ -1,6 +1,7 @@
 """``quarterdeck config init|check|schema``: a first configuration, everything that is wrong with one, and what there is to say.
 
-Needs no cluster. Queries that the configuration holds are tried by the metrics server, where it can be asked.
+Needs no cluster. Queries that the configuration holds are tried by the metrics server, where it can be asked, and each sink of
+the journal is asked whether it would take an entry.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     making.add_argument("--force", action="store_true", help="replace a file that is there")
     checking = actions.add_parser("check", parents=parents, help="report every problem, with its line")
     checking.add_argument("path", metavar="PATH", nargs="?", help="the file (else --config, else where it is looked for)")
-    checking.add_argument("--offline", action="store_true", help="don't have queries tried by the metrics server")
+    checking.add_argument("--offline", action="store_true", help="don't ask the metrics server and the sinks")
     actions.add_parser("schema", parents=parents, help="print the JSON schema of the configuration, for editors")
     parser.set_defaults(run=run)
 
@@ -84,6 +85,7 @@ def _check(args: argparse.Namespace, path: Path) -> int:
         problems = (*_open_secrets(settings, path), *_missing(settings, path))
         if not args.offline:
             problems += _refused_queries(settings, path, redactor)
+            problems += _refusing_sinks(settings, path, redactor)
     except ConfigurationError as caught:
         error, problems = caught, caught.problems
     ok = error is None and not problems
@@ -129,6 +131,8 @@ def _open_secrets(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
 
 def _secrets(settings: "Settings") -> "dict[str, SecretRef]":
     """Every reference to a secret, by its key."""
+    from services.settings.secrets import SecretRef
+
     found = {"tickets.token": settings.tickets.token} if settings.tickets is not None else {}
     if (server := settings.metrics.prometheus) is not None:
         given = {"token": server.token, "password": server.password}
@@ -136,6 +140,8 @@ def _secrets(settings: "Settings") -> "dict[str, SecretRef]":
     if (account := settings.metrics.datadog) is not None:
         found["metrics.datadog.api_key"] = account.api_key
         found["metrics.datadog.application_key"] = account.application_key
+    for index, sink in enumerate(settings.journal.sinks):
+        found |= {f"journal.sinks[{index}].{name}": value for name, value in dict(sink).items() if isinstance(value, SecretRef)}
     return found
 
 
@@ -154,6 +160,10 @@ def _missing(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
     for key, secret in _secrets(settings).items():
         if secret.kind == "file" and not Path(secret.place).exists():
             add(key, "the file is not there", f"a file of mode 600 that holds the {key.rpartition('.')[2].replace('_', ' ')}")
+    for index, sink in enumerate(settings.journal.sinks):
+        for name, value in dict(sink).items():
+            if isinstance(value, Path) and not value.exists():
+                add(f"journal.sinks[{index}].{name}", "the file is not there", "a PEM file")
     server = settings.metrics.prometheus
     if server is not None and server.ca_file is not None and not server.ca_file.exists():
         add("metrics.prometheus.ca_file", "the file is not there", "a PEM file with an authority")
@@ -187,6 +197,24 @@ def _refused_queries(settings: "Settings", path: Path, redactor: "Redactor") -> 
         Problem(file=str(path), line=settings.line(key), key=key, problem=f"is refused: {redactor.text(said)}", accepted=accepted)
         for key, said in found.refused.items()
     )
+
+
+def _refusing_sinks(settings: "Settings", path: Path, redactor: "Redactor") -> "tuple[Problem, ...]":
+    """Sinks that would not take an entry, with the reason: address, certificate, credentials or index."""
+    from services.audit.sinks.probing import probe_all
+    from services.settings import Problem
+
+    if not settings.journal.sinks:
+        return ()
+    answers = asyncio.run(probe_all(settings.journal.sinks, secrets=redactor, clock=settings.clock()))
+    found = []
+    for index, (sink, answer) in enumerate(zip(settings.journal.sinks, answers, strict=True)):
+        if not answer.ok:
+            key = f"journal.sinks[{index}]"
+            problem = redactor.text(f"{sink.label} would take no entry: {answer.detail}")
+            accepted = f"{answer.hint.rstrip('.') or 'a sink that answers'} (--offline: don't ask it)"
+            found.append(Problem(file=str(path), line=settings.line(key), key=key, problem=problem, accepted=accepted))
+    return tuple(found)
 
 
 def _row(problem: "Problem") -> dict[str, Any]:

@@ -129,8 +129,8 @@ async def _with_systems(
     login: str,
     checks: "list[Check]",
 ) -> "list[Finding]":
-    """The findings of ``checks``, of the clusters and of the ticket system."""
-    from console.doctor import apis, clusters, measurements, metricsource, permissions
+    """The findings of ``checks``, of the clusters, of the ticket system and of the sinks."""
+    from console.doctor import apis, clusters, measurements, metricsource, permissions, sinks
     from console.doctor.examination import examine
     from console.doctor.site import Place, Site
     from console.doctor.tickets import Desk
@@ -159,7 +159,12 @@ async def _with_systems(
                 *apis.checks(site),
                 *measurements.checks(site, settings, clock, args.timeout),
             ]
-        checks = [*checks, *metricsource.checks(settings, clock, setup.redactor), *desk.checks()]
+        checks = [
+            *checks,
+            *metricsource.checks(settings, clock, setup.redactor),
+            *desk.checks(),
+            *sinks.checks(settings, setup.home, clock, setup.redactor),
+        ]
         return await examine(checks, args.timeout, setup.report)
     finally:
         for site in sites:

@@ -1,7 +1,5 @@
 """From a sink's section of the configuration to the sink. Each kind's code is loaded only where it is configured."""
 
-from collections.abc import Sequence
-
 from services.audit.sinks.base import Archive, Sink
 from services.clock import Clock
 from services.settings.load import SecretGuard
@@ -40,7 +38,3 @@ def open_sink(section: SinkSection, *, secrets: SecretGuard, clock: Clock) -> Si
 
             return S3Archive(section, secrets=secrets, clock=clock)
     raise AssertionError(f"{section.kind} is a kind of sink without code")
-
-
-def open_sinks(sections: Sequence[SinkSection], *, secrets: SecretGuard, clock: Clock) -> list[Sink | Archive]:
-    return [open_sink(section, secrets=secrets, clock=clock) for section in sections]

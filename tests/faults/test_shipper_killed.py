@@ -1,0 +1,127 @@
+"""A shipper that is killed at any moment, against an Elasticsearch that misbehaves at random: nothing lost, nothing twice.
+
+``QUARTERDECK_SHIPPER_KILLS=1000`` runs it at full size.
+"""
+
+import asyncio
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from support.elastic import (
+    EMPTY,
+    GARBAGE,
+    PARTLY,
+    REFUSED_BEFORE,
+    RESET_MID_RESPONSE,
+    RESPONSE_LOST,
+    Elastic,
+    Fault,
+    answered,
+    elastic,
+)
+from support.fake_api import eventually
+
+from services.audit import Event, Journal, verify
+from services.audit.line import HASH_LENGTH
+from services.audit.segments import opened, segments
+from services.audit.shipping import cursor as cursors
+from services.clock import SystemClock
+from services.redaction import Redactor
+
+PROCESS = Path(__file__).with_name("shipper_process.py")
+KILLS = int(os.environ.get("QUARTERDECK_SHIPPER_KILLS", "10"))
+ENTRIES = 600
+"""Before the first kill: more than one batch."""
+EACH = 7
+"""Entries more for each kill."""
+FAULTS = (
+    REFUSED_BEFORE,
+    RESPONSE_LOST,
+    RESET_MID_RESPONSE,
+    GARBAGE,
+    EMPTY,
+    PARTLY,
+    answered(429, Retry_After="1"),
+    answered(503),
+    answered(500, store=True),
+    answered(413),
+    Fault(store=True, seconds=2.5),
+)
+
+
+def event(n: int) -> Event:
+    return Event(event="deployment.executed", user="jane", service="payment-service", data={"n": n, "pad": "x" * (n * 37 % 300)})
+
+
+async def started(directory: Path, url: str) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(sys.executable, str(PROCESS), str(directory), url, stdout=-1)
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
+    return process
+
+
+def stored(directory: Path) -> dict[int, str]:
+    """Number and hash of every entry of the journal."""
+    hashes: list[str] = []
+    for segment in segments(directory):
+        with opened(segment) as file:
+            hashes += [line[:HASH_LENGTH].decode() for line in file]
+    return {seq: hash_ for seq, hash_ in enumerate(hashes, 1)}
+
+
+def delivered(server: Elastic, directory: Path) -> bool:
+    return len(server.documents) >= len(stored(directory))
+
+
+def saved(server: Elastic, directory: Path) -> bool:
+    """The cursor says so too: it is saved within a second or two."""
+    found = cursors.read(directory, "elasticsearch")
+    return found is not None and found.acked_seq >= len(server.documents)
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+async def test_killed_at_any_moment_no_entry_is_lost_or_there_twice(tmp_path: Path) -> None:
+    chance = random.Random(20260101)
+    directory = tmp_path / "journal"
+    journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=SystemClock())
+    await asyncio.gather(*(journal.append(event(n)) for n in range(ENTRIES)))
+    async with elastic() as server:
+        server.choose = lambda: chance.choice(FAULTS) if chance.random() < 0.4 else None
+        for round_ in range(KILLS):
+            process = await started(directory, server.url)
+            await asyncio.gather(*(journal.append(event(ENTRIES + round_ * EACH + n)) for n in range(EACH)))
+            await asyncio.sleep(chance.uniform(0, 1.2))
+            process.kill()
+            await process.wait()
+        server.choose = lambda: None
+        last = await started(directory, server.url)
+        await eventually(lambda: delivered(server, directory), 120.0)
+        await eventually(lambda: saved(server, directory), 30.0)
+        last.terminate()
+        await last.wait()
+        journal.close()
+        expected = stored(directory)
+        there = {source["event"]["sequence"]: source["event"]["hash"] for source in server.sources}
+        assert len(server.documents) == len(there), "no entry is there twice"
+        assert there == expected, "no entry is missing or another one"
+        assert verify(directory).ok
+    sys.stderr.write(f"{KILLS} kills, {len(expected)} entries, {server.requests} requests: 0 lost, 0 twice\n")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [*FAULTS, answered(401), answered(404)],
+    ids=["refused", "lost", "mid-response", "garbage", "empty", "partly", "429", "503", "500", "413", "late", "401", "404"],
+)
+async def test_every_fault_by_itself_ends_with_every_entry_there_once(fault: Fault, tmp_path: Path) -> None:
+    from support.shipping import QuickClock, shipping
+
+    async with elastic() as server:
+        server.faults.extend([fault] * 3)
+        async with shipping(tmp_path, server, entries=1100, clock=QuickClock(40.0)) as place:
+            await place.drained()
+        assert sorted(server.sequences) == list(range(1, place.last + 1))
+        assert place.status.dead_letters == 0
