@@ -1,7 +1,7 @@
 """How long an entry takes from the journal to the receipt, and how soon everything is there again after an outage.
 
-Run it with ``python tests/bench/shipping.py [SECONDS]``; prints one JSON document. Nothing is asserted. The shipper is a process of
-its own; the Elasticsearch it ships to is the tests', in this one.
+Run it with ``python tests/bench/shipping.py [SECONDS]``; prints one JSON document. Nothing is asserted. The shipper is a process
+of its own; the Elasticsearch it ships to is the tests', in this one.
 """
 
 import asyncio
