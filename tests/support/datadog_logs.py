@@ -72,14 +72,14 @@ class Account(Fake):
     def _found(self, document: dict[str, Any]) -> web.Response:
         asked = document["filter"]
         source = re.search(r"source:(\S+)", asked["query"])
-        journals = set(re.findall(r"journal:([0-9a-f-]+)", asked["query"]))
+        groups = [set(group.split(" OR ")) for group in re.findall(r"\(([^)]*)\)", asked["query"])]
         now = self.clock.unix()
         since, until = (_moment(asked[name], now) for name in ("from", "to"))
         found = [
             one
             for one in self.logs
             if (source is None or one["ddsource"] == source[1])
-            and (not journals or journals & {tag.partition(":")[2] for tag in one["ddtags"].split(",")})
+            and all(group & set(one["ddtags"].split(",")) for group in groups)
             and since <= one["timestamp"] <= until
         ]
         size = min(self.page, document["page"].get("limit", 10))

@@ -46,7 +46,7 @@ async def test_an_entry_has_its_place_and_words_as_attributes_and_itself_in_the_
     assert first["quarterdeck"]["hash"] == batch[0].hash
     assert first["quarterdeck"]["id"] == f"{JOURNAL}:1"
     assert first["quarterdeck"]["timestamp"] == batch[0].fields["timestamp"]
-    assert first["ddtags"] == f"journal:{JOURNAL},team:release,env:production"
+    assert first["ddtags"] == f"journal:{JOURNAL},seq_block:0,team:release,env:production"
     assert (first["status"], account.logs[1]["status"]) == ("error", "info")
     assert account.seen[0][0].headers["Content-Encoding"] == "gzip"
     assert sum(map(one.size, batch)) == len(account.seen[0][1]) - 1

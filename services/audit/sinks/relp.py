@@ -134,13 +134,13 @@ async def _note(reader: asyncio.StreamReader, places: dict[int, int], codes: lis
 
 
 def _judged(codes: Sequence[int], failed: Delivery | None, host: str) -> Delivery:
-    """Whether a message is refused for what it is can only be told beside others that are taken."""
     taken = codes.count(_TAKEN)
     if failed is not None and (not taken or failed.trouble is Trouble.HOLD):
         return failed
     detail = failed.detail if failed else ""
-    if not taken:
-        return Delivery(trouble=Trouble.BUSY, detail=f"{host} answers every message with {codes[0]}")
+    if not taken and len(codes) > 1:
+        # Perhaps it is about one of them, perhaps about none: who sends them one by one will see.
+        return Delivery(trouble=Trouble.SUSPECT, detail=f"{host} answers every message with {codes[0]}")
     answers = []
     reasons = {}
     for place, code in enumerate(codes):
@@ -150,5 +150,5 @@ def _judged(codes: Sequence[int], failed: Delivery | None, host: str) -> Deliver
             answers.append(Answer.RETRY)
         else:
             answers.append(Answer.REJECTED)
-            reasons[place] = f"answered {code}, and others beside it with {_TAKEN}"
+            reasons[place] = f"{host} answered {code}"
     return Delivery(answers=tuple(answers), reasons=reasons, detail=detail or next(iter(reasons.values()), ""))

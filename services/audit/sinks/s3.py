@@ -54,7 +54,7 @@ class S3Archive:
             return Delivery(trouble=Trouble.HOLD, detail=f"{segment} can't be read: {error.strerror}")
         if (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() != sha256:
             return Delivery(trouble=Trouble.HOLD, detail=f"{segment} does not have the content that it was sealed with")
-        key = f"{self._section.prefix}{journal}/{first:012d}-{last:012d}-{sha256}.jsonl"
+        key = f"{self._section.prefix}{journal}/{first:012d}-{last:012d}-{sha256}{''.join(segment.suffixes)}"
         until = self._clock.now() + timedelta(days=self._section.keep_days)
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
         headers = {

@@ -10,7 +10,7 @@ about until the collector says, once, that it is indexed. Entries that wait for 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import httpx
 import msgspec
@@ -41,10 +41,11 @@ class _Acks(msgspec.Struct):
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    """``since``: when it was sent, on the monotonic clock."""
+    """``since``: when it was sent, on the monotonic clock. ``indexed``: that was told, and not asked for yet."""
 
     ack: int
     since: float
+    indexed: bool = False
 
 
 class SplunkSink:
@@ -68,7 +69,7 @@ class SplunkSink:
         self._channel = str(uuid.uuid4())
         """Acknowledgements are counted by channel; another process has another."""
         self._waiting: dict[str, _Waiting] = {}
-        """By entry: what was sent and is not known to be indexed."""
+        """By entry: what was sent and was not answered for yet."""
 
     def size(self, record: Record) -> int:
         return len(self._encoded(record))
@@ -124,64 +125,54 @@ class SplunkSink:
 
     async def _send_and_wait(self, records: Sequence[Record]) -> Delivery:
         now = self._clock.monotonic()
-        here = {record.id for record in records}
-        # What waits no more with its sender, or for too long, is forgotten.
-        self._waiting = {
-            id_: one for id_, one in self._waiting.items() if id_ in here and now - one.since < self._section.acknowledge_seconds
-        }
+        kept = self._section.acknowledge_seconds
+        self._waiting = {id_: one for id_, one in self._waiting.items() if now - one.since < kept}
         fresh = [record for record in records if record.id not in self._waiting]
+        verdict = Verdict()
         if fresh:
             reply = await self._post(fresh)
             if isinstance(reply, Delivery):
                 return reply
             verdict = judged(self._target, reply)
-            if not verdict.taken:
-                # What was taken before a bad event got no ackId, so it is sent again with the rest.
-                return await self._among_waiting(verdict, records, fresh) if self._waiting else verdict.whole(len(records))
-            if (ack := said(reply).ackId) is None:
-                detail = f"{self._target.host} gave no ackId: the token has indexer acknowledgement off"
-                return Delivery(trouble=Trouble.HOLD, detail=detail)
-            self._waiting |= {record.id: _Waiting(ack, now) for record in fresh}
-        indexed, trouble = await self._acknowledged()
+            # What was taken before a bad event got no ackId, so it is sent again with the rest. A batch can only be bisected
+            # whole: while others in it wait, those are told first.
+            if not verdict.taken and (verdict.trouble is not Trouble.SUSPECT or len(fresh) == len(records)):
+                return verdict.whole(len(records))
+            if verdict.taken:
+                if (ack := said(reply).ackId) is None:
+                    detail = f"{self._target.host} gave no ackId: the token has indexer acknowledgement off"
+                    return Delivery(trouble=Trouble.HOLD, detail=detail)
+                self._waiting |= {record.id: _Waiting(ack, now) for record in fresh}
+        trouble = await self._acknowledged({record.id for record in records} & self._waiting.keys())
+        indexed = {record.id for record in records if (one := self._waiting.get(record.id)) and one.indexed}
         if trouble is not None and not indexed:
             return trouble
+        for id_ in indexed:
+            del self._waiting[id_]
         answers = tuple(Answer.DELIVERED if record.id in indexed else Answer.RETRY for record in records)
         left = answers.count(Answer.RETRY)
         detail = f"{left} of {len(answers)} entries are not acknowledged by the indexers yet" if left else ""
-        return Delivery(answers=answers, detail=detail, retry_after=_LOOK_EVERY if left else None)
+        return Delivery(answers=answers, detail=verdict.detail or detail, retry_after=_LOOK_EVERY if left else None)
 
-    async def _among_waiting(self, verdict: Verdict, records: Sequence[Record], fresh: Sequence[Record]) -> Delivery:
-        """The fresh ones were not taken, others still wait. A batch can only be bisected whole, so those are told first."""
-        if verdict.trouble is not Trouble.SUSPECT:
-            return verdict.whole(len(records))
-        indexed, _ = await self._acknowledged()
-        bad = fresh[0].id if len(fresh) == 1 else None
-        told = {record.id: Answer.DELIVERED if record.id in indexed else Answer.RETRY for record in records}
-        if bad is not None:
-            told[bad] = Answer.REJECTED
-        reasons = {place: verdict.detail for place, record in enumerate(records) if record.id == bad}
-        return Delivery(answers=tuple(told[record.id] for record in records), reasons=reasons, detail=verdict.detail)
+    async def _acknowledged(self, wanted: Set[str]) -> Delivery | None:
+        """Look until all of ``wanted`` are indexed or patience ends. The trouble that asking met, if any.
 
-    async def _acknowledged(self) -> tuple[set[str], Delivery | None]:
-        """The entries that are told to be indexed, looking until all are or patience ends; and the trouble that asking met.
-
-        A "true" is told once, so none is ever dropped here."""
-        indexed: set[str] = set()
+        A "true" is told once, so each is noted, whomever it is about.
+        """
         end = self._clock.monotonic() + _PATIENCE
         pause = _FIRST_LOOK
-        while self._waiting:
-            told = await self._look(sorted({one.ack for one in self._waiting.values()}))
+        while asked := sorted({one.ack for id_, one in self._waiting.items() if id_ in wanted and not one.indexed}):
+            told = await self._look(asked)
             if isinstance(told, Delivery):
-                return indexed, told
-            done = {id_ for id_, one in self._waiting.items() if one.ack in told}
-            indexed |= done
-            for id_ in done:
-                del self._waiting[id_]
-            if not self._waiting or self._clock.monotonic() + pause > end:
+                return told
+            self._waiting = {
+                id_: msgspec.structs.replace(one, indexed=True) if one.ack in told else one for id_, one in self._waiting.items()
+            }
+            if told.issuperset(asked) or self._clock.monotonic() + pause > end:
                 break
             await self._clock.sleep(pause)
             pause = min(2 * pause, _LOOK_EVERY)
-        return indexed, None
+        return None
 
     async def _look(self, acks: Sequence[int]) -> set[int] | Delivery:
         reply = await self._ask(ACK, msgspec.json.encode({"acks": acks}))

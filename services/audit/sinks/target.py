@@ -78,6 +78,10 @@ class HttpTarget:
         self, method: str, path: str, *, headers: Mapping[str, str], content: bytes = b"", compress: bool = True
     ) -> Reply | Delivery:
         """The answer, or the trouble there was before any came. Never raises for what the other side does."""
+        for name, value in headers.items():
+            if not value.isascii() or not value.isprintable():
+                # Whoever tries would fail with an error, and a line of a log, that quotes the value: a secret mostly.
+                return Delivery(trouble=Trouble.HOLD, detail=f"what {name} should hold has characters that no header can carry")
         sent = dict(headers)
         if compress and len(content) >= _GZIP_FROM:
             # Level 1: a tenth of the time of the default for nearly its size.
