@@ -114,11 +114,12 @@ class Place:
     @property
     def last(self) -> int:
         """The number of the last entry, as far as the shipper has seen."""
-        return max(sink.acked_seq + sink.backlog for sink in self.shipper.sinks)
+        return max((sink.acked_seq + sink.backlog for sink in self.shipper.sinks), default=0)
 
     @property
     def status(self) -> SinkStatus:
-        return self.shipper.sinks[0]
+        """Of the first sink; a blank one before it is at work."""
+        return (*self.shipper.sinks, SinkStatus(name="", kind="", assurance="", required=False))[0]
 
     async def write(self, number: int = 1, **changes: Any) -> None:
         await asyncio.gather(*(self.journal.append(entry(self.appended + n, **changes)) for n in range(number)))

@@ -1,0 +1,247 @@
+"""Batches delivered whatever it takes: retries without end, the one bad entry found, a sink that takes nothing at all held."""
+
+import asyncio
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.shipping import QuickClock, ScriptedSink, shipping
+from support.sinks import LeapingClock, records
+
+from services.audit import Event
+from services.audit.shipping import deadletters
+from services.audit.shipping.courier import Courier
+from services.audit.shipping.deadletters import DeadLetter
+from services.audit.shipping.pauses import HOLD_SECONDS, LONGEST_SECONDS, Backoff
+from services.audit.shipping.status import SinkState
+from services.audit.sinks.base import Answer, Delivery, Limits, Trouble
+
+UNREACHABLE = Delivery(trouble=Trouble.UNREACHABLE, detail="nobody there")
+BUSY = Delivery(trouble=Trouble.BUSY, detail="429: later")
+HOLD = Delivery(trouble=Trouble.HOLD, detail="401: who are you")
+TOO_LARGE = Delivery(trouble=Trouble.TOO_LARGE, detail="413")
+SUSPECT = Delivery(trouble=Trouble.SUSPECT, detail="400: no")
+
+
+class Graveyard:
+    """Keeps dead letters and what is recorded of them."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+        self.events: list[Event] = []
+        self.full = 0
+        """So many times the disk is full first."""
+
+    async def bury(self, letter: DeadLetter) -> None:
+        if self.full:
+            self.full -= 1
+            raise OSError(28, "No space left on device")
+        self.letters.append(letter)
+
+    async def record(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def courier(sink: ScriptedSink) -> tuple[Courier, Graveyard, LeapingClock]:
+    grave, clock = Graveyard(), LeapingClock()
+    return Courier(sink, bury=grave.bury, record=grave.record, clock=clock, random=Random(1)), grave, clock
+
+
+async def test_one_poisoned_entry_among_five_hundred_is_found_buried_and_replaced() -> None:
+    sink = ScriptedSink()
+    sink.suspect = {317}
+    carrier, grave, _ = courier(sink)
+    await carrier.deliver(records(500))
+    assert [letter.seq for letter in grave.letters] == [317]
+    assert "400: no" in grave.letters[0].reason
+    assert [event.event for event in grave.events] == ["audit.dead_letter"]
+    assert grave.events[0].data["seq"] == 317
+    assert sorted(record.seq for record in sink.taken) == list(range(1, 501))
+    assert [record.seq for record in sink.taken if record.substitute] == [317]
+    # Halving: a few requests, not one an entry.
+    assert len(sink.batches) < 25
+
+
+async def test_an_entry_that_is_rejected_by_itself_costs_one_request_more() -> None:
+    sink = ScriptedSink()
+    sink.refuse = {3: "mapper_parsing_exception"}
+    carrier, grave, _ = courier(sink)
+    await carrier.deliver(records(10))
+    assert [(letter.seq, letter.reason) for letter in grave.letters] == [(3, "mapper_parsing_exception")]
+    assert len(sink.batches) == 2
+
+
+async def test_a_sink_that_refuses_everything_gets_no_entry_buried() -> None:
+    sink = ScriptedSink()
+    carrier, grave, clock = courier(sink)
+    sink.answers = [SUSPECT] * 12
+    task = asyncio.create_task(carrier.deliver(records(4)))
+    for _ in range(200):
+        await asyncio.sleep(0)
+        if carrier.tally.state is SinkState.HELD:
+            assert "not even a substitute" in carrier.tally.error
+            break
+    else:
+        pytest.fail("it was never held")
+    await task
+    assert grave.letters == []
+    assert clock.monotonic() >= HOLD_SECONDS
+    assert sorted(record.seq for record in sink.taken) == [1, 2, 3, 4]
+    assert carrier.tally.state is SinkState.SHIPPING
+
+
+async def test_a_batch_that_is_too_large_is_sent_in_parts() -> None:
+    sink = ScriptedSink()
+    sink.answers = [TOO_LARGE, TOO_LARGE]
+    carrier, grave, _ = courier(sink)
+    await carrier.deliver(records(8))
+    assert [len(batch) for batch in sink.batches] == [8, 4, 2, 2, 4]
+    assert grave.letters == []
+
+
+async def test_an_entry_larger_than_a_sink_takes_is_buried_without_being_sent() -> None:
+    batch = records(3)
+    sink = ScriptedSink(limits=Limits(entry_bytes=len(batch[1].body) - 1))
+    sink.size = lambda record: 10**6 if record.seq == 2 and not record.substitute else 1  # type: ignore[method-assign]
+    carrier, grave, _ = courier(sink)
+    await carrier.deliver(batch)
+    assert [letter.seq for letter in grave.letters] == [2]
+    assert sorted(record.seq for record in sink.taken) == [1, 2, 3]
+
+
+async def test_no_number_of_failures_is_the_last_and_pauses_are_bounded() -> None:
+    sink = ScriptedSink()
+    sink.answers = [UNREACHABLE, BUSY] * 200
+    carrier, grave, clock = courier(sink)
+    await carrier.deliver(records(2))
+    assert [record.seq for record in sink.taken] == [1, 2]
+    assert carrier.tally.retries == 400
+    assert clock.monotonic() < 400 * LONGEST_SECONDS
+    assert carrier.connection_lost
+    assert grave.letters == []
+
+
+async def test_what_a_sink_asks_for_is_kept_and_what_it_holds_is_tried_every_half_minute() -> None:
+    for delivery, seconds in (
+        (Delivery(trouble=Trouble.BUSY, detail="429", retry_after=40.0), 40.0),
+        (HOLD, HOLD_SECONDS),
+    ):
+        sink = ScriptedSink()
+        sink.answers = [delivery]
+        carrier, _, clock = courier(sink)
+        await carrier.deliver(records(1))
+        assert seconds <= clock.monotonic() < seconds + 1
+
+
+def test_full_jitter_lies_between_nothing_and_a_bound_that_doubles() -> None:
+    backoff = Backoff(Random(7))
+    pauses = [[backoff.after(UNREACHABLE) for _ in range(8)] for _ in range(300) if backoff.succeeded() is None]
+    for step in range(8):
+        bound = min(15.0, 0.5 * 2**step)
+        found = [run[step] for run in pauses]
+        assert 0 <= min(found) < bound * 0.1
+        assert bound * 0.9 < max(found) <= bound
+
+
+async def test_a_disk_too_full_for_a_dead_letter_holds_the_sink_and_loses_nothing() -> None:
+    sink = ScriptedSink()
+    sink.refuse = {2: "no"}
+    carrier, grave, _ = courier(sink)
+    grave.full = 2
+    await carrier.deliver(records(3))
+    assert [letter.seq for letter in grave.letters] == [2]
+    assert {record.seq for record in sink.taken} == {1, 2, 3}
+
+
+async def test_a_mistake_in_a_sink_is_tried_again_and_seen(caplog: pytest.LogCaptureFixture) -> None:
+    sink = ScriptedSink()
+    sink.answers = [ValueError("oops"), Delivery(answers=(Answer.DELIVERED,))]
+    carrier, _, _ = courier(sink)
+    await carrier.deliver(records(2))
+    assert [record.seq for record in sink.taken] == [1, 2]
+    assert "internal error" in carrier.tally.last_error
+    assert "oops" in caplog.text
+
+
+_answers = st.sampled_from([UNREACHABLE, BUSY, HOLD, TOO_LARGE, SUSPECT, "mixed", "partly", "fine"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_answers, max_size=25), st.sets(st.integers(1, 20), max_size=4), st.sets(st.integers(1, 20), max_size=3))
+async def test_whatever_a_sink_answers_each_entry_is_there_or_among_the_dead(
+    script: list[Delivery | str], refused: set[int], suspect: set[int]
+) -> None:
+    class Moody(ScriptedSink):
+        async def send(self, batch: "list[object]") -> Delivery:  # type: ignore[override]
+            mood = script.pop(0) if script else "fine"
+            if isinstance(mood, Delivery):
+                return mood
+            if mood == "partly" and len(batch) > 1:
+                head = await super().send(batch[:1])  # type: ignore[arg-type]
+                rest = (Answer.RETRY,) * (len(batch) - 1)
+                return head if head.trouble else Delivery(answers=head.answers + rest, reasons=head.reasons)
+            return await super().send(batch)  # type: ignore[arg-type]
+
+    sink = Moody()
+    sink.refuse = dict.fromkeys(refused, "no")
+    sink.suspect = suspect
+    carrier, grave, _ = courier(sink)
+    await carrier.deliver(records(20))
+    whole = [record.seq for record in sink.taken if not record.substitute]
+    buried = [letter.seq for letter in grave.letters]
+    assert len(buried) == len(set(buried))
+    assert len(whole) == len(set(whole))
+    assert sorted(whole + buried) == list(range(1, 21))
+    assert refused | suspect <= set(buried)
+    assert {record.seq for record in sink.taken if record.substitute} >= set(buried)
+
+
+async def test_a_sink_that_is_down_or_refuses_does_not_hold_up_another(tmp_path: Path) -> None:
+    down, good = ScriptedSink("down"), ScriptedSink("good")
+    down.answers = [UNREACHABLE] * 10_000
+    async with shipping(tmp_path, [down, good], entries=300, clock=QuickClock(20.0)) as place:
+        await place.until(lambda: len(good.taken) >= 301)
+        first, second = place.shipper.sinks
+        assert (first.state, second.state) == (SinkState.RETRYING, SinkState.SHIPPING)
+        assert (first.backlog, second.backlog) == (first.backlog, 0)
+        assert first.backlog >= 301
+        assert first.error == "nobody there"
+
+
+async def test_an_outage_of_more_than_a_minute_is_recorded_once_and_so_is_its_end(tmp_path: Path) -> None:
+    sink = ScriptedSink()
+    sink.answers = [UNREACHABLE] * 40
+    async with shipping(tmp_path, sink, entries=20, clock=QuickClock(60.0)) as place:
+        await place.until(lambda: place.journal.entries(event="audit.shipping_caught_up"))
+        (late,) = place.journal.entries(event="audit.shipping_late")
+        assert (late["data"]["sink"], late["data"]["error"]) == ("scripted", "nobody there")
+        assert late["data"]["lag_seconds"] > 60
+        (caught,) = place.journal.entries(event="audit.shipping_caught_up")
+        assert caught["data"]["late_seconds"] > 0
+
+
+async def test_dead_letters_are_chained_kept_and_cleared_by_delivery(tmp_path: Path) -> None:
+    sink = ScriptedSink()
+    sink.refuse = {4: "field [x] is no date", 9: "no"}
+    async with shipping(tmp_path, sink, entries=20, clock=QuickClock(30.0)) as place:
+        await place.until(lambda: place.journal.entries(event="audit.dead_letter") and place.shipper.drained)
+        directory = place.directory
+        await place.until(lambda: place.status.dead_letters == 2)
+    found = deadletters.undelivered(directory, "scripted")
+    assert {seq: letter.reason for seq, letter in found.items()} == {4: "field [x] is no date", 9: "no"}
+    assert deadletters.intact(directory, "scripted")
+    path = deadletters.path_of(directory, "scripted")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"no date", b"on date"))
+    assert not deadletters.intact(directory, "scripted")
+    path.write_bytes(whole + b"torn by a kill")
+    from services.audit.place import Disk
+
+    done = deadletters.DeadLetter(
+        what="delivered", at="", journal=found[4].journal, seq=4, hash=found[4].hash, id="", event="", reason="by hand"
+    )
+    deadletters.add(directory, "scripted", done, disk=Disk())
+    assert deadletters.intact(directory, "scripted")
+    assert set(deadletters.undelivered(directory, "scripted")) == {9}

@@ -1,0 +1,204 @@
+"""Where delivery goes on: after a restart, with a cursor that was lost, is another's, newer than the journal, or garbage."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.shipping import QuickClock, ScriptedSink, shipping
+
+from services.audit import Journal
+from services.audit.shipping import cursor as cursors
+from services.audit.shipping.status import SinkState, look, running
+from services.audit.shipping.tail import Bounds, Broken, Place, Tail
+from services.audit.sinks.base import Assurance
+from services.clock import SystemClock
+from services.redaction import Redactor
+from services.settings.sinks import Elasticsearch
+
+ENTRIES = 40
+
+
+async def shipped(home: Path, sink: ScriptedSink, entries: int = ENTRIES) -> Path:
+    """Everything that is in the journal of ``home`` was taken by ``sink``, and the shipper has ended."""
+    async with shipping(home, sink, entries=entries, clock=QuickClock(20.0)) as place:
+        await place.until(lambda: place.shipper.drained and place.last >= entries)
+        return place.directory
+
+
+def cursor(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cursors.path_of(directory, "scripted").read_bytes())
+    return found
+
+
+def rewrite(directory: Path, **changes: Any) -> None:
+    cursors.path_of(directory, "scripted").write_text(json.dumps(cursor(directory) | changes))
+
+
+async def test_the_next_process_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
+    first = ScriptedSink()
+    directory = await shipped(tmp_path, first)
+    found = cursor(directory)
+    assert found["acked_seq"] == found["confirmed_seq"] == found["witness"]["seq"] == len(first.taken)
+    assert found["acked_hash"] == found["witness"]["hash"] == first.taken[-1].hash
+    second = ScriptedSink()
+    await shipped(tmp_path, second, entries=5)
+    assert min(record.seq for record in second.taken) == found["acked_seq"] + 1
+    assert second.closed
+
+
+async def test_a_lost_cursor_means_that_everything_is_sent_again(tmp_path: Path) -> None:
+    directory = await shipped(tmp_path, ScriptedSink())
+    cursors.path_of(directory, "scripted").unlink()
+    again = ScriptedSink()
+    await shipped(tmp_path, again, entries=1)
+    assert [record.seq for record in again.taken][:ENTRIES] == list(range(1, ENTRIES + 1))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda d: cursors.path_of(d, "scripted").write_bytes(b"\x00\x01garbage"), "can't be read"),
+        (lambda d: cursors.path_of(d, "scripted").write_bytes(b"{}"), "can't be read"),
+        (lambda d: rewrite(d, journal_id="another"), "of another journal (another)"),
+        (lambda d: rewrite(d, acked_seq=10_000), "has lost entries"),
+        (lambda d: rewrite(d, acked_hash="0" * 64), "not the one that was sent"),
+        (lambda d: rewrite(d, acked_seq=3, confirmed_seq=3), "not the one that was sent"),
+        (lambda d: rewrite(d, confirmed_seq=10_000), "does not fit together"),
+        (lambda d: rewrite(d, v=99), "newer Quarterdeck"),
+        (lambda d: rewrite(d, sink="another"), "does not fit together"),
+    ],
+)
+async def test_a_cursor_that_does_not_fit_stops_the_sink_loudly_and_skips_nothing(tmp_path: Path, spoil: Any, words: str) -> None:
+    directory = await shipped(tmp_path, ScriptedSink())
+    spoil(directory)
+    before = cursors.path_of(directory, "scripted").read_bytes()
+    sink, other = ScriptedSink(), ScriptedSink("other")
+    async with shipping(tmp_path, [sink, other], entries=1, clock=QuickClock(20.0)) as place:
+        await place.until(lambda: place.status.state is SinkState.STOPPED)
+        await place.until(lambda: place.journal.entries(event="audit.shipping_stopped"))
+        await place.until(lambda: len(other.taken) > ENTRIES)
+        assert words in place.status.error
+    assert sink.taken == []
+    assert cursors.path_of(directory, "scripted").read_bytes() == before
+    shipping_now = look(directory, SystemClock().unix(), [Elasticsearch(kind="elasticsearch", name="scripted", url="http://x")])
+    assert [one.name for one in shipping_now.troubled] == ["scripted"]
+
+
+async def test_a_journal_that_was_cut_behind_what_was_sent_is_noticed(tmp_path: Path) -> None:
+    directory = await shipped(tmp_path, ScriptedSink())
+    (segment,) = (directory / "seg").iterdir()
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join(lines[:-10]))
+    sink = ScriptedSink()
+    async with shipping(tmp_path, sink, clock=QuickClock(20.0)) as place:
+        await place.until(lambda: place.status.state is SinkState.STOPPED)
+        assert "lost entries" in place.status.error
+    assert sink.taken == []
+
+
+async def test_what_is_behind_damage_is_sent_with_the_header_that_tells_of_it(tmp_path: Path) -> None:
+    clock, redactor = SystemClock(), Redactor(b"k" * 32)
+    directory = await shipped(tmp_path, ScriptedSink("early"))
+    (segment,) = (directory / "seg").iterdir()
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(bytes(content))
+    bounds = Bounds(directory)
+    bounds.look()
+    tail = Tail(bounds, "j")
+    good = tail.read(1000, 1 << 20)
+    assert 0 < len(good) < ENTRIES
+    with pytest.raises(Broken, match="damaged"):
+        tail.read(1000, 1 << 20)
+    journal = Journal.open(directory, redactor=redactor, clock=clock)
+    await journal.acknowledge("jane", "a bit flipped")
+    journal.close()
+    bounds.look()
+    behind = tail.read(1000, 1 << 20)
+    assert behind[0].fields["event"] == "journal.segment"
+    assert behind[0].fields["data"]["damage"]["segment"] == segment.name
+    assert behind[-1].fields["event"] == "journal.acknowledged"
+    assert behind[0].seq > good[-1].seq + 1
+
+
+async def test_reading_begins_at_any_place_and_in_any_portion(tmp_path: Path) -> None:
+    directory = await shipped(tmp_path, ScriptedSink())
+    bounds = Bounds(directory)
+    bounds.look()
+    whole = Tail(bounds, "j").read(10_000, 1 << 30)
+    for start in (1, 7, len(whole) - 1, len(whole)):
+        place = Place(whole[start - 1].seq, whole[start - 1].hash)
+        tail, found = Tail(bounds, "j", place), []
+        while records := tail.read(3, 500):
+            found += records
+        assert [record.seq for record in found] == [record.seq for record in whole[start:]]
+        assert [record.hash for record in found] == [record.hash for record in whole[start:]]
+    with pytest.raises(Broken):
+        Tail(bounds, "j", Place(5, "f" * 64))
+
+
+async def test_a_sink_whose_yes_is_no_receipt_is_asked_later_and_gets_what_it_lost(tmp_path: Path) -> None:
+    sink = ScriptedSink(assurance=Assurance.ACCEPTED)
+    sink.lost = {5, 6, 30}
+    async with shipping(tmp_path, sink, entries=ENTRIES, clock=QuickClock(60.0)) as place:
+        await place.until(lambda: place.shipper.drained)
+        assert place.status.confirmed_seq == 0
+        assert place.status.unconfirmed > 0
+        await place.until(lambda: place.status.unconfirmed == 0)
+        sequences = [record.seq for record in sink.taken]
+        assert {seq for seq in sequences if sequences.count(seq) == 2} == {5, 6, 30}
+        assert sink.asked >= 2
+        directory = place.directory
+    assert cursor(directory)["queried"] is True
+
+
+async def test_a_sink_that_cant_be_asked_gets_the_last_minutes_again_after_a_broken_connection(tmp_path: Path) -> None:
+    from services.audit.sinks.base import Delivery, Trouble
+
+    sink = ScriptedSink(assurance=Assurance.NONE)
+    sink.can_be_asked = False
+    async with shipping(tmp_path, sink, entries=10, clock=QuickClock(60.0)) as place:
+        await place.until(lambda: place.shipper.drained and len(sink.taken) >= 10)
+        sink.answers = [Delivery(trouble=Trouble.UNREACHABLE, detail="reset")]
+        await place.write()
+        await place.until(lambda: [record.seq for record in sink.taken].count(1) == 2)
+        # Only once; after ten minutes without another break it counts as there.
+        await place.until(lambda: place.status.unconfirmed == 0)
+        assert [record.seq for record in sink.taken].count(1) == 2
+
+
+async def test_what_the_sink_has_not_confirmed_is_asked_for_again_after_a_restart(tmp_path: Path) -> None:
+    sink = ScriptedSink(assurance=Assurance.ACCEPTED)
+    directory = await shipped(tmp_path, sink)
+    assert cursor(directory)["confirmed_seq"] == 0
+    second = ScriptedSink(assurance=Assurance.ACCEPTED)
+    second.lost = {2}
+    async with shipping(tmp_path, second, clock=QuickClock(60.0)) as place:
+        await place.until(lambda: place.shipper.sinks and place.shipper.drained and place.status.unconfirmed == 0)
+    assert [record.seq for record in second.taken][:1] == [2]
+
+
+async def test_how_it_stands_is_told_by_the_file_and_by_the_journal_where_nobody_ships(tmp_path: Path) -> None:
+    section = Elasticsearch(kind="elasticsearch", name="scripted", url="http://127.0.0.1:1")
+    sink = ScriptedSink()
+    async with shipping(tmp_path, sink, entries=ENTRIES, clock=QuickClock(20.0)) as place:
+        await place.until(lambda: place.shipper.drained)
+        directory, journal = place.directory, place.journal
+    now = SystemClock().unix()
+    found = look(directory, now, [section])
+    assert not found.running
+    assert not running(directory)
+    assert (found.sinks[0].backlog, found.sinks[0].lag_seconds) == (0, 0.0)
+    clock = SystemClock()
+    journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=clock)
+    from support.shipping import entry
+
+    receipt = await journal.append(entry(1))
+    journal.close()
+    found = look(directory, clock.unix() + 100.0, [section])
+    assert found.waiting
+    assert found.sinks[0].backlog == receipt.seq - found.sinks[0].acked_seq
+    assert found.lag_seconds > 99
+    assert [one.name for one in found.late] == ["scripted"]
+    assert look(directory, now, []).sinks == ()
