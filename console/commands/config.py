@@ -141,7 +141,9 @@ def _secrets(settings: "Settings") -> "dict[str, SecretRef]":
         found["metrics.datadog.api_key"] = account.api_key
         found["metrics.datadog.application_key"] = account.application_key
     for index, sink in enumerate(settings.journal.sinks):
-        found |= {f"journal.sinks[{index}].{name}": value for name, value in dict(sink).items() if isinstance(value, SecretRef)}
+        for name, value in dict(sink).items():
+            values = {f"{name}.{part}": each for part, each in value.items()} if isinstance(value, dict) else {name: value}
+            found |= {f"journal.sinks[{index}].{key}": each for key, each in values.items() if isinstance(each, SecretRef)}
     return found
 
 

@@ -1,8 +1,11 @@
 """The sinks of the journal in the configuration: what is refused, where, and with which words."""
 
 import pytest
+from support.clock import ManualClock
 from support.configuration import configured
 
+from services.audit.sinks.opening import open_sink
+from services.redaction import Redactor
 from services.settings import ConfigurationError
 
 BASE = "version: 1\nenvironments: {dev: {context: a, namespaces: [dev]}}\njournal:\n  sinks:\n"
@@ -39,6 +42,54 @@ def test_what_is_wrong_is_said_at_its_line_without_the_kind_in_the_key(entry: st
     with pytest.raises(ConfigurationError) as refused:
         configured(f"{BASE}    - {entry}\n")
     assert [(problem.line, problem.key) for problem in refused.value.problems if words in str(problem)] == [(line, key)]
+
+
+KINDS = {
+    "splunk": "{kind: splunk, url: 'https://s.example:8088', token: 'env:T'}",
+    "datadog": "{kind: datadog, site: datadoghq.eu, api_key: 'env:K'}",
+    "otlp": "{kind: otlp, url: 'https://collector.example:4318', headers: {Authorization: 'env:T'}}",
+    "syslog": "{kind: syslog, host: logs.example, certificate: client.pem}",
+    "relp": "{kind: relp, host: logs.example, queues_on_disk: true}",
+    "s3": "{kind: s3, bucket: audit-trail, region: eu-central-1, access_key: 'env:A', secret_key: 'env:S'}",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_kind_that_is_configured_is_opened(kind: str) -> None:
+    (section,) = configured(f"{BASE}    - {KINDS[kind]}\n").journal.sinks
+    sink = open_sink(section, secrets=Redactor(), clock=ManualClock())
+    assert (sink.kind, sink.name) == (kind, kind)
+    await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "words"),
+    [
+        (KINDS["splunk"].replace("https", "http"), "", "travel in the clear"),
+        (KINDS["splunk"].replace("env:T", "5eed-c0de"), ".token", "is not a reference to a secret"),
+        (KINDS["splunk"].replace("url", "index: Audit!, url"), ".index", "is not accepted"),
+        (KINDS["splunk"].replace("url", "event_bytes: 10, url"), ".event_bytes", "1000 to 1e+06 bytes"),
+        (KINDS["datadog"].replace("datadoghq.eu", "example.com"), ".site", "datadoghq.com"),
+        (KINDS["datadog"].replace("api_key", "intake_url: 'http://proxy.example', api_key"), "", "travel in the clear"),
+        (KINDS["datadog"].replace("api_key", "tags: ['no tag'], api_key"), ".tags[0]", "is not accepted"),
+        (KINDS["otlp"].replace("https", "http"), "", "travel in the clear"),
+        (KINDS["otlp"].replace("Authorization", "Content-Type"), "", "which the protocol decides"),
+        (KINDS["otlp"].replace("env:T", "Bearer abc"), ".headers.Authorization", "is not a reference to a secret"),
+        (KINDS["syslog"].replace("logs.example", "'logs.example/x'"), ".host", "not the name or address of a host"),
+        (KINDS["syslog"].replace("certificate", "key"), "", "has a 'key' but no 'certificate'"),
+        (KINDS["syslog"].replace("host", "max_bytes: 480, host"), ".max_bytes", "2048 to 1e+06 bytes"),
+        (KINDS["relp"].replace("host", "tls: false, host"), "", "travel in the clear"),
+        (KINDS["s3"].replace("audit-trail", "Audit_Trail"), ".bucket", "is not accepted"),
+        (KINDS["s3"].replace("region", "prefix: /a, region"), ".prefix", "is not a prefix of keys"),
+        (KINDS["s3"].replace("region", "url: 'http://minio.example', region"), "", "travel in the clear"),
+        (KINDS["s3"].replace(", secret_key: 'env:S'", ""), ".secret_key", "is required"),
+    ],
+)
+def test_what_a_kind_refuses_is_said_at_its_key(entry: str, key: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        configured(f"{BASE}    - {entry}\n")
+    assert [problem.key for problem in refused.value.problems if words in str(problem)] == [f"journal.sinks[0]{key}"]
+    assert "5eed-c0de" not in str(refused.value)
 
 
 def test_a_key_itself_instead_of_a_reference_is_refused_and_not_repeated() -> None:

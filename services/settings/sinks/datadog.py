@@ -10,16 +10,26 @@ from services.settings.sinks.base import SinkSection, check_clear
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_./-]{0,99}:[a-z0-9_./:-]{1,99}$")]
 
+Site = Literal[
+    "datadoghq.com",
+    "datadoghq.eu",
+    "us3.datadoghq.com",
+    "us5.datadoghq.com",
+    "ap1.datadoghq.com",
+    "ap2.datadoghq.com",
+    "ddog-gov.com",
+]
+
 
 class DatadogLogs(SinkSection):
     """An account of Datadog. With ``application_key`` (scope ``logs_read_data``) entries are read back; without it Datadog's
     acceptance is all that is known. ``intake_url`` and ``api_url`` are for a proxy of your own, instead of the site's."""
 
     kind: Literal["datadog"]
-    site: Literal[
-        "datadoghq.com", "datadoghq.eu", "us3.datadoghq.com", "us5.datadoghq.com", "ap1.datadoghq.com", "ap2.datadoghq.com",
-        "ddog-gov.com",
-    ] = Field(default="datadoghq.com", description="the site that the account is on")  # fmt: skip
+    site: Site = Field(
+        default="datadoghq.com",
+        description="datadoghq.com, datadoghq.eu, us3., us5., ap1. or ap2.datadoghq.com, ddog-gov.com",
+    )
     intake_url: Url | None = Field(default=None, description="absent: https://http-intake.logs.SITE")
     api_url: Url | None = Field(default=None, description="absent: https://api.SITE")
     api_key: SecretRef = Field(description=ACCEPTED)
