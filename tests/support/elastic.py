@@ -115,7 +115,8 @@ class Elastic:
         if fault.reset:
             return await self._break_off(request, answer, fault.sent)
         if fault.status is not None:
-            return web.Response(status=fault.status, body=fault.body, headers=dict(fault.headers))
+            headers = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch", **fault.headers}
+            return web.Response(status=fault.status, body=fault.body, headers=headers)
         return answer or await self.store.handle(request)
 
     async def _break_off(self, request: web.Request, answer: web.Response | None, sent: int) -> web.StreamResponse:
