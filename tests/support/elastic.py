@@ -6,8 +6,9 @@ OpenSearch, and against rsyslog (``tests/contract/test_log_store_clients.py``).
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,3 +145,19 @@ async def elastic() -> AsyncIterator[Elastic]:
         yield server
     finally:
         await server.stop()
+
+
+@contextlib.contextmanager
+def elastic_beside() -> Iterator[Elastic]:
+    """The same on a loop and a thread of its own, for tests of commands that have a loop themselves."""
+    server, loop = Elastic(), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

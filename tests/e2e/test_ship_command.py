@@ -1,0 +1,191 @@
+"""``journal ship``, ``journal dlq``, ``config check`` and ``doctor`` as an operator uses them; the server may refuse."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.elastic import Elastic, answered, elastic_beside
+from support.processes import alive, eventually, matching
+from support.shipping import entry
+
+from console.cli import main
+from services.audit import Journal
+from services.clock import SystemClock
+from services.redaction import Redactor
+from services.sandbox.logstore import Refused
+
+CONFIG = """\
+version: 1
+environments: {{dev: {{context: a, namespaces: [dev]}}}}
+journal:
+  sinks:
+    - {{kind: elasticsearch, name: central, url: '{url}', timeout: 2}}
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[Elastic]:
+    with elastic_beside() as running:
+        yield running
+
+
+@pytest.fixture
+def words(tmp_path: Path, server: Elastic) -> list[str]:
+    """The global options."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.format(url=server.url))
+    return ["--config", str(config), "--home", str(tmp_path / "home")]
+
+
+def write(tmp_path: Path, number: int) -> None:
+    async def append() -> None:
+        journal = Journal.open(tmp_path / "home" / "journal", redactor=Redactor(b"k" * 32), clock=SystemClock())
+        await asyncio.gather(*(journal.append(entry(n)) for n in range(number)))
+        journal.close()
+
+    (tmp_path / "home").mkdir(exist_ok=True)
+    asyncio.run(append())
+
+
+def answer(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = main([*command, "-o", "json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_once_sends_everything_and_ends_and_status_tells_it(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 30)
+    code, before = answer(capsys, *words, "journal", "ship", "--status")
+    assert (code, before["running"], before["sinks"][0]["backlog"]) == (0, False, 31)
+    assert main([*words, "journal", "ship", "--once"]) == 0
+    assert sorted(server.sequences) == list(range(1, 32))
+    code, after = answer(capsys, *words, "journal", "ship", "--status")
+    (sink,) = after["sinks"]
+    assert (code, sink["name"], sink["backlog"], sink["confirmed_seq"], sink["late"]) == (0, "central", 0, 31, False)
+    assert main([*words, "journal", "ship", "--status"]) == 0
+    assert "central" in capsys.readouterr().out
+
+
+def test_a_refused_entry_is_listed_exported_and_sent_again(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 5)
+
+    def refuse(index: str, id_: str, source: Any) -> Refused | None:
+        return Refused(400, "document_parsing_exception", "no") if id_.endswith(":4") else None
+
+    server.items = refuse
+    # The entry about the dead letter itself is sent too.
+    assert main([*words, "journal", "ship", "--once"]) == 0
+    code, listed = answer(capsys, *words, "journal", "dlq", "list")
+    (letter,) = listed["dead_letters"]
+    assert (code, letter["sink"], letter["seq"]) == (0, "central", 4)
+    assert "document_parsing_exception" in letter["reason"]
+    _, exported = answer(capsys, *words, "journal", "dlq", "export")
+    assert exported["dead_letters"][0]["entry"]["seq"] == 4
+    assert [source["quarterdeck"].get("payload_dropped") for source in server.sources if source["event"]["sequence"] == 4] == [
+        True
+    ]
+    assert main([*words, "journal", "dlq", "retry"]) == 1
+    server.items = lambda index, id_, source: None
+    assert main([*words, "journal", "dlq", "retry", "central"]) == 0
+    assert answer(capsys, *words, "journal", "dlq", "list")[1] == {"dead_letters": []}
+    assert server.sequences.count(4) == 2, "the entry, and the substitute that stood in its place"
+    assert main([*words, "journal", "dlq", "retry", "nobody"]) == 2
+
+
+def test_a_cursor_can_be_moved_away_to_send_everything_again(tmp_path: Path, words: list[str], server: Elastic) -> None:
+    write(tmp_path, 3)
+    assert main([*words, "journal", "ship", "--once"]) == 0
+    server.documents.drop(server.documents.indices[0])
+    assert main([*words, "journal", "ship", "--again", "nobody"]) == 2
+    assert main([*words, "journal", "ship", "--again", "central"]) == 0
+    assert main([*words, "journal", "ship", "--once"]) == 0
+    assert sorted(server.sequences) == [1, 2, 3, 4]
+
+
+def test_config_check_and_doctor_find_a_sink_that_would_take_nothing(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(capsys, *words, "config", "check") == (0, {"ok": True, "file": words[1], "problems": []})
+    server.always = answered(401)
+    code, refused = answer(capsys, *words, "config", "check")
+    (problem,) = refused["problems"]
+    assert (code, problem["key"], problem["line"]) == (2, "journal.sinks[0]", 5)
+    assert "401" in problem["problem"]
+    assert main([*words, "config", "check", "--offline"]) == 0
+    _, examined = answer(capsys, *words, "doctor")
+    (found,) = [finding for finding in examined["checks"] if finding["name"] == "sink central"]
+    assert "401" in found["found"]
+    server.always = None
+    _, examined = answer(capsys, *words, "doctor")
+    (found,) = [finding for finding in examined["checks"] if finding["name"] == "sink central"]
+    assert "takes entries" in found["found"]
+    assert not (tmp_path / "home").exists(), "doctor leaves a home as it found it"
+
+
+def test_without_a_sink_there_is_nothing_to_ship(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("version: 1\nenvironments: {dev: {context: a, namespaces: [dev]}}\n")
+    words = ["--config", str(config), "--home", str(tmp_path / "home")]
+    assert main([*words, "journal", "ship"]) == 2
+    assert answer(capsys, *words, "journal", "ship", "--status") == (
+        0,
+        {"running": False, "pid": None, "updated": None, "lag_seconds": 0.0, "note": "", "sinks": []},
+    )
+
+
+def shipper(words: list[str], *more: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "console.cli", *words, "journal", "ship", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_one_process_ships_a_home_follows_its_configuration_and_ends_when_told(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 2)
+    first = shipper(words)
+    try:
+        eventually("the entries there", lambda: len(server.sequences) == 3 or None)
+        second = shipper(words)
+        _, said = second.communicate(timeout=30)
+        assert second.returncode == 6
+        assert b"ships" in said
+        with elastic_beside() as other:
+            Path(words[1]).write_text(CONFIG.format(url=other.url).replace("central", "moved"))
+            eventually("the new sink served", lambda: len(other.sequences) == 3 or None)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(30) == 0
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_whoever_writes_starts_a_shipper_that_outlives_it(tmp_path: Path, words: list[str], server: Elastic) -> None:
+    write(tmp_path, 1)
+    # A command that writes an entry, and is over at once.
+    command = [sys.executable, "-m", "console.cli", *words, "journal", "acknowledge", "--reason", "nothing to see"]
+    ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert b"nothing to acknowledge" in ended.stderr.lower()
+    (pid,) = eventually("a shipper at work", lambda: matching("journal", "ship", str(tmp_path / "home")) or None)
+    try:
+        assert os.getsid(pid) == pid, "a session of its own"
+        assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+        eventually("the entries there", lambda: len(server.sequences) >= 2 or None)
+        os.kill(pid, signal.SIGKILL)
+        eventually("it is gone", lambda: not alive(pid) or None)
+        write(tmp_path, 1)
+        subprocess.run(command, capture_output=True, timeout=60, check=False)
+        eventually("the next entry there", lambda: len(server.sequences) >= 3 or None)
+    finally:
+        for pid in matching("journal", "ship", str(tmp_path / "home")):
+            os.kill(pid, signal.SIGKILL)
