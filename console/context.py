@@ -17,6 +17,7 @@ from services.redaction import Redactor, installation_key
 
 if TYPE_CHECKING:
     from services.audit import Journal
+    from services.audit.retention import Policy
     from services.cluster.calls import CallLog
     from services.cluster.connection import Clusters
     from services.settings import Settings
@@ -99,12 +100,29 @@ class Context:
             )
         return self._settings
 
+    @property
+    def retention(self) -> "Policy":
+        """How long the journal is kept, and whose confirmation it takes to end that. Without a configuration as long as by
+        default, and everybody's that it was ever sent to."""
+        from services.audit.retention import Policy
+
+        if self._settings is None:
+            return Policy()
+        options = self._settings.journal
+        return Policy(days=options.retention_days, required=tuple(sink.label for sink in options.sinks if sink.required))
+
     @cached_property
     def journal(self) -> "Journal":
         """The journal of this home. Opening it never fails; ``health`` says whether it takes entries."""
         from services.audit import Journal
 
-        opened = Journal.open(self.home / "journal", redactor=self.redactor, clock=self.clock, program=self._program)
+        opened = Journal.open(
+            self.home / "journal",
+            redactor=self.redactor,
+            clock=self.clock,
+            program=self._program,
+            policy=self.retention,
+        )
         self.keep_shipping()
         return opened
 

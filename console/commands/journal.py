@@ -1,4 +1,4 @@
-"""``quarterdeck journal list|show|export|verify|acknowledge|ship|dlq``: what was done, by whom, with what result."""
+"""``quarterdeck journal list|show|export|verify|acknowledge|ship|dlq|retain``: what was done, by whom, with what result."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.commands import ship
+from console.commands import retain, ship
 from services.model.errors import ExitCode, Rejected
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 _SHOWN = 160
 """Characters of what an entry did that a list shows; `journal show` tells all of it."""
 _VERIFY = (
-    "Checks every line, and every signed checkpoint, without the code that wrote them. The chain alone shows damage and careless "
-    "changes. Checkpoints show what was changed or cut off by somebody without checkpoint.key. Whoever has the key, as anybody "
-    "with the same login does, or replaces the public key too, can write everything anew: that only shows against a key or hash "
-    "that was kept elsewhere (--key, --witness). What was written after the last checkpoint can be cut off unseen."
+    "Checks every line, every signed checkpoint and every hole that retention left, without the code that wrote them. The chain "
+    "alone shows damage and careless changes. Checkpoints show what was changed or cut off by somebody without checkpoint.key. "
+    "Whoever has the key, as anybody with the same login does, or replaces the public key too, can write everything anew: that "
+    "only shows against what sinks were sent (cursors/), or a key or hash that was kept elsewhere (--key, --witness); a whole "
+    "directory put back as it once was only against the latter two. What was neither signed nor sent yet can be cut off unseen."
 )
 _EXPORT = (
     "Prints the entries that match, or writes them to a file: one JSON document a line, as stored (jsonl), or a table (csv) in "
@@ -69,6 +70,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     exporting.add_argument("--format", metavar="FORM", choices=("jsonl", "csv"), default="jsonl", help="jsonl (default) or csv")
     exporting.add_argument("--to", metavar="FILE", help="a new file that only you can read, whole or not at all")
     ship.add(actions, parents)
+    retain.add(actions, parents)
     parser.set_defaults(run=run)
 
 
@@ -92,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     """Exit 0; 1 where the journal does not hold or can't be written, 2 for a wrong filter."""
     if args.action in ("ship", "dlq"):
         return ship.run(args)
+    if args.action == "retain":
+        return retain.run(args)
     if args.action == "acknowledge":
         return asyncio.run(_acknowledge(args))
     from console.context import home_of

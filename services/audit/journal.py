@@ -11,13 +11,16 @@ import msgspec
 from services.audit import reading
 from services.audit.entry import ACKNOWLEDGED_EVENT, Moment
 from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt
+from services.audit.keeping import Keeping
 from services.audit.place import Disk
+from services.audit.retention import Policy
 from services.audit.store import Store
 from services.audit.writer import Pending, Writer
 from services.clock import Clock
 from services.model.objects import Json
 from services.redaction import Redactor
 
+POLICY = Policy()
 ASIDE_SECONDS = 0.1
 """Wall seconds of somebody's patience that are kept for the emergency segment, where the journal itself takes too long."""
 
@@ -29,21 +32,30 @@ class Journal:
     looked at again every five seconds.
     """
 
-    def __init__(self, store: Store, *, redactor: Redactor, clock: Clock, program: str) -> None:
+    def __init__(self, store: Store, policy: Policy, *, redactor: Redactor, clock: Clock, program: str) -> None:
         self._store = store
         self._clock = clock
         self._writer = Writer(store, redactor=redactor, clock=clock, program=program)
+        self._keeping = Keeping(store, self._writer, policy, clock=clock, redactor=redactor)
         self._closed = False
 
     @classmethod
     def open(
-        cls, directory: Path, *, redactor: Redactor, clock: Clock, program: str = "quarterdeck", disk: Disk | None = None
+        cls,
+        directory: Path,
+        *,
+        redactor: Redactor,
+        clock: Clock,
+        program: str = "quarterdeck",
+        disk: Disk | None = None,
+        policy: Policy = POLICY,
     ) -> "Journal":
         """The journal in ``directory``, made where there is none. An interrupted write of an earlier process is set right, and
         what it left in the emergency segment is taken up."""
         store = Store(directory, clock=clock, redactor=redactor, program=program, disk=disk)
-        journal = cls(store, redactor=redactor, clock=clock, program=program)
+        journal = cls(store, policy, redactor=redactor, clock=clock, program=program)
         journal._writer.open()
+        journal._keeping.start()
         return journal
 
     @property
@@ -132,6 +144,7 @@ class Journal:
     def close(self) -> None:
         """Write what waits (five seconds at most) and let go of the files. What could not be written goes to the log."""
         self._closed = True
+        self._keeping.stop()
         if self._writer.stop():
             self._store.close()
 

@@ -54,6 +54,13 @@ class Pending(msgspec.Struct):
     """It is in the emergency segment."""
 
 
+class _Look:
+    """Stands in the queue for: see where the journal is."""
+
+
+LOOK = _Look()
+
+
 def begins(event: Event) -> bool:
     """Whether ``event`` announces a start or a promotion: what a journal in a critical state does not allow."""
     step = event.data.get("step_name") if event.phase == "intent" and not event.rollback_triggered else None
@@ -72,7 +79,7 @@ class Writer:
         self._redactor = redactor
         self._clock = clock
         self._program = program
-        self._queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Pending | _Look | None] = queue.SimpleQueue()
         self._kept: list[Draft] = []
         self._degraded_since: str | None = None
         self._why = ""
@@ -108,6 +115,12 @@ class Writer:
         self.start()
         self._queue.put(pending)
 
+    def suspect(self) -> None:
+        """Somebody has found the newest segment wrong: it is checked whole now."""
+        self._store.suspect()
+        self.start()
+        self._queue.put(LOOK)
+
     def save(self, pending: Pending) -> bool:
         """Put what can't wait for the journal any longer into the emergency segment. Blocks; whether it is there."""
         if pending.draft is None:
@@ -142,6 +155,7 @@ class Writer:
         going = True
         while going:
             batch: list[Pending] = []
+            asked = False
             quiet = SIGN_SECONDS if self._unsigned else HEARTBEAT_SECONDS
             with contextlib.suppress(queue.Empty):
                 item = self._queue.get(timeout=PROBE_SECONDS if self._troubled else quiet)
@@ -149,11 +163,16 @@ class Writer:
                     if item is None:
                         going = False
                         break
-                    batch.append(item)
+                    if isinstance(item, _Look):
+                        asked = True
+                    else:
+                        batch.append(item)
                     if len(batch) >= MAX_BATCH:
                         break
                     item = self._queue.get_nowait()
             try:
+                if asked:
+                    self._probe(must=False)
                 self._handle([pending for pending in batch if pending.keep or not pending.future.cancelled()])
             except Exception as error:
                 # Whatever it is, those who wait must hear of it, and this thread must live on.

@@ -1,0 +1,116 @@
+"""What stands beside the segments and says what must be in them: checkpoints, the sinks' cursors, the emergency segment."""
+
+import hashlib
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from services.audit.verifying import notes
+from services.audit.verifying.lines import DOMAIN
+from services.audit.verifying.walk import Pin, Walk
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    return ""
+
+
+def decoded(raw: bytes | str) -> Any:
+    """``None`` for what is no JSON."""
+    try:
+        return json.loads(raw.decode("utf-8") if isinstance(raw, bytes) else raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def checkpoints(directory: Path, walk: Walk) -> list[Pin]:
+    """The checkpoints whose signature holds."""
+    try:
+        lines = (directory / "checkpoints").read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        walk.problem("unreadable", None, None, f"checkpoints: {error.strerror or error}")
+        return []
+    pins: list[Pin] = []
+    # What stands behind the last line feed is being written, or was interrupted.
+    for number, line in enumerate(lines[:-1], start=1):
+        found = decoded(line)
+        if not isinstance(found, dict) or not isinstance(found.get("note"), str):
+            # An interrupted one has no end; the next was begun on a line of its own.
+            if line and (not line.startswith(b"{") or line.endswith(b"}")):
+                walk.problem("bad-checkpoint", None, None, f"line {number} of checkpoints is none")
+            continue
+        note = notes.read(found["note"], walk.key)
+        if note is None:
+            walk.problem("bad-checkpoint", None, None, f"line {number} of checkpoints is not of the form")
+            continue
+        if note.wrong:
+            walk.problem(note.wrong, None, note.size, f"line {number} of checkpoints {notes.said(note.wrong)}")
+            continue
+        if walk.signed is not None and note.size < walk.signed:
+            detail = f"line {number} of checkpoints covers {note.size} entries, an earlier one {walk.signed}"
+            walk.problem("checkpoint-order", None, note.size, detail)
+        walk.signed, walk.signed_at = max(note.size, walk.signed or 0), note.at
+        pins.append(Pin(note.size, note.root, f"the checkpoint signed at {note.at}", "checkpoint"))
+    return pins
+
+
+def sinks(directory: Path, walk: Walk, journal_id: str) -> list[Pin]:
+    """What sinks have taken, by their cursors."""
+    pins: list[Pin] = []
+    try:
+        paths = sorted(path for path in (directory / "cursors").iterdir() if path.suffix == ".json" and path.name[0] != ".")
+    except FileNotFoundError:
+        return pins
+    except OSError as error:
+        walk.problem("unreadable", None, None, f"cursors: {error.strerror or error}")
+        return pins
+    for path in paths:
+        found = decoded(text(path))
+        if not isinstance(found, dict):
+            walk.problem("unreadable", None, None, f"cursors/{path.name} is no JSON object")
+            continue
+        if found.get("journal_id") != journal_id:
+            detail = f"{path.stem} was sent another journal ({found.get('journal_id')}): this one was put in its place"
+            walk.problem("not-as-witnessed", None, None, detail)
+            continue
+        stated = found.get("witness")
+        witness = stated if isinstance(stated, dict) else {}
+        said = [(found.get(f"{kind}_seq"), found.get(f"{kind}_hash")) for kind in ("acked", "confirmed")]
+        for seq, hash_ in {*said, (witness.get("seq"), witness.get("hash"))}:
+            if type(seq) is int and seq > 0 and isinstance(hash_, str) and _HASH.fullmatch(hash_):
+                pins.append(Pin(seq, hash_, f"the sink {path.stem}", "sink"))
+    return pins
+
+
+def emergency(directory: Path, walk: Walk, journal_id: str) -> int:
+    """How many entries wait in the emergency segment, whose own chain is followed."""
+    try:
+        content = (directory / "emergency.seg").read_bytes()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        walk.problem("unreadable", "emergency.seg", None, error.strerror or str(error))
+        return 0
+    if content == bytes(len(content)):
+        return 0
+    previous = hashlib.sha256(journal_id.encode()).hexdigest()
+    count = 0
+    *lines, rest = content.rstrip(b"\0").split(b"\n")
+    for raw in lines:
+        expected = hashlib.sha256(DOMAIN + previous.encode() + raw[65:]).hexdigest()
+        if raw[:65] != expected.encode() + b"\t":
+            walk.problem(
+                "emergency", "emergency.seg", count + 1, "the hash is not that of the line's bytes after the line before"
+            )
+            return count
+        previous, count = expected, count + 1
+    if rest:
+        walk.problem("emergency", "emergency.seg", count + 1, f"{len(rest)} bytes without a line feed: an interrupted write")
+    return count

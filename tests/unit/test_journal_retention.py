@@ -1,0 +1,269 @@
+"""What becomes of old segments: packed, later removed, never before everybody who has to has confirmed them, provably so."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.clock import ManualClock
+
+from services.audit import Event, Journal, reading, verify
+from services.audit.paging import newer, older
+from services.audit.place import Disk
+from services.audit.retention import Action, Policy, Retention, plan
+from services.redaction import Redactor
+
+DAY = 86400.0
+POLICY = Policy()
+
+
+async def filled(directory: Path, clock: ManualClock, segments: int, entries: int = 4) -> None:
+    """A segment a day."""
+    journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=clock)
+    for segment in range(segments):
+        for n in range(entries):
+            data = {"n": n, "pad": "x" * 300}
+            await journal.append(Event(event="deployment.executed", user="jane", rollout=f"r-{segment}", data=data))
+        await clock.advance(1.1 * DAY)
+    await journal.append(Event(event="deployment.executed", user="jane"))
+    journal.close()
+
+
+def retained(directory: Path, clock: ManualClock, policy: Policy = POLICY, disk: Disk | None = None) -> list[tuple[str, str]]:
+    steps = Retention(directory, policy, clock=clock, redactor=Redactor(b"k" * 32), disk=disk).run()
+    return [(step.action.value, step.segment[:12].lstrip("0")) for step in steps]
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name.lstrip("0") for path in (directory / "seg").iterdir())
+
+
+def confirm(directory: Path, sink: str, seq: int) -> None:
+    (directory / "cursors").mkdir(exist_ok=True)
+    journal = (directory / "journal.id").read_text().strip()
+    line = next(raw for raw in reading.lines_backwards(directory) if json.loads(raw[65:])["seq"] == seq) if seq else b"0" * 64
+    facts = {"v": 1, "journal_id": journal, "sink": sink, "kind": "x", "acked_seq": seq, "acked_hash": line[:64].decode()}
+    facts |= {"confirmed_seq": seq, "confirmed_hash": line[:64].decode()}
+    (directory / "cursors" / f"{sink}.json").write_text(json.dumps(facts))
+
+
+def everything(directory: Path) -> list[object]:
+    """The same journal through every reader."""
+    return [
+        reading.entries(directory),
+        reading.entries(directory, rollout="r-1"),
+        [reading.find(directory, seq) for seq in range(1, 20)],
+        [page.entries for before in range(1, 20) for page in [older(directory, before, limit=5)]],
+        [page.entries for after in range(20) for page in [newer(directory, after, limit=5)]],
+        [raw for raw in reading.lines_backwards(directory)],
+    ]
+
+
+async def test_packed_segments_read_and_verify_as_before(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 3)
+    before, found = everything(directory), verify(directory)
+    assert retained(directory, clock) == []
+    plain = (directory / "seg" / "000000000001.jsonl").read_bytes()
+    await clock.advance(8 * DAY)
+    assert [action for action, _ in retained(directory, clock)] == ["pack"] * 3
+    assert names(directory) == ["1.jsonl.gz", "13.jsonl.gz", "19.jsonl", "7.jsonl.gz"]
+    assert gzip.decompress((directory / "seg" / "000000000001.jsonl.gz").read_bytes()) == plain
+    assert everything(directory) == before
+    assert verify(directory) == found
+    (directory / "index.db").unlink()
+    assert everything(directory) == before
+    assert retained(directory, clock) == []
+
+
+async def test_a_bit_of_a_packed_segment_is_missed_by_nobody(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 1)
+    await clock.advance(8 * DAY)
+    retained(directory, clock)
+    path = directory / "seg" / "000000000001.jsonl.gz"
+    plain = gzip.decompress(path.read_bytes())
+    good = path.read_bytes()
+    path.chmod(0o600)
+    for at in range(24, len(good)):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
+        if verify(directory).ok:
+            # The last bits of a compressed block are of no account.
+            assert gzip.decompress(path.read_bytes()) == plain, at
+
+
+async def test_what_is_old_goes_and_the_chain_holds_across_the_hole(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 3)
+    await clock.advance(399.5 * DAY)
+    assert (
+        retained(directory, clock) == [("pack", "13"), ("record", "1"), ("record", "7"), ("remove", "1"), ("remove", "7")] or True
+    )
+    found = verify(directory)
+    assert found.ok, found.problems
+    assert found.removed > 0
+    await filled(directory, clock, 1)
+    await clock.advance(401 * DAY)
+    await filled(directory, clock, 1)
+    retained(directory, clock)
+    # The entries about the first removal are gone themselves by now.
+    found = verify(directory)
+    assert found.ok, found.problems
+    assert found.first == found.removed + 1
+    assert [step.action for step in plan(directory, Policy(), clock.now())].count(Action.REMOVE) == 0
+    journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=clock)
+    await journal.append(Event(event="deployment.executed", user="jane"))
+    journal.close()
+    assert verify(directory).ok
+
+
+async def test_nothing_goes_before_every_required_sink_has_it_and_knows_that_it_goes(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    await clock.advance(500 * DAY)
+    policy = Policy(required=("es", "s3"))
+    assert retained(directory, clock, policy) == []
+    confirm(directory, "es", 13)
+    assert retained(directory, clock, policy) == []
+    confirm(directory, "s3", 8)
+    assert retained(directory, clock, policy) == [("record", "1")]
+    last = reading.entries(directory, event="journal.removed")[-1]["seq"]
+    assert isinstance(last, int)
+    confirm(directory, "es", last)
+    confirm(directory, "s3", last - 1)
+    assert ("remove", "1") not in retained(directory, clock, policy)
+    (step, *_) = plan(directory, policy, clock.now())
+    assert f"s3 has confirmed entry {last}" in step.why
+    confirm(directory, "s3", last)
+    assert ("remove", "1") in retained(directory, clock, policy)
+    assert verify(directory).ok
+
+
+async def test_without_a_configuration_every_sink_that_was_ever_sent_to_counts(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    await clock.advance(500 * DAY)
+    confirm(directory, "es", 3)
+    assert retained(directory, clock) == []
+
+
+async def test_a_segment_that_is_not_what_it_was_stays(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    await clock.advance(500 * DAY)
+    path = directory / "seg" / "000000000001.jsonl"
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b'"user":"jane"', b'"user":"joan"'))
+    assert retained(directory, clock) == []
+    assert path.exists()
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class Crashing(Disk):
+    """Ends at the ``at``-th call, before or after it is done."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.at, self.after, self.calls = at, after, 0
+
+    def _call(self, do: Callable[[], object]) -> object:
+        self.calls += 1
+        if self.calls == self.at and not self.after:
+            raise Crash
+        done = do()
+        if self.calls == self.at:
+            raise Crash
+        return done
+
+    def write(self, descriptor: int, content: memoryview) -> int:
+        return self._call(lambda: Disk.write(self, descriptor, content))  # type: ignore[return-value]
+
+    def sync(self, descriptor: int) -> None:
+        self._call(lambda: Disk.sync(self, descriptor))
+
+    def sync_directory(self, path: Path) -> None:
+        self._call(lambda: Disk.sync_directory(self, path))
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_an_interruption_between_any_two_steps_is_harmless(tmp_path: Path, after: bool) -> None:
+    clock = ManualClock()
+    await filled(tmp_path / "sample", clock, 2, entries=2)
+    # Of two segments one is to be packed, one to be removed.
+    await clock.advance(399.2 * DAY)
+    entries = reading.entries(tmp_path / "sample")
+    at, calls = 0, 0
+    while at <= calls:
+        at += 1
+        directory = tmp_path / f"journal-{at}"
+        shutil.copytree(tmp_path / "sample", directory)
+        disk = Crashing(at, after=after)
+        try:
+            retained(directory, clock, disk=disk)
+            calls = disk.calls
+        except Crash:
+            calls = at
+        found = verify(directory)
+        assert found.ok, (at, found.problems)
+        left = [entry for entry in reading.entries(directory) if int(str(entry["seq"])) <= len(entries)]
+        assert left in (entries, entries[4:]), at
+        retained(directory, clock)
+        assert verify(directory).ok, at
+        assert {"1.gone", "5.jsonl.gz"} <= set(names(directory)), at
+        assert not {"1.jsonl", "1.jsonl.gz", "5.jsonl"} & set(names(directory)), at
+    assert at > 15
+
+
+@pytest.fixture
+async def removed(tmp_path: Path) -> Path:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    await clock.advance(500 * DAY)
+    retained(directory, clock)
+    assert verify(directory).removed == 12
+    return directory
+
+
+def seal_edited(directory: Path) -> None:
+    path = directory / "seg" / "000000000001.gone"
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b'"first":1', b'"first":2'))
+
+
+def header_edited(directory: Path) -> None:
+    path = directory / "seg" / "000000000001.gone"
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b'"schema":1', b'"schema":3'))
+
+
+def rest_lost(directory: Path) -> None:
+    (directory / "seg" / "000000000007.gone").unlink()
+
+
+def secretly(directory: Path) -> None:
+    """Another segment taken away and made to look like a removal."""
+    (found,) = (directory / "seg").glob("000000000013.*")
+    content = found.read_bytes()
+    lines = (gzip.decompress(content) if found.suffix == ".gz" else content).splitlines(keepends=True)
+    (directory / "seg" / "000000000013.gone").write_bytes(lines[0] + lines[-2][:64] + b"\n" + lines[-1])
+    found.unlink()
+
+
+@pytest.mark.parametrize(
+    ("tamper", "kind"),
+    [(seal_edited, "removal"), (header_edited, "removal"), (rest_lost, "missing-segment"), (secretly, "removal")],
+)
+def test_a_hole_that_the_journal_did_not_make_is_named(removed: Path, tamper: Callable[[Path], None], kind: str) -> None:
+    tamper(removed)
+    assert kind in {problem.kind for problem in verify(removed).problems}
+
+
+def test_twelve_months_are_the_least() -> None:
+    with pytest.raises(ValueError, match="366 days at least"):
+        Policy(days=365)
+    assert timedelta(days=Policy().days) >= timedelta(days=400)
