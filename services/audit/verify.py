@@ -150,6 +150,7 @@ def _fits(walk: Walk, part: Part) -> bool:
 def _take(walk: Walk, name: str, part: Part, journal_id: str) -> None:
     """A segment in which all is as it should be, as it was read elsewhere."""
     _begin(walk, name, journal_id, decoded(part.header))
+    walk.begun = walk.previous_hash
     seq = walk.next_seq
     walk.first = seq if walk.first is None else walk.first
     walk.entries += part.entries
@@ -171,7 +172,7 @@ def _segment(walk: Walk, name: str, content: Iterable[bytes], journal_id: str, *
         *lines, rest = (rest + block).split(b"\n")
         if lines and not begun:
             _begin(walk, name, journal_id, decoded(lines[0][65:]))
-            begun = True
+            walk.begun, begun = walk.previous_hash, True
         start, empty = 0, False
         while start < len(lines):
             if count := _good(walk, name, lines, start):
@@ -266,7 +267,9 @@ def _own(walk: Walk, name: str, lines: Iterable[Line]) -> None:
         else:
             walk.signed, walk.signed_at = max(note.size, walk.signed or 0), max(note.at, walk.signed_at)
             pin = Pin(note.size, note.root, f"the checkpoint signed at {note.at}", "checkpoint")
-            walk.hold_against(pin, name, line.previous if note.size == line.seq - 1 else "")
+            # Of the entry before; or of the segment before, where the writer had to go on to the next one with it.
+            known = {int(name[:12]) - 1: walk.begun, line.seq - 1: line.previous}
+            walk.hold_against(pin, name, known.get(note.size, ""))
 
 
 def _line(walk: Walk, name: str, raw: bytes) -> None:

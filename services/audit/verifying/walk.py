@@ -74,6 +74,8 @@ class Walk:
     previous_hash: str = "0" * 64
     good_hash: str = "0" * 64
     """The hash before the first wrong line of the previous segment: what a header after damage goes on from."""
+    begun: str = ""
+    """The hash that the current segment goes on from."""
     next_seq: int = 1
     entries: int = 0
     first: int | None = None
