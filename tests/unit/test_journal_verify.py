@@ -189,6 +189,7 @@ def test_one_wrong_line_is_one_problem(sample: Path, tmp_path: Path) -> None:
     assert kinds == ["wrong-hash", "broken-link"]
 
 
+@pytest.mark.timeout(900)
 def test_every_bit_flipped_in_a_journal_of_ten_entries_is_detected(tmp_path: Path) -> None:
     directory = tmp_path / "journal"
     make(directory, 9)
