@@ -179,6 +179,11 @@ class ConsoleApp(Finding):
         journal.open_at(selection.rollout)
         self.push_screen(journal)
 
+    def open_health(self) -> None:
+        from console.screens.health import HealthScreen
+
+        self._go_to(HealthScreen)
+
     def open_story(self, situation: Situation) -> None:
         from console.screens.story import StoryScreen
 

@@ -1,7 +1,8 @@
 """Files that the operator asks for: in the home directory, readable by its owner only, and inert in a terminal."""
 
+import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,10 +67,49 @@ class Export:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise QuarterdeckError(
-                f"The export was not written: {reason}", f"{self.path} can't be written.", "Make room, or see to its rights."
-            ) from error
+            raise _not_written(self.path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> QuarterdeckError:
+    reason = error.strerror or str(error)
+    return QuarterdeckError(
+        f"The export was not written: {reason}", f"{path} can't be written.", "Make room, or see to its rights."
+    )
+
+
+async def save_entries(
+    home: Path, name: str, form: Form, chunks: AsyncIterator[Sequence[Mapping[str, Any]]], now: datetime
+) -> tuple[Path, int]:
+    """Write ``chunks`` of entries, as they come, to a new file among the exports; its path, and how many there are.
+
+    Raises :class:`QuarterdeckError` where it can't be written; whatever ends the chunks leaves no file."""
+    directory = home / DIRECTORY
+    path = directory / f"{_plain(name)}-{now.astimezone(UTC).strftime('%Y%m%dT%H%M%SZ')}.{form.value}"
+
+    def begun() -> Export:
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise _not_written(path, error) from error
+        return Export(_free(path), form).__enter__()
+
+    export = await asyncio.to_thread(begun)
+    try:
+        async for entries in chunks:
+            await asyncio.to_thread(export.add, entries)
+        await asyncio.to_thread(export.keep)
+    finally:
+        await asyncio.to_thread(export.__exit__)
+    return export.path, export.count
+
+
+def _free(path: Path) -> Path:
+    """``path``, or the first like it that is not there."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_stem(f"{path.stem}-{number}")
+    return found
 
 
 def write_log(home: Path, name: str, records: list[Record], now: datetime) -> Path:

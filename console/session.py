@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.deploys import Deploys, field_problem
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from console.context import Context
     from console.inspecting import Inspecting
     from console.tailing import LogsOf, Tail
+    from console.verifying import Verified
     from services.analysis.glances import Glances
+    from services.audit.exporting import Form
     from services.cluster.calls import Call, CallLog
 
 SHORTEST_INTERVAL = 0.2
@@ -208,6 +210,18 @@ class Session:
         from services.rollout.home import driver_process
 
         return driver_process(self.context.home, card.rollout)
+
+    async def verified(self) -> Verified:
+        """The journal's whole chain, checked beside this process."""
+        from console.verifying import verified
+
+        return await verified(self.context.home, self.context.clock)
+
+    async def saved_entries(self, name: str, form: Form, chunks: AsyncIterator[Sequence[Mapping[str, Any]]]) -> tuple[Path, int]:
+        """Write ``chunks`` of entries to a file of the home directory; its path, and how many. Raises ``QuarterdeckError``."""
+        from console.exports import save_entries
+
+        return await save_entries(self.context.home, name, form, chunks, self.context.clock.now())
 
     # ---- intents
 

@@ -22,7 +22,7 @@ class FilteredScreen(ConsoleScreen):
     """Its body ends with :meth:`filter_field`; ``filtered`` names the grid that it filters."""
 
     filtered: ClassVar[str] = ""
-    field_keys = (("enter", "keep the filter"),)
+    field_keys: ClassVar[tuple[tuple[str, str], ...]] = (("enter", "keep the filter"),)
 
     def filter_field(self) -> FilterField:
         return FilterField(HINT)

@@ -2,104 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from textual import on, work
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal
-from textual.message import Message
+from textual.widgets import Input
 
 from console.fieldterms import Query, parse
 from console.pages import NEWEST
 from console.screens.base import bindings_of
+from console.screens.entries import COLUMNS, Entries, Entry, entry_row, finds, hint_line
 from console.screens.entry import EntryScreen, EntryView, entry_selection, tell_no_counterpart
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
-from console.screens.words import change_words, detail_of, outcome_of, outcome_tone
+from console.screens.words import change_words
+from console.termhints import Values, suggestions, values_of
 from console.view import Picture, Selection
 from console.window import LARGEST, Window
+from services.audit.exporting import Form
+from services.model.errors import QuarterdeckError
 from widgets import glyphs
 from widgets.filterfield import FilterField
-from widgets.grid import Column, Grid, Row
+from widgets.grid import Grid, Row
 from widgets.grid.terms import BadFilter, Filter
 from widgets.grid.terms import parse as parse_words
 from widgets.ink import Span, Tone
+from widgets.note import Note
+from widgets.toast import toast
 
 AHEAD = 60
 """Lines above the first one on the screen at which older entries are read."""
-HINT = "words !word /regex/ service:payment user:jane event:rollback outcome:failed since:2h; enter keeps it, esc clears"
-_COLUMNS = (
-    Column("seq", "#", 6, align="right"),
-    Column("time", "TIME (UTC)", 14),
-    Column("event", "EVENT", 27),
-    Column("outcome", "OUTCOME", 11, flex=1),
-    Column("environment", "ENV", 10, priority=1),
-    Column("service", "SERVICE", 15, flex=1, priority=2),
-    Column("version", "VERSION", 9, priority=5),
-    Column("user", "USER", 8, priority=3),
-    Column("what", "", 10, flex=4, priority=4),
-)
-
-Entry = Mapping[str, Any]
-
-
-def entry_row(entry: Entry) -> Row:
-    """One entry as a row of the table."""
-    told = dict(entry)
-    what = str(told.get("command") or detail_of(told))
-    return Row(
-        str(told["seq"]),
-        (
-            (str(told["seq"]), Tone.MUTED),
-            (str(told.get("timestamp", ""))[5:19].replace("T", " "), Tone.MUTED),
-            (str(told.get("event", "")), Tone.STRONG),
-            (outcome_of(told), outcome_tone(told)),
-            str(told.get("environment", "")),
-            str(told.get("service", "")),
-            str(told.get("version", "")),
-            (str(told.get("user", "")), Tone.MUTED),
-            (what, Tone.MUTED),
-        ),
-    )
-
-
-class Entries(Grid):
-    """The rows that the window holds. Its ends are those of the journal, not of what is held."""
-
-    @dataclass
-    class End(Message):
-        """The operator goes to one end of the journal."""
-
-        grid: Entries
-        newest: bool
-
-        @property
-        def control(self) -> Entries:
-            return self.grid
-
-    def action_first(self) -> None:
-        super().action_first()
-        self.post_message(self.End(self, False))
-
-    def action_last(self) -> None:
-        super().action_last()
-        self.post_message(self.End(self, True))
+HINT = "words !word /regex/ service:payment user:jane outcome:failed since:2h; tab completes, enter keeps, esc clears"
 
 
 class JournalScreen(FilteredScreen):
     """Kept and shown again: putting a screen together takes longer than a key may."""
 
-    BINDINGS = bindings_of("journal")
+    BINDINGS = [*bindings_of("journal"), Binding("tab", "complete", "complete", priority=True)]
     where = "journal"
     filtered = "entries"
+    field_keys = (("tab", "complete"), ("enter", "keep the filter"))
 
     DEFAULT_CSS = """
     JournalScreen #body { height: 1fr; }
     JournalScreen #panes { height: 1fr; }
     JournalScreen #entries-pane { width: 1fr; }
     JournalScreen #entry-pane { width: 64; border-left: solid $rule; }
+    JournalScreen #hints { display: none; padding: 0 1; height: auto; max-height: 3; background: $panel; }
+    JournalScreen #hints.-told { display: block; }
     JournalScreen.-narrow #panes { layout: vertical; }
     JournalScreen.-narrow #entries-pane { height: 3fr; width: 100%; }
     JournalScreen.-narrow #entry-pane { width: 100%; height: 2fr; border-left: none; border-top: solid $rule; }
@@ -119,15 +71,18 @@ class JournalScreen(FilteredScreen):
         """The end at which the window is being begun anew: ``first`` or empty."""
         self._seen = 0
         """The newest entry when the operator left the newest end."""
+        self._values: Values = {}
+        """What stood in the fields when the filter was opened."""
         self._reading: Window | None = None
         """What a page is being read for."""
 
     def body(self) -> ComposeResult:
         with Horizontal(id="panes"):
             with Pane("JOURNAL", id="entries-pane"):
-                yield Entries(_COLUMNS, empty="no entries", id="entries")
+                yield Entries(COLUMNS, empty="no entries", id="entries")
             with Pane("ENTRY", id="entry-pane"):
                 yield EntryView(id="entry")
+        yield Note(id="hints")
         yield self.filter_field()
 
     def filter_field(self) -> FilterField:
@@ -303,6 +258,42 @@ class JournalScreen(FilteredScreen):
 
     # ---- the filter
 
+    def do_filter(self) -> None:
+        newest = {str(entry["seq"]): entry for entry in self.console.picture.entries}
+        self._values = values_of({**self._window.entries, **newest}.values())
+        super().do_filter()
+        self._hint(self._field.input.value)
+
+    def _hint(self, text: str) -> None:
+        """Say what may be typed next; nothing while the field is out of sight."""
+        found = suggestions(text, self._values) if self._field.opened else ()
+        note = self.query_one("#hints", Note)
+        note.set_class(bool(found), "-told")
+        note.show(hint_line(found)) if found else note.show()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "complete":
+            return self.is_mounted and self._field.input.has_focus
+        return super().check_action(action, parameters)
+
+    def action_complete(self) -> None:
+        """The first suggestion takes the place of the word that is being typed."""
+        if found := suggestions(self._field.input.value, self._values):
+            self._field.input.value = found[0].text
+            self._field.input.cursor_position = len(found[0].text)
+
+    @on(Input.Changed, "#filter")
+    def hint_for_typed(self, event: Input.Changed) -> None:
+        self._hint(event.value)
+
+    def _filtered(self) -> None:
+        super()._filtered()
+        self._hint(self._field.input.value)
+
+    def keep_filter(self) -> None:
+        super().keep_filter()
+        self._hint("")
+
     def filter_words(self) -> tuple[Span, ...]:
         if self._query.narrows and not self._list.dropped:
             return ((f"  /{self._typed}  {len(self._list.shown)} found", Tone.ACCENT),)
@@ -325,6 +316,38 @@ class JournalScreen(FilteredScreen):
         self._typed = text
         return ""
 
+    # ---- what the filter leaves, in a file
+
+    def do_save(self) -> None:
+        self._save(Form.JSONL)
+
+    def do_save_table(self) -> None:
+        self._save(Form.CSV)
+
+    @work(group="save", exclusive=True, exit_on_error=False)
+    async def _save(self, form: Form) -> None:
+        """Every entry of the journal that is wanted, not only those on hand."""
+        toast(self, f"reading the journal {glyphs.current().ellipsis}", title="Save", seconds=3)
+        name = f"journal-{self._rollout}" if self._rollout else "journal"
+        try:
+            path, count = await self.console.session.saved_entries(name, form, self._all_wanted())
+        except (QuarterdeckError, OSError) as error:
+            toast(self, str(error), title="Save", severity="error", seconds=15)
+            return
+        narrowed = f" that {self._typed} leaves" if self._typed else ""
+        toast(self, f"{count} entries{narrowed} in {path}", title="Saved", seconds=10)
+
+    async def _all_wanted(self) -> AsyncIterator[Sequence[Entry]]:
+        """From the first entry to the newest there is now. Patterns are tried here, in bounded time for each page."""
+        wanted, patterns, after = self._wanted, self._words, 0
+        while True:
+            page = await self.console.session.pages.newer(after, wanted)
+            if found := [entry for entry in page.entries if not patterns.patterns or finds(patterns, entry)]:
+                yield found
+            if page.end:
+                return
+            after = page.last
+
     # ---- where an entry leads
 
     @on(Grid.RowChosen, "#entries")
@@ -335,6 +358,9 @@ class JournalScreen(FilteredScreen):
         entry = self._selected()
         if entry is not None:
             self.app.push_screen(EntryScreen(entry, self.query_one("#entry", EntryView).as_stored))
+
+    def do_health(self) -> None:
+        self.console.open_health()
 
     def do_stored(self) -> None:
         view = self.query_one("#entry", EntryView)

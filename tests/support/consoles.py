@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ import msgspec
 
 from console.app import ConsoleApp
 from console.draft import Answer, Draft, Preview
+from console.exports import save_entries
 from console.inspecting import Said, Standing
 from console.pages import JournalPages
 from console.tailing import Followed, LogsOf
+from console.verifying import Verified
 from console.view import Picture, RolloutCard
+from services.audit.exporting import Form
+from services.audit.verify import Verification
 from services.cluster.calls import Call
 from services.cluster.objectevents import ObjectEvent
 from services.cluster.revisions import PodOf, Revision
@@ -312,6 +316,19 @@ class StubTail:
             yield await self.waiting.get()
 
 
+CHECKED = Verification(
+    ok=True,
+    entries=12_345,
+    segments=3,
+    first=1,
+    last=12_345,
+    problems=(),
+    signed=12_300,
+    signed_at="2026-11-23T14:30:00.000000Z",
+    key="quarterdeck.journal/0b1c2d3e+a1b2c3d4+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=",
+)
+
+
 class StubSession:
     """``console.session.Session`` with its deploys and rollbacks in one; ``asked`` keeps the intents in their order."""
 
@@ -334,6 +351,7 @@ class StubSession:
         self.gone = ""
         """Why what a rollback was to restore is no longer to be done."""
         self.pages = JournalPages(Path("there is no journal"))
+        self.checked = Verified(NOW, CHECKED)
 
     @property
     def deploys(self) -> "StubSession":
@@ -366,6 +384,12 @@ class StubSession:
 
     def field_problem(self, name: str, value: str) -> str:
         return self.problems.get(name, "")
+
+    async def verified(self) -> Verified:
+        return self.checked
+
+    async def saved_entries(self, name: str, form: Form, chunks: AsyncIterator[Sequence[Mapping[str, Any]]]) -> tuple[Path, int]:
+        return await save_entries(self.home, name, form, chunks, NOW)
 
     def redacted(self, text: str) -> str:
         return text

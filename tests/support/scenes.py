@@ -1,19 +1,24 @@
 """Every screen of the console as a person meets it, well and not: by name, what there is, and how one gets there."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from textual.widgets import Input
 
 from console.screens.leaving import LeavingScreen
 from console.screens.restore import RestoreScreen
 from console.tailing import LogsOf
+from console.verifying import Verified
 from console.view import Picture, RolloutCard, Selection
+from services.audit.shipping.status import Shipping, ShippingStatus, SinkState, SinkStatus
+from services.audit.verify import Problem
 from services.cluster.calls import Call
 from services.model.fleet import FleetView
 from services.model.rollout import Phase, Reason
-from support.consoles import NOW, TestConsole, card, environment, picture, rollout, service
+from support.consoles import CHECKED, NOW, TestConsole, card, environment, picture, rollout, service
 from support.gallery import READINGS
 from support.judgements import judgement, regressed
 from support.stories import records, told_entries
@@ -196,6 +201,60 @@ def _story() -> Picture:
     return picture(entries=told_entries(), rollouts=())
 
 
+def _sinks(*sinks: SinkStatus) -> Shipping:
+    at = NOW.timestamp()
+    said = ShippingStatus(journal="j", pid=4711, started=at - 600, updated=at)
+    return Shipping(running=True, status=said, sinks=sinks)
+
+
+def _shipping() -> Picture:
+    at = NOW.timestamp()
+    well = SinkStatus(
+        name="audit",
+        kind="elasticsearch",
+        assurance="durable",
+        required=True,
+        acked_seq=12_345,
+        confirmed_seq=12_345,
+        delivery_seconds=0.8,
+        delivered=412,
+        last_ok=at - 2,
+    )
+    open_ = msgspec.structs.replace(
+        well, name="datadog", kind="datadog", assurance="accepted", required=False, confirmed_seq=12_301, unconfirmed=44
+    )
+    return dataclasses.replace(picture(), shipping=_sinks(well, open_))
+
+
+def _late() -> Picture:
+    at = NOW.timestamp()
+    held = SinkStatus(
+        name="siem",
+        kind="splunk",
+        assurance="accepted",
+        required=True,
+        state=SinkState.HELD,
+        lag_seconds=3_725.0,
+        backlog=1_204,
+        oldest=at - 3_725,
+        acked_seq=11_141,
+        confirmed_seq=11_000,
+        unconfirmed=141,
+        retries=31,
+        dead_letters=2,
+        last_ok=at - 3_730,
+        error="403 invalid token: the token named by env:HEC_TOKEN is refused",
+        error_since=at - 3_725,
+    )
+    return dataclasses.replace(picture(), shipping=_sinks(held))
+
+
+def _damaged(app: TestConsole) -> None:
+    problem = Problem(kind="hash", segment="000000000001.jsonl", seq=17, detail="the line does not have the hash that it says")
+    found = dataclasses.replace(CHECKED, ok=False, problems=(problem,))
+    app.session.checked = Verified(NOW, found)
+
+
 def _empty() -> Picture:
     return picture(fleet=FleetView(environments=(environment("production"),)), rollouts=(), entries=())
 
@@ -226,6 +285,10 @@ SCENES: dict[str, Scene] = {
     "journal": Scene(go=pressed("J")),
     "journal empty": Scene(_empty, pressed("J")),
     "journal broken": Scene(lambda: picture(journal_ok=False, journal_detail="disk full"), pressed("J")),
+    "journal filtering": Scene(go=pressed("J", "a", "slash", *"user:")),
+    "health": Scene(_shipping, pressed("J", "h")),
+    "health without sinks": Scene(go=pressed("J", "h")),
+    "health bad": Scene(_late, pressed("J", "h"), _damaged),
     "entry": Scene(_story, pressed("J", "k", "k", "k", "k", "enter")),
     "story": Scene(_story, pressed("J", "t")),
     "calls": Scene(go=pressed("at"), prepare=_calls),
