@@ -227,6 +227,12 @@ def _tell(found: "Verification", directory: Path) -> None:
         output.text(f"signed up to entry {found.signed} at {found.signed_at} by {found.key}")
     elif found.first is not None:
         output.text("not signed: whoever can write there can write it anew unseen")
+    if found.removed:
+        output.text(f"{found.removed} entries before were removed in their time, as the journal says; the chain holds across")
+    if found.witnessed is not None:
+        output.text(f"as it was sent to a sink up to entry {found.witnessed}")
+    if found.waiting:
+        output.text(f"{found.waiting} entries wait in the emergency segment for the journal to be written again")
     output.table(
         ("PROBLEM", "SEGMENT", "SEQ", "DETAIL"),
         [(p.kind, p.segment or "-", "-" if p.seq is None else str(p.seq), p.detail) for p in found.problems],

@@ -127,7 +127,8 @@ async def test_verify_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
         f"quarterdeck.journal/{journal_id(tmp_path)}",
         "2026-01-02",
     )
-    assert told == {"ok": True, "entries": 43, "segments": 2, "first": 1, "last": 43, "problems": [], "signed": 43}
+    read = {"ok": True, "entries": 43, "segments": 2, "first": 1, "last": 43, "problems": [], "signed": 43}
+    assert told == {**read, "removed": 0, "waiting": 0, "witnessed": None}
     path = tmp_path / "journal" / "seg" / "000000000024.jsonl"
     path.write_bytes(path.read_bytes()[:-1])
     before = files(tmp_path)
