@@ -47,11 +47,12 @@ class RelpSink:
         return len(encoded(self._section, record))
 
     async def send(self, batch: Sequence[Record]) -> Delivery:
-        fitting = fit(batch, lambda record: too_long(self._section, record))
+        messages = {record.id: encoded(self._section, record) for record in batch}
+        fitting = fit(batch, lambda record: too_long(self._section, messages[record.id]))
         if not fitting.records:
             return fitting.delivery(Delivery())
         codes: list[int] = [0] * len(fitting.records)
-        failed = await self._talk([encoded(self._section, record) for record in fitting.records], codes)
+        failed = await self._talk([messages[record.id] for record in fitting.records], codes)
         return fitting.delivery(_judged(codes, failed, self._host))
 
     async def missing(self, records: Sequence[Record]) -> Sequence[int] | None:

@@ -1,5 +1,6 @@
 """An entry as a message of syslog (RFC 5424), and how messages stand on a connection (RFC 5425: octet counting)."""
 
+import re
 from datetime import UTC, datetime
 
 from services.audit.sinks.base import Record
@@ -8,6 +9,7 @@ from services.audit.sinks.summary import Severity, program, severity, stamp, tex
 BOM = b"\xef\xbb\xbf"
 """Before a message in UTF-8 (RFC 5424, 6.4)."""
 _NIL = "-"
+_PLAIN = re.compile(r"[!-~]+")
 _SEVERITY = {Severity.INFO: 6, Severity.WARNING: 4, Severity.ERROR: 3}
 
 
@@ -36,6 +38,8 @@ def counted(message_: bytes) -> bytes:
 
 def printable(value: str, longest: int) -> str:
     """A field of the header: printable ASCII without spaces, ``-`` where nothing is left of it."""
+    if _PLAIN.fullmatch(value):
+        return value[:longest]
     return "".join(char for char in value if "!" <= char <= "~")[:longest] or _NIL
 
 

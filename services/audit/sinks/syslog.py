@@ -37,10 +37,11 @@ class SyslogSink:
         return len(encoded(self._section, record))
 
     async def send(self, batch: Sequence[Record]) -> Delivery:
-        fitting = fit(batch, lambda record: too_long(self._section, record))
+        messages = {record.id: encoded(self._section, record) for record in batch}
+        fitting = fit(batch, lambda record: too_long(self._section, messages[record.id]))
         if not fitting.records:
             return fitting.delivery(Delivery())
-        failed = await self._carry(b"".join(counted(encoded(self._section, record)) for record in fitting.records))
+        failed = await self._carry(b"".join(counted(messages[record.id]) for record in fitting.records))
         return failed or fitting.delivery(Delivery(answers=(Answer.DELIVERED,) * len(fitting.records)))
 
     async def missing(self, records: Sequence[Record]) -> Sequence[int] | None:
@@ -95,9 +96,9 @@ def encoded(section: Syslog | Relp, record: Record) -> bytes:
     return message(record, facility=section.facility, enterprise=section.enterprise, app_name=section.app_name)
 
 
-def too_long(section: Syslog | Relp, record: Record) -> str:
-    """Why an entry can't be sent; empty: it can."""
-    size = len(encoded(section, record))
+def too_long(section: Syslog | Relp, message_: bytes) -> str:
+    """Why a message can't be sent; empty: it can."""
+    size = len(message_)
     if size <= section.max_bytes:
         return ""
     return f"{size} bytes, of which the receiver would keep {section.max_bytes}: raise its longest message, then 'max_bytes'"
