@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from services.audit import paging
+from services.audit.segments import segments
 from services.audit.shipping import cursor as cursors
 from services.audit.shipping.cursor import CursorUnusable
 from services.settings.sinks import SinkSection
@@ -164,7 +165,10 @@ def look(directory: Path, now: float, configured: Sequence[SinkSection]) -> Ship
     sinks = []
     for section in configured:
         sink = known.get(section.label) or _unheard(section, directory)
-        sinks.append(_now(sink, now) if fresh and section.label in known else _without_shipper(sink, directory, now))
+        if fresh and section.label in known:
+            sinks.append(_now(sink, now))
+        else:
+            sinks.append(_unarchived(sink, directory, now) if section.whole else _without_shipper(sink, directory, now))
     return Shipping(running=alive, status=said, sinks=tuple(sinks))
 
 
@@ -183,6 +187,18 @@ def _without_shipper(sink: SinkStatus, directory: Path, now: float) -> SinkStatu
     oldest = moment(waiting[0]) or now
     backlog = int(newest[0]["seq"]) - sink.acked_seq
     return msgspec.structs.replace(sink, backlog=backlog, oldest=oldest, lag_seconds=max(0.0, now - oldest))
+
+
+def _unarchived(sink: SinkStatus, directory: Path, now: float) -> SinkStatus:
+    """The same for an archive, for which nothing waits before it is sealed: the next segment's header says when that was."""
+    found = segments(directory)
+    for following in found[1:]:
+        if following.first - 1 > sink.acked_seq:
+            headers = paging.newer(directory, following.first - 1, limit=1).entries
+            oldest = (moment(headers[0]) if headers else None) or now
+            backlog = found[-1].first - 1 - sink.acked_seq
+            return msgspec.structs.replace(sink, backlog=backlog, oldest=oldest, lag_seconds=max(0.0, now - oldest))
+    return msgspec.structs.replace(sink, backlog=0, oldest=None, lag_seconds=0.0)
 
 
 def _unheard(section: SinkSection, directory: Path) -> SinkStatus:

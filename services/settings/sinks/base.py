@@ -1,6 +1,6 @@
 """What the sections of all sinks have in common."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
@@ -14,6 +14,9 @@ class SinkSection(Section):
 
     Each kind adds ``kind``, a literal, and what its protocol needs.
     """
+
+    whole: ClassVar[bool] = False
+    """Whether it takes segments whole once they are sealed, instead of entries."""
 
     kind: str
     name: Name | None = Field(default=None, description="a-z, 0-9 and '-'; absent: the kind")

@@ -1,6 +1,6 @@
 """A bucket with object lock."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -25,6 +25,8 @@ Prefix = Annotated[str, StringConstraints(max_length=400, pattern=r"^[A-Za-z0-9!
 class S3(SinkSection):
     """A bucket that keeps sealed segments under object lock (compliance mode) for ``keep_days``. ``upload_timeout``: wall seconds
     for one segment, up to 64 MiB. ``url``: of a server other than AWS's."""
+
+    whole: ClassVar[bool] = True
 
     kind: Literal["s3"]
     bucket: Bucket = Field(description="the name of a bucket with versioning and object lock")
