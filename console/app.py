@@ -131,6 +131,7 @@ class ConsoleApp(Finding):
         if self.picture.connecting and not picture.connecting:
             # what is loaded now stays: looking through it again and again would stop the screen for a tenth of a second
             gc.freeze()
+            self.put_together_ahead()
         if not self._recalling:
             self._recalling = True  # early: the theme that was chosen last is to be there before anything is read
             self.recall()
@@ -147,7 +148,12 @@ class ConsoleApp(Finding):
     def open_service(self, environment: str, service: str) -> None:
         from console.screens.service import ServiceScreen
 
-        self.push_screen(ServiceScreen(environment, service))
+        screen = self._service()
+        if screen in self.screen_stack:
+            screen = ServiceScreen(environment, service)  # the one below stays what it is
+        else:
+            screen.aim(environment, service)
+        self.push_screen(screen)
 
     def open_logs(self, wanted: LogsOf) -> None:
         from console.screens.logs import LogsScreen
@@ -173,7 +179,7 @@ class ConsoleApp(Finding):
     def open_journal(self, selection: Selection) -> None:
         from console.screens.journal import JournalScreen
 
-        journal = self._kept(JournalScreen)
+        journal = self._journal()
         if journal in self.screen_stack:
             journal = JournalScreen()  # a journal on the way to a rollout stays what it is
         journal.open_at(selection.rollout)
@@ -192,9 +198,7 @@ class ConsoleApp(Finding):
             self.push_screen(StoryScreen(rollout))
 
     def open_help(self, below: ConsoleScreen) -> None:
-        from console.screens.help import HelpScreen
-
-        shown = self._kept(HelpScreen)
+        shown = self._help()
         shown.explain(below)
         self.push_screen(shown)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 from textual import work
 from textual.screen import Screen
 
 from console.calls import Logged, merged
-from console.intents import Intents
+from console.keeping import Keeping
 from console.remembered import Remembered, read, write
 from console.results import Results
 from console.screens.base import ConsoleScreen
@@ -31,12 +30,11 @@ if TYPE_CHECKING:
     from console.screens.fleet import FleetScreen
     from console.tailing import LogsOf
 
-Kept = TypeVar("Kept", bound=Screen[None])
 _SHOWN_LINE = 400
 """Characters of a line in a toast; its whole text is among the results."""
 
 
-class Finding(Intents):
+class Finding(Keeping):
     """An application in which one finds things. ``picture`` is what is known."""
 
     picture: Picture
@@ -50,13 +48,6 @@ class Finding(Intents):
         """What the file held when it was read or written last: only what differs is written."""
         self._writing = asyncio.Lock()
 
-    def _kept(self, kind: type[Kept], make: Callable[[], Kept] | None = None) -> Kept:
-        """The one screen of this kind that is kept when it is left; ``make`` makes it where it takes arguments."""
-        name = kind.__name__
-        if not self.is_screen_installed(name):
-            self.install_screen((make or kind)(), name)
-        return cast("Kept", self.get_screen(name))
-
     def ready_for_keys(self) -> bool:
         # a screen that is still being put together would lose them
         return getattr(self.screen, "entered", True) is True
@@ -64,38 +55,25 @@ class Finding(Intents):
     # ---- places
 
     def open_prompt(self, below: ConsoleScreen) -> None:
-        from console.screens.prompt import PromptScreen
-
-        prompt = self._kept(PromptScreen, lambda: PromptScreen(self.run_command, self._keep_commands))
+        prompt = self._prompt()
         if not prompt.history.lines:
             prompt.remember(self.remembered.commands)
         self.push_screen(prompt)
         prompt.ask(below)
 
     def open_jump(self, selection: Selection) -> None:
-        from console.screens.jump import JumpScreen
-
-        jump = self._kept(JumpScreen, lambda: JumpScreen(self.open_service))
+        jump = self._jump()
         self.push_screen(jump)
         jump.begin(self.picture, selection.environment)
 
     def open_calls(self) -> None:
-        from console.screens.calls import CallsScreen
-
-        self._go_to(CallsScreen)
+        self._go_to(self._calls())
 
     def open_results(self) -> None:
-        from console.screens.results import ResultsScreen
+        self._go_to(self._results())
 
-        self._go_to(ResultsScreen)
-
-    def open_service(self, environment: str, service: str) -> None:
-        """Show a service."""
-        raise NotImplementedError
-
-    def _go_to(self, kind: type[Screen[None]]) -> None:
-        """To the screen of this kind: back to it, where it lies below already."""
-        kept = self._kept(kind)
+    def _go_to(self, kept: Screen[None]) -> None:
+        """To a screen that is kept: back to it, where it lies below already."""
         if kept in self.screen_stack:
             while self.screen is not kept:
                 self.pop_screen()
@@ -198,7 +176,7 @@ class Finding(Intents):
         self.remembered = msgspec.structs.replace(self.remembered, theme=name)
         self._remember()
 
-    def _keep_commands(self, lines: tuple[str, ...]) -> None:
+    def keep_commands(self, lines: tuple[str, ...]) -> None:
         self.remembered = msgspec.structs.replace(self.remembered, commands=lines)
         self._remember()
 

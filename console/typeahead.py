@@ -31,6 +31,8 @@ class InOrder(App[int]):
         super().__init__()
         self.touched = False
         """Whether the operator has pressed or clicked anything yet."""
+        self.pressed = 0
+        """How many keys came so far."""
         self._waiting: deque[events.Key] = deque()
         self._under_way: events.Key | None = None
         self._feeding = False
@@ -48,6 +50,7 @@ class InOrder(App[int]):
         if not isinstance(event, events.Key) or event.is_forwarded:
             await super().on_event(event)
             return
+        self.pressed += 1
         self._waiting.append(event)
         await self.feed_keys()
 

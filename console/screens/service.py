@@ -54,7 +54,8 @@ class ServiceScreen(ConsoleScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
-    def __init__(self, environment: str, service: str) -> None:
+    def __init__(self, environment: str = "", service: str = "") -> None:
+        """Without ``environment`` and ``service`` it shows nothing until it is aimed at one."""
         super().__init__()
         self.environment = environment
         self.service = service
@@ -62,6 +63,19 @@ class ServiceScreen(ConsoleScreen):
         self._standing = Standing()
         self._said: Said | None = None
         self._trouble = ""
+
+    def aim(self, environment: str, service: str) -> None:
+        """Show another service, as if nothing had been shown here before."""
+        self.environment, self.service = environment, service
+        self._view, self._standing, self._said, self._trouble = 0, Standing(), None, ""
+        if not self.entered:
+            return
+        for grid in self.query(Grid):
+            grid.begin_anew()
+            grid.set_empty("none on record here: d deploys" if grid.id == "rollouts" else "asking")
+        self._arrange()
+        self.focus_body()
+        self.look()
 
     def body(self) -> ComposeResult:
         yield Note(id="summary")

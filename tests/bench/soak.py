@@ -103,6 +103,7 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
     errors: list[str] = []
     rests: list[dict[str, float]] = []
     kinds: list[Counter[str]] = []
+    tasks: list[Counter[str]] = []
     async with app.run_test(size=SIZES[0]) as pilot:
         while app.picture.service("staging", "payment-service") is None:
             await pilot.pause(0.1)
@@ -127,12 +128,20 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
             rests.append(await _rest(app, place))
             warmed = warmed or len(samples)
             kinds.append(Counter(type(one).__qualname__ for one in gc.get_objects()))
+            tasks.append(Counter(_what(task) for task in asyncio.all_tasks()))
         exception = app._exception
     errors += [repr(exception)] * (exception is not None) + _logged(place / "home" / "log" / "quarterdeck.log")
     document = {"rollouts": done, "errors": errors[:20], "rests": rests, "samples": samples, "samples_of_warm_up": warmed}
     document["grown"] = dict((kinds[-1] - kinds[0]).most_common(12))
+    document["tasks_grown"] = dict(tasks[-1] - tasks[0])
     print(json.dumps(document))
     return 0
+
+
+def _what(task: "asyncio.Task[Any]") -> str:
+    """What a task is about: its name without numbers, and what it runs."""
+    name = "".join(" " if sign.isdigit() else sign for sign in task.get_name()).split("(")[0]
+    return f"{' '.join(name.split())} {getattr(task.get_coro(), '__qualname__', '')}"
 
 
 def _logged(log: Path) -> list[str]:

@@ -977,3 +977,54 @@ async def test_a_resize_keeps_everything_usable(app):
         for size in ((80, 24), (200, 50), (60, 20), (100, 30)):
             await pilot.resize_terminal(*size)
             await until(pilot, lambda: "ROLL BACK" in words_on(app))
+
+
+async def test_a_service_that_is_opened_after_another_shows_nothing_of_it():
+    app = TestConsole(picture())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.open_service("production", "payment-service")
+        await until(pilot, lambda: "2.13.9" in words_on(app))
+        first = app.screen
+        await pilot.press("tab", "tab", "tab", "j", "j", "q")
+        app.open_service("production", "accounts")
+        await pilot.pause(0.05)
+        assert app.screen is first
+        text = words_on(app)
+        assert "accounts · production" in text
+        assert "2.13.9" not in text
+        assert app.screen.selection() == Selection("production", "accounts")
+        await pilot.press("q")
+        app.open_service("production", "payment-service")
+        await until(pilot, lambda: "2.13.9" in words_on(app))
+        assert app.screen.selection().pod, "the first pod offers itself again"
+
+
+async def test_over_a_service_another_is_opened_and_the_one_below_stays():
+    app = TestConsole(picture())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.open_service("production", "payment-service")
+        await pilot.pause(0.05)
+        app.open_service("production", "accounts")
+        await pilot.pause(0.05)
+        assert app.screen.title_text() == "accounts · production"
+        await pilot.press("q")
+        await pilot.pause(0.05)
+        assert app.screen.title_text() == "payment-service · production"
+
+
+async def test_screens_are_put_together_ahead_while_no_key_is_pressed():
+    app = TestConsole(picture())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.put_together_ahead()
+        names = ("ServiceScreen", "JournalScreen", "HelpScreen", "PromptScreen", "JumpScreen", "CallsScreen", "ResultsScreen")
+        await until(pilot, lambda: all(app.is_screen_installed(name) and app.get_screen(name).is_running for name in names))
+        assert isinstance(app.screen, FleetScreen)
+        for key, words in (("J", "JOURNAL"), ("question_mark", "keys of"), ("colon", ":"), ("at", "CALLS")):
+            await pilot.press(key)
+            await until(pilot, lambda words=words: words in words_on(app))
+            await pilot.press("escape")
+            await pilot.pause(0.05)
+        assert isinstance(app.screen, FleetScreen)

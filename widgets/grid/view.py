@@ -155,6 +155,12 @@ class Grid(ScrollView, can_focus=True):
         """
         self._rearrange(by_key(rows))
 
+    def begin_anew(self) -> None:
+        """Forget rows and selection: what comes next is of something else. The first row then offers itself again."""
+        self._wanted, self._fresh, self._place = None, True, 0
+        self._rearrange({}, announce=False)
+        self.scroll_to(y=0, animate=False, force=True)
+
     def set_filter(self, search: str) -> str:
         """Show the rows in which every term of ``search`` holds (see :mod:`widgets.grid.terms`). Returns what is wrong with it,
         if anything: then the filter before stays in force. A selection that is filtered away moves to the first match."""
