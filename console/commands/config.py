@@ -52,13 +52,17 @@ def _init(args: argparse.Namespace, path: Path) -> int:
     from services.redaction import Redactor
     from services.settings import current_login, parse, starter
 
+    paths = starter.kubeconfig_paths(os.environ)
     try:
-        known = starter.contexts(starter.kubeconfig_paths(os.environ))
+        known = starter.contexts(paths)
+        if not known:
+            where = ", ".join(str(each) for each in paths)
+            output.note(f"No context was found in {where}; the environments are an example to correct.")
     except (OSError, ValueError) as error:
         output.note(f"The kubeconfig can't be read ({error}); the environments are an example to correct.")
         known = ()
     text = starter.starting(known, current_login())
-    parse(text, file=str(path), base=path.parent, redactor=Redactor())
+    settings = parse(text, file=str(path), base=path.parent, redactor=Redactor())
     try:
         starter.write(path, text, force=args.force)
     except FileExistsError:
@@ -69,6 +73,8 @@ def _init(args: argparse.Namespace, path: Path) -> int:
         output.document({"ok": True, "file": str(path), "problems": []})
     else:
         output.text(f"Wrote {path}")
+        for name, place in settings.environments.items() if known else ():
+            output.text(f"  {name}: context {place.context}, namespaces {', '.join(place.namespaces)}")
         output.text("Read it through, then: quarterdeck config check, and: quarterdeck doctor")
     return ExitCode.DONE
 

@@ -80,16 +80,21 @@ def test_an_unknown_context_is_taken_for_production(tmp_path: Path, capsys: pyte
     path = tmp_path / "config.yaml"
     assert main(["--config", str(path), "config", "init"]) == 0
     assert load(path, redactor=redactor()).environments["production"].context == "minikube"
+    assert "  production: context minikube, namespaces default" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("content", ["a: [", "- 1", "contexts: 5", "contexts: [5, {name: 7}, {name: x, context: y}]", ""])
-def test_a_strange_kubeconfig_still_gives_a_configuration(tmp_path: Path, content: str) -> None:
+def test_a_strange_kubeconfig_still_gives_a_configuration(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     kube = tmp_path / ".kube"
     kube.mkdir()
     (kube / "config").write_text(content)
     path = tmp_path / "config.yaml"
     assert main(["config", "init", str(path)]) == 0
     load(path, redactor=redactor())
+    if "name: x" not in content:
+        assert "the environments are an example to correct" in capsys.readouterr().err, "nobody takes the example for his own"
 
 
 def test_a_configuration_is_replaced_only_on_purpose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
