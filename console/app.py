@@ -188,7 +188,7 @@ class ConsoleApp(Finding):
     def open_health(self) -> None:
         from console.screens.health import HealthScreen
 
-        self._go_to(HealthScreen)
+        self._go_to(self._kept(HealthScreen))
 
     def open_story(self, situation: Situation) -> None:
         from console.screens.story import StoryScreen
