@@ -53,10 +53,13 @@ class Context:
         self.log = log
 
     @classmethod
-    def open(cls, args: argparse.Namespace, *, needs_settings: bool = True, program: str = "quarterdeck") -> "Context":
+    def open(
+        cls, args: argparse.Namespace, *, needs_settings: bool = True, program: str = "quarterdeck", ships: bool = True
+    ) -> "Context":
         """Wire a context from the global options and the environment.
 
         Raises ``Rejected`` or ``ConfigurationError`` (exit 2). Without ``needs_settings`` a missing configuration is fine.
+        Without ``ships`` no shipper is started before it is asked for.
         """
         import services.settings as rooms
 
@@ -87,9 +90,11 @@ class Context:
             log=log,
         )
         context._program = program
+        context._ships = ships
         return context
 
     _program = "quarterdeck"
+    _ships = True
 
     @property
     def settings(self) -> "Settings":
@@ -123,7 +128,8 @@ class Context:
             program=self._program,
             policy=self.retention,
         )
-        self.keep_shipping()
+        if self._ships:
+            self.keep_shipping()
         return opened
 
     def keep_shipping(self) -> bool:

@@ -247,7 +247,8 @@ def _there(part: _Part | None) -> _Part:
 def _open(arguments: argparse.Namespace) -> Context:
     from console.context import Context
 
-    return Context.open(arguments)
+    # A shipper is started once the screen is there, should anything wait: see ShippingWatch.
+    return Context.open(arguments, ships=False)
 
 
 def _glances(context: Context, watching: Watching) -> Glances:

@@ -191,7 +191,7 @@ async def _until_over(
         now = clock.monotonic()
         if sum(sink.acked_seq for sink in shipper.sinks) != taken:
             taken, moved = sum(sink.acked_seq for sink in shipper.sinks), now
-        if args.once and shipper.drained:
+        if args.once and await shipper.finished():
             return ExitCode.DONE
         if args.once and now - moved > GIVE_UP_SECONDS:
             return _gave_up(shipper)

@@ -202,3 +202,20 @@ async def test_how_it_stands_is_told_by_the_file_and_by_the_journal_where_nobody
     assert found.lag_seconds > 99
     assert [one.name for one in found.late] == ["scripted"]
     assert look(directory, now, []).sinks == ()
+
+
+async def test_verify_holds_the_journal_against_what_a_sink_has_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from console.cli import main
+
+    directory = await shipped(tmp_path, ScriptedSink())
+    words = ["--home", str(tmp_path), "journal", "verify", "-o", "json"]
+    assert main(words) == 0
+    # Cut off behind the last checkpoint's reach: with the signature's file gone only the sink knows better.
+    for name in ("checkpoints", "checkpoint.key", "checkpoint.pub"):
+        (directory / name).unlink()
+    (segment,) = (directory / "seg").iterdir()
+    segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:-3]))
+    capsys.readouterr()
+    assert main(words) == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [problem["kind"] for problem in problems] == ["not-as-witnessed"]

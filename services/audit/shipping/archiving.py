@@ -69,6 +69,7 @@ class ArchiveLane:
         self._cursor = Cursor(journal_id=journal, sink=archive.name, kind=archive.kind)
         self._stopped = ""
         self._waiting: tuple[_Sealed, ...] = ()
+        self._looked = False
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -77,6 +78,7 @@ class ArchiveLane:
                 await self._open()
                 while True:
                     self._waiting = await asyncio.to_thread(self._sealed)
+                    self._looked = True
                     if not self._waiting:
                         await self._clock.sleep(LOOK_SECONDS)
                         continue
@@ -96,7 +98,7 @@ class ArchiveLane:
 
     @property
     def drained(self) -> bool:
-        return not self._stopped and not self._waiting
+        return self._looked and not self._stopped and not self._waiting
 
     @property
     def settled(self) -> bool:

@@ -100,8 +100,15 @@ class Shipper:
 
     @property
     def drained(self) -> bool:
-        """Whether every sink has taken everything."""
+        """Whether every sink has taken everything that was in the journal at the last look."""
         return bool(self._lanes) and all(lane.drained for lane in self._lanes)
+
+    async def finished(self) -> bool:
+        """Whether every sink has taken everything that is in the journal now, what was recorded on the way too."""
+        if not self.drained:
+            return False
+        await self._look_once()
+        return self.drained
 
     @property
     def quiet_seconds(self) -> float:
