@@ -218,4 +218,4 @@ async def test_verify_holds_the_journal_against_what_a_sink_has_taken(tmp_path: 
     capsys.readouterr()
     assert main(words) == 1
     problems = json.loads(capsys.readouterr().out)["problems"]
-    assert [problem["kind"] for problem in problems] == ["not-as-witnessed"]
+    assert [problem["kind"] for problem in problems] == ["tail-cut"]
