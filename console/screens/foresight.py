@@ -80,6 +80,8 @@ def _measured(known: Foresight, old: float | None) -> str:
     rate = f"{rate_words(baseline.requests / baseline.seconds)} requests a second, {percent(baseline.error_rate)} fail"
     when = "just now" if known.measured is None else f"by a rollout {age(old)} ago"
     said = f"{rate}: {count(baseline.requests)} requests in {time_words(baseline.seconds)}, measured {when}."
+    if known.unreplayed:
+        return f"{said} Not replayed: {known.unreplayed}."
     return f"{said} {replay_words(baseline)}".rstrip()
 
 

@@ -31,12 +31,13 @@ REPLAYS = frozenset({6, 12, 30, 60})
 
 class Foresight(msgspec.Struct, frozen=True, kw_only=True):
     """``outlook`` of every analysis, by ``baseline``. ``measured`` by a rollout that began then; ``None``: now. Where nothing is
-    known, ``problem`` says why."""
+    known, ``problem`` says why; where the judge can't be replayed, ``unreplayed``."""
 
     outlook: tuple[Outlook, ...] = ()
     baseline: Baseline | None = None
     measured: datetime | None = None
     problem: str = ""
+    unreplayed: str = ""
 
 
 def recalled(plan: Plan, earlier: Rollout | None, settings: Settings) -> Foresight:
@@ -117,7 +118,14 @@ class _Looking:
         if self._looks - 1 in REPLAYS:
             self._replay = judging.calibrated(self._settings, self._proposed, self._windows, baseline).replay
         baseline = msgspec.structs.replace(baseline, seconds=round(covered, 1), replay=self._replay)
-        return _foresight(self._proposed.plan, baseline, self._settings, problem=self._problem)
+        found = _foresight(self._proposed.plan, baseline, self._settings, problem=self._problem)
+        return found if self._replay is not None else msgspec.structs.replace(found, unreplayed=self._unreplayed())
+
+    def _unreplayed(self) -> str:
+        """Why the judge was not replayed on single pods; empty where it is only too early."""
+        if self._elsewhere:
+            return f"{self._settings.metrics.source} is asked for all pods together"
+        return "one pod has no other to be compared with" if len(self._found.stable) == 1 else ""
 
     async def close(self) -> None:
         await self._pages.close()

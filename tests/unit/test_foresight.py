@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 from support.clock import ManualClock
-from support.configuration import configured
+from support.configuration import WHOLE, configured
 from support.judged import Service, analysis
 from support.rollouts import rollout
 
 from console.commands import foreseeing
+from services.analysis import ArmName
+from services.analysis.sources import ERRORS_NAME, Tally
+from services.analysis.sources import Reading as Counted
 from services.model.objects import ObjectRef
 from services.model.rollout import Baseline, Replayed, Rollout
 from services.model.steps import Plan, SetTraffic
@@ -39,6 +42,26 @@ def plan_of(*shares: int) -> Plan:
 def before(**changes: Any) -> Rollout:
     baseline = Baseline(**{"seconds": 60.0, "requests": 60_000.0, "error_rate": 0.002, "p99": 0.05, **changes})
     return msgspec.structs.replace(BASE, id="earlier", baseline=baseline)
+
+
+SERVER = """\
+metrics: {source: prometheus, prometheus: {url: "http://127.0.0.1:9090"}}
+"""
+
+
+class Server:
+    """A metrics server: so many requests in every ten seconds, two in a thousand failed; or why there are none."""
+
+    def __init__(self, requests: float, problem: str = "") -> None:
+        self.requests, self.problem, self._since = requests, problem, 0.0
+
+    async def read(self, at: float) -> Counted:
+        since, self._since = self._since, at
+        told = {ERRORS_NAME: Tally(total=self.requests, bad=0.002 * self.requests)}
+        there = {ArmName.STABLE: told} if at > since and not self.problem else {}
+        return Counted(at=at, since=since, arms=there, problem=self.problem)
+
+    async def close(self) -> None: ...
 
 
 class Looking:
@@ -79,13 +102,16 @@ async def looking(
     earlier: Rollout | None = None,
     rate: float = 20_000.0,
     change: Callable[[Service], None] = lambda service: None,
+    server: "Server | None" = None,
 ) -> AsyncIterator[Looking]:
     clock = ManualClock()
     service = Service(clock, 1, rate=rate, errors=0.0005, share=0.1)
     change(service)
     monkeypatch.setattr(room, "arms", service.arms)
     monkeypatch.setattr(room.DirectScrape, "configured", lambda *args: service)
-    station = SimpleNamespace(settings=configured(), clock=clock, redactor=Redactor())
+    monkeypatch.setattr(room, "open_source", lambda *args, **more: server or service)
+    settings = configured(WHOLE + SERVER) if server is not None else configured()
+    station = SimpleNamespace(settings=settings, clock=clock, redactor=Redactor())
     looks = foreseen(station, None, None, BASE.release, plan or plan_of(10), earlier)  # type: ignore[arg-type]
     found = Looking(clock, looks)
     try:
@@ -151,6 +177,25 @@ async def test_a_service_without_requests_or_pods_shows_nothing(monkeypatch: pyt
 
     async with looking(monkeypatch, change=gone) as person:
         assert (await person.until(3)).problem == "no pod runs v2.14.1"
+
+
+async def test_a_metrics_server_tells_the_traffic_and_why_there_is_no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with looking(monkeypatch, server=Server(10_000.0)) as person:
+        found = await person.until(9)
+        assert found.outlook[0].rate == pytest.approx(100.0)
+        assert found.outlook[0].now == pytest.approx(0.002)
+        assert found.unreplayed == "prometheus is asked for all pods together"
+    async with looking(monkeypatch, server=Server(0.0, "prometheus answered 503")) as person:
+        assert (await person.until(3)).problem == "prometheus answered 503"
+
+
+async def test_one_pod_alone_can_not_be_compared_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(service: Service) -> None:
+        for name in ("old-2", "old-3"):
+            del service.pods[name]
+
+    async with looking(monkeypatch, change=alone) as person:
+        assert "one pod has no other" in (await person.until(9)).unreplayed
 
 
 def test_a_dry_run_tells_what_an_earlier_rollout_measured() -> None:
