@@ -133,11 +133,19 @@ def bare(value: float | None, unit: str) -> str:
     return reading(value, unit if unit in _UNITS or unit in ("%", "ms") else "")
 
 
-_UNITS = {"share": percent, "ratio": percent, "s": milliseconds, "seconds": milliseconds, "bytes": size, "": count}
+def _nats(value: float) -> str:
+    return f"{value:.1f}"
+
+
+_UNITS = {
+    **{"share": percent, "ratio": percent, "s": milliseconds, "seconds": milliseconds, "bytes": size, "": count},
+    "nats": _nats,
+}
 
 
 def reading(value: float | None, unit: str) -> str:
-    """A value in its unit: ``share`` (0-1), ``%``, ``s`` (a latency in seconds), ``ms``, ``bytes``, or things counted."""
+    """A value in its unit: ``share`` (0-1), ``%``, ``s`` (a latency in seconds), ``ms``, ``bytes``, ``nats``
+    (the judge's evidence, which needs no unit beside it), or things counted."""
     number = known(value)
     if number is None:
         return UNKNOWN

@@ -9,7 +9,7 @@ import msgspec
 from services.model.rollout import JudgedMetric, Judgement, Replayed, Rollout
 from services.model.steps import Analyse
 from widgets import glyphs, ink
-from widgets.charts import gauge
+from widgets.charts import Chart, Series, gauge
 from widgets.evidence.judgement import Judged
 from widgets.format import age, seconds
 from widgets.ink import Lines, Span, Tone
@@ -104,6 +104,18 @@ def judged_of(rollout: Rollout) -> Judged | None:
         replay=replay_words(replay, before) if replay is not None else "",
         over=rollout.phase.final,
     )
+
+
+def course_of(judgement: Judgement | None) -> Chart | None:
+    """The evidence over time up to what aborts, with a line where a regression began, once that is worth a look."""
+    if judgement is None or not judgement.path or not judgement.intervals:
+        return None
+    each = judgement.seconds / judgement.intervals
+    begins = judgement.seconds - each * (len(judgement.path) - 1)
+    points = tuple((begins + each * number, value) for number, value in enumerate(judgement.path))
+    named = metric_of(judgement, (judgement.leading,))
+    onset = named.onset if named is not None and judgement.regression >= _MARKS[0] else None
+    return Chart("LN E", (Series("regression", points),), "nats", judgement.abort_at, judgement.seconds, mark=onset)
 
 
 def metric_of(judgement: Judgement | None, names: Sequence[str]) -> JudgedMetric | None:

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from console.screens.base import ConsoleScreen, bindings_of
-from console.screens.evidence import judged_of
+from console.screens.evidence import course_of, judged_of
 from console.screens.headline import Head, Headline, footline, head_of
 from console.screens.pane import Pane
 from console.screens.vitals import Vitals, figures_of
@@ -49,6 +49,8 @@ class RolloutScreen(ConsoleScreen):
     RolloutScreen #limits { height: auto; }
     RolloutScreen #judgement { margin: 0 0 1 0; }
     RolloutScreen #charts { height: 9; layout: horizontal; margin: 1 0 0 0; }
+    RolloutScreen #course { display: none; }
+    RolloutScreen.-wide #course { display: block; }
     RolloutScreen SeriesChart { height: 1fr; width: 1fr; }
     RolloutScreen #next { padding: 0 1; height: auto; background: $surface; }
     RolloutScreen #calls-pane { height: 7; border-top: solid $rule; }
@@ -88,6 +90,7 @@ class RolloutScreen(ConsoleScreen):
                     with Vertical(id="charts"):
                         yield SeriesChart(id="errors")
                         yield SeriesChart(id="latency")
+                        yield SeriesChart(id="course")
             with Pane("STEPS", id="steps-pane"):
                 yield Stepper(id="stepper")
         with Pane("CALLS", id="calls-pane"):
@@ -181,6 +184,8 @@ class RolloutScreen(ConsoleScreen):
             chart_of("ERRORS", rollout, lambda arm: arm.error_rate, "share", limit_of(errors))
         )
         self.query_one("#latency", SeriesChart).show(chart_of("P99", rollout, lambda arm: arm.p99, "s", limit_of(latency)))
+
+        self.query_one("#course", SeriesChart).show(course_of(rollout.judgement))
 
     def _other_views(self) -> list[Span]:
         """On a narrow terminal the visible pane says which others there are."""

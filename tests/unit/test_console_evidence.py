@@ -10,7 +10,7 @@ from support.consoles import NOW, TestConsole, card, foresight, picture, rollout
 from support.judgements import REPLAYED, errors, judgement, regressed, slow
 
 from console.screens.deploy import DeployScreen
-from console.screens.evidence import gauges_of, judged_of
+from console.screens.evidence import course_of, gauges_of, judged_of
 from console.screens.foresight import SightView, draw_sight
 from console.screens.rollout import RolloutScreen
 from console.view import Selection
@@ -137,6 +137,19 @@ async def test_a_checkpoint_of_an_odd_judge_is_drawn_all_the_same():
     app = console(rollout(judgement=shown))
     async with app.run_test(size=(200, 60)) as pilot:
         assert "[/FOO]" in await opened(app, pilot)
+
+
+def test_the_course_of_the_evidence_marks_where_it_began():
+    course = course_of(regressed())
+    assert course is not None
+    assert course.mark == 30.0
+    assert course.series[0].points[0][0] == pytest.approx(10.0)
+    assert course.series[0].points[-1] == (70.0, 4.61)
+    calm = course_of(judgement())
+    assert calm is not None
+    assert calm.mark is None
+    assert course_of(judgement(path=(), intervals=0)) is None
+    assert course_of(None) is None
 
 
 def test_what_is_known_of_the_noise_comes_with_where_it_is_from():

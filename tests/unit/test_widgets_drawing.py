@@ -1,5 +1,6 @@
 """What the drawn widgets say, and that they repaint only for something new."""
 
+import dataclasses
 import time
 
 import msgspec
@@ -140,6 +141,15 @@ def test_a_chart_names_its_lines_and_the_limit():
     assert "limit 66ms" in shown
     assert "5m ago" in shown
     assert "┄" in shown
+
+
+def test_where_something_began_a_line_stands():
+    rising = Chart("LN E", (Series("regression", ((0.0, 0.0), (50.0, 0.0), (100.0, 4.7))),), "nats", 4.605, mark=50.0)
+    rows = said(draw_chart(rising, 69, 8)).splitlines()
+    assert "limit 4.6" in rows[0]
+    assert rows[2][9:].index("│") == 30  # in the middle of sixty cells
+    outside = dataclasses.replace(rising, mark=500.0)
+    assert "│" not in said(draw_chart(outside, 69, 8)).splitlines()[2][9:]
 
 
 def test_a_hole_in_the_measurements_is_not_drawn_over():

@@ -34,7 +34,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """``unit`` as in ``format.reading``; ``now`` and ``span`` (seconds) fix the time axis, else the points do."""
+    """``unit`` as in ``format.reading``; ``now`` and ``span`` (seconds) fix the time axis, else the points do. ``mark`` is a
+    second at which something began."""
 
     title: str
     series: tuple[Series, ...]
@@ -42,6 +43,7 @@ class Chart:
     limit: float | None = None
     now: float | None = None
     span: float | None = None
+    mark: float | None = None
 
 
 class _Canvas:
@@ -138,7 +140,12 @@ def draw_chart(chart: Chart, width: int, height: int) -> Lines:
     limit_row = None
     if chart.limit is not None and top > 0 and 0 <= chart.limit <= top:
         limit_row = rows - 1 - min(rows * 4 - 1, round(chart.limit / top * (rows * 4 - 1))) // 4
-    lines = [(*_label(chart, top, row, rows, limit_row), *_row(chart, canvases, row, columns, limit_row)) for row in range(rows)]
+    mark = None
+    if chart.mark is not None and start <= chart.mark <= end:
+        mark = round((chart.mark - start) / (end - start) * (columns - 1))
+    lines = [
+        (*_label(chart, top, row, rows, limit_row), *_row(chart, canvases, row, columns, limit_row, mark)) for row in range(rows)
+    ]
     return (legend, *lines, ink.fit(_time_axis(end - start, columns), width))
 
 
@@ -157,7 +164,7 @@ def _label(chart: Chart, top: float, row: int, rows: int, limit_row: int | None)
     return ((text.pad(words, _GUTTER - 1, "right") + " ", tone), (signs.tick, Tone.MUTED))
 
 
-def _row(chart: Chart, canvases: list[_Canvas], row: int, columns: int, limit_row: int | None) -> Line:
+def _row(chart: Chart, canvases: list[_Canvas], row: int, columns: int, limit_row: int | None, mark: int | None) -> Line:
     plain = glyphs.current() is glyphs.ASCII
     spans: list[Span] = []
     for column in range(columns):
@@ -168,7 +175,9 @@ def _row(chart: Chart, canvases: list[_Canvas], row: int, columns: int, limit_ro
                 tone = str(chart.series[index].tone)
                 break
         else:
-            if row == limit_row:
+            if column == mark:
+                sign, tone = glyphs.current().axis, Tone.WARN.value
+            elif row == limit_row:
                 sign, tone = glyphs.current().limit, Tone.BAD.value
         if spans and spans[-1][1] == tone:
             spans[-1] = (spans[-1][0] + sign, tone)
