@@ -36,7 +36,9 @@ def document(foresight: Foresight) -> Json:
     return {
         "problem": foresight.problem or None,
         "measured": foresight.measured.strftime("%Y-%m-%dT%H:%M:%SZ") if foresight.measured is not None else None,
-        "requests_per_second": baseline.requests / baseline.seconds if baseline is not None and baseline.seconds else None,
+        "requests_per_second": round(baseline.requests / baseline.seconds, 3)
+        if baseline is not None and baseline.seconds
+        else None,
         "error_rate": baseline.error_rate if baseline is not None else None,
         "replay": None if replay is None else {"aborted": replay.aborted, "splits": replay.splits, "rows": replay.rows},
         "analyses": [
@@ -44,7 +46,7 @@ def document(foresight: Foresight) -> Json:
                 "step": one.step,
                 "weight": one.weight,
                 "seconds": one.seconds,
-                "requests_per_second": one.rate,
+                "requests_per_second": round(one.rate, 3),
                 "error_rate_seen": one.surely,
                 "error_rate_seen_at_even_odds": one.even,
                 "seconds_to_see_twice_the_errors": one.doubled,

@@ -43,6 +43,8 @@ def draw_sight(value: Sight, width: int) -> Lines:
     if width >= _TABLE and len(known.outlook) > 1:
         lines += [ink.fit(line, width) for line in _table(known.outlook)]
     lines += [((part, Tone.MUTED),) for part in text.wrap(_measured(known, value.age), width)]
+    if known.problem:
+        lines += [((part, Tone.WARN),) for part in text.wrap(f"{glyphs.current().unknown} nothing newer: {known.problem}", width)]
     return (*lines, ())
 
 

@@ -30,8 +30,8 @@ REPLAYS = frozenset({6, 12, 30, 60})
 
 
 class Foresight(msgspec.Struct, frozen=True, kw_only=True):
-    """``outlook`` of every analysis, by ``baseline``. ``measured`` by a rollout that began then; ``None``: now. Where nothing is
-    known, ``problem`` says why; where the judge can't be replayed, ``unreplayed``."""
+    """``outlook`` of every analysis, by ``baseline``. ``measured`` by a rollout that began then; ``None``: now. ``problem`` says
+    why nothing is known, or nothing new; ``unreplayed`` why the judge can't be replayed."""
 
     outlook: tuple[Outlook, ...] = ()
     baseline: Baseline | None = None
@@ -68,7 +68,10 @@ async def foreseen(
         while True:
             await looking.look()
             now = await asyncio.to_thread(looking.foresight)
-            yield now if now.outlook or known.baseline is None else known
+            if now.outlook or known.baseline is None:
+                yield now
+            else:
+                yield msgspec.structs.replace(known, problem=now.problem)
             await clock.pace_sleep(settings.metrics.interval)
     finally:
         await looking.close()
@@ -114,7 +117,7 @@ class _Looking:
         covered = self._windows.covered(ArmName.STABLE, self._windows.now - KEPT_SECONDS, self._windows.now)
         if not covered:
             return Foresight(problem=self._problem)
-        baseline = measure(self._windows, covered)
+        baseline = measure(self._windows, KEPT_SECONDS)
         if self._looks - 1 in REPLAYS:
             self._replay = judging.calibrated(self._settings, self._proposed, self._windows, baseline).replay
         baseline = msgspec.structs.replace(baseline, seconds=round(covered, 1), replay=self._replay)
@@ -137,9 +140,8 @@ def _foresight(
 ) -> Foresight:
     found = outlook(plan, baseline, settings)
     if not found and not problem:
-        served = f"no requests in {baseline.seconds:.0f} s" if not baseline.requests else "nobody can tell how many requests fail"
-        problem = served
-    return Foresight(outlook=found, baseline=baseline, measured=measured, problem="" if found else problem)
+        problem = "nobody can tell how many requests fail" if baseline.requests else f"no requests in {baseline.seconds:.0f} s"
+    return Foresight(outlook=found, baseline=baseline, measured=measured, problem=problem)
 
 
 def _proposed(release: Release, plan: Plan, now: datetime) -> Rollout:

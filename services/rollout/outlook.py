@@ -95,7 +95,7 @@ def replay_words(baseline: Baseline) -> str:
     if replay is None:
         return ""
     groups = f"{replay.aborted} of {replay.splits} groups of its pods"
-    said = f"Replayed on {time_words(baseline.seconds)} of the running version: {groups} would have been aborted."
+    said = f"Replayed on {replay.rows} looks at the running version: {groups} would have been aborted."
     return f"{said} The judge takes the service for that much noisier now." if replay.aborted else said
 
 

@@ -67,8 +67,9 @@ class Server:
 class Looking:
     """A person who reads the plan; ``seen`` is what was told so far."""
 
-    def __init__(self, clock: ManualClock, looks: AsyncIterator[Foresight]) -> None:
-        self.clock, self.seen = clock, []
+    def __init__(self, clock: ManualClock, looks: AsyncIterator[Foresight], service: Service) -> None:
+        self.clock, self.service = clock, service
+        self.seen: list[Foresight] = []
         self._task = asyncio.create_task(self._read(looks))
 
     async def _read(self, looks: AsyncIterator[Foresight]) -> None:
@@ -113,7 +114,7 @@ async def looking(
     settings = configured(WHOLE + SERVER) if server is not None else configured()
     station = SimpleNamespace(settings=settings, clock=clock, redactor=Redactor())
     looks = foreseen(station, None, None, BASE.release, plan or plan_of(10), earlier)  # type: ignore[arg-type]
-    found = Looking(clock, looks)
+    found = Looking(clock, looks, service)
     try:
         yield found
     finally:
@@ -163,7 +164,15 @@ async def test_pods_that_can_not_be_read_are_unknown_with_the_reason(monkeypatch
         assert found.outlook == ()
         assert found.problem == "its metrics can't be read: no answer"
     async with looking(monkeypatch, change=silent, earlier=before()) as person:
-        assert (await person.until(4)).outlook, "what is remembered is better than nothing"
+        found = await person.until(4)
+        assert found.outlook, "what is remembered is better than nothing"
+        assert "can't be read" in found.problem
+    async with looking(monkeypatch) as person:
+        assert (await person.until(4)).problem == ""
+        person.service.unreadable = True
+        later = await person.until(7)
+        assert later.outlook
+        assert "can't be read" in later.problem
 
 
 async def test_a_service_without_requests_or_pods_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,8 +96,8 @@ def draw_metric(
     rates: Line = (
         (f"{_INDENT}canary ", Tone.CANARY),
         (f"{canary:>6} ", Tone.STRONG),
-        (text.pad(f"{metric.s:,.0f} of {metric.n:,.0f}", 21), Tone.MUTED),
-        (f" {against} ", Tone.STABLE),
+        (f"{metric.s:,.0f} of {metric.n:,.0f}", Tone.MUTED),
+        (f"   {against} ", Tone.STABLE),
         (f"{control:>6} ", Tone.TEXT),
         (f"{metric.f:,.0f} of {metric.m:,.0f}", Tone.MUTED),
     )
