@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from functools import partial
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from console.draft import Draft
 from console.screens.base import ConsoleScreen, bindings_of
-from console.screens.foresight import SightView
+from console.screens.foresight import SIGHT, Foreseeing, SightView
 from console.screens.pane import Pane
 from console.screens.sentence import sentence_of
 from console.view import Picture, Selection
@@ -41,7 +40,6 @@ FORM = (
     ("ticket", "ticket", "CHG-1234"),
 )
 FIELDS = tuple(name for name, _, _ in FORM)
-SIGHT = "what its analyses will see"
 START: Line = (("Fill in the form: each field is checked as you type, and nothing changes before you confirm.", Tone.MUTED),)
 
 CONNECTING: Line = (
@@ -60,15 +58,17 @@ class DeployScreen(ConsoleScreen):
     DEFAULT_CSS = """
     DeployScreen #body { height: 1fr; }
     DeployScreen #panes { height: 1fr; }
-    DeployScreen #form-pane { width: 46; border-right: solid $rule; }
-    DeployScreen #form { padding: 0 1; scrollbar-size-vertical: 1; }
+    DeployScreen #left { width: 46; border-right: solid $rule; }
+    DeployScreen #form-pane { height: auto; }
+    DeployScreen #form { height: auto; padding: 0 1; scrollbar-size-vertical: 1; }
+    DeployScreen #sight-pane { height: 1fr; border-top: solid $rule; }
+    DeployScreen #sight-scroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    DeployScreen #sight-here { display: none; padding: 0 1; max-height: 7; }
     DeployScreen #right { width: 1fr; }
     DeployScreen #checks-pane { width: 1fr; }
     DeployScreen #checks { padding: 0 1; scrollbar-size-vertical: 1; }
     DeployScreen #plan-pane { width: 1fr; border-left: solid $rule; }
     DeployScreen #plan { padding: 0 1; }
-    DeployScreen #sight-scroll { height: auto; max-height: 11; padding: 0 1; scrollbar-size-vertical: 1; }
-    DeployScreen.-short #sight-scroll { max-height: 6; }
     DeployScreen #sentence { padding: 0 1; border-top: solid $rule; height: auto; max-height: 5; }
     DeployScreen #confirmation { padding: 0 1; }
     DeployScreen TypedConfirmation > Input { border: none; height: 1; background: $panel; }
@@ -77,20 +77,20 @@ class DeployScreen(ConsoleScreen):
     DeployScreen Field > Horizontal > Input { background: $panel; }
     DeployScreen Field > Horizontal > Input:focus { background: $primary 22%; }
     DeployScreen.-narrow #right, DeployScreen.-normal #right { layout: vertical; }
-    DeployScreen.-narrow #form-pane { width: 32; }
+    DeployScreen.-narrow #left { width: 32; }
+    DeployScreen.-narrow #form-pane, DeployScreen.-narrow #form { height: 1fr; }
+    DeployScreen.-narrow #sight-pane { display: none; }
     DeployScreen.-narrow Field > Horizontal > Note { width: 12; }
     DeployScreen.-narrow Field > Note { padding: 0 0 0 2; }
     DeployScreen.-narrow #checks-pane, DeployScreen.-normal #checks-pane { width: 100%; height: 3fr; }
     DeployScreen.-narrow #plan-pane, DeployScreen.-normal #plan-pane { width: 100%; height: 2fr; border-left: none;
         border-top: solid $rule; }
-    DeployScreen.-normal #checks-pane, DeployScreen.-normal #plan-pane { height: 1fr; }
     DeployScreen.-narrow.-short #sentence { max-height: 4; }
     DeployScreen.-narrow.-short #plan-pane { height: 3; }
-    DeployScreen.-narrow.-short #sight-scroll { display: none; }
-    DeployScreen.-narrow.-short.-plan #sight-scroll { display: block; }
+    DeployScreen.-narrow.-tall #sight-here, DeployScreen.-narrow.-short.-plan #sight-here { display: block; }
     DeployScreen.-narrow.-short.-plan #plan-pane { height: 1fr; }
     DeployScreen.-narrow.-short.-plan #checks-pane { display: none; }
-    DeployScreen.-narrow.-plan #form-pane { display: none; }
+    DeployScreen.-narrow.-plan #left { display: none; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
@@ -105,26 +105,29 @@ class DeployScreen(ConsoleScreen):
         self._choices: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._asked: DeployRequest | None = None
         self._eager = False
+        self._foreseeing = Foreseeing(self)
         self._answering: tuple[bool, bool] = (False, False)
         """Whether the console is connected, and whether the environment in the form has ever answered."""
 
     def body(self) -> ComposeResult:
         with Horizontal(id="panes"):
-            with Pane("RELEASE", id="form-pane"), VerticalScroll(id="form", can_focus=False):
-                for name, label, accepted in FORM:
-                    yield Field(name, label, accepted=accepted, check=partial(self._check, name), id=f"f-{name}")
+            with Vertical(id="left"):
+                with Pane("RELEASE", id="form-pane"), VerticalScroll(id="form", can_focus=False):
+                    for name, label, accepted in FORM:
+                        yield Field(name, label, accepted=accepted, check=partial(self._check, name), id=f"f-{name}")
+                with Pane("WHAT ITS ANALYSES WILL SEE", id="sight-pane"), VerticalScroll(id="sight-scroll"):
+                    yield SightView(id="sight")
             with Horizontal(id="right"):
                 with Pane("CHECKLIST", id="checks-pane"), VerticalScroll(id="checks"):
                     yield ChecklistView(id="checklist")
                 with Pane("PLAN", id="plan-pane"):
-                    with VerticalScroll(id="sight-scroll"):
-                        yield SightView(id="sight")
+                    yield SightView(id="sight-here")
                     yield PlanDiff(id="plan")
         yield Note(START, id="sentence")
         yield TypedConfirmation(id="confirmation")
 
     def on_mount(self) -> None:
-        self.query_one("#plan-pane", Pane).tell(("   tab gets here, what it will see too; space folds, z all", Tone.MUTED))
+        self._name_plan()
         self.query_one(TypedConfirmation).block("the form is not complete", waits=True)
         self._field("strategy").set_choices(tuple(strategy.value for strategy in Strategy))
         if self._version:
@@ -151,6 +154,18 @@ class DeployScreen(ConsoleScreen):
         if not isinstance(self.focused, Input):
             self.console.keep_unfinished(self.request())
         super().do_back()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._name_plan)
+
+    def _name_plan(self) -> None:
+        for pane in self.query("#plan-pane").results(Pane):
+            more = (
+                "tab: with what it will see; z folds all"
+                if self.has_class("-narrow")
+                else "tab gets here; space folds a step, z all"
+            )
+            pane.tell((f"   {more}", Tone.MUTED))
 
     def focus_first(self) -> None:
         self._field("environment").focus_input()
@@ -229,8 +244,7 @@ class DeployScreen(ConsoleScreen):
         self._draft = None
         self._results = {}
         self.query_one(PlanDiff).show(None)
-        self.workers.cancel_group(self, SIGHT)
-        self.query_one(SightView).show()
+        self._foreseeing.forget()
         self.query_one(ChecklistView).show(())
         self.query_one(TypedConfirmation).block(why, waits=True)
         self.draw_keys()
@@ -269,7 +283,7 @@ class DeployScreen(ConsoleScreen):
         sentence.show(*sentence_of(draft))
         confirmation.ask(draft.release.target.environment, draft.plan.digest)
         confirmation.block("the checklist is not complete", waits=True)
-        self.foresee(draft)
+        self._foreseeing.ask(draft)
         asking = set(GateName)
         self.query_one(ChecklistView).show((), asking)
         try:
@@ -283,20 +297,6 @@ class DeployScreen(ConsoleScreen):
         confirmation.block(self._blocked())
         if self._eager and not self._blocked() and self._field("ticket").has_focus_within:
             confirmation.focus_input()
-
-    @work(exclusive=True, group=SIGHT, exit_on_error=False)
-    async def foresee(self, draft: Draft) -> None:
-        """Beside the checklist, which does not wait for it: what the analyses will see, as it is measured."""
-        view = self.query_one(SightView)
-        view.show(asking=True)
-        try:
-            async with contextlib.aclosing(self.console.session.deploys.foresight(draft)) as looks:
-                async for look in looks:
-                    now = self.console.picture.now
-                    old = (now - look.measured).total_seconds() if now is not None and look.measured is not None else None
-                    view.show(look, old)
-        except QuarterdeckError as error:
-            view.show(problem=str(error))
 
     def _ordered(self) -> tuple[GateResult, ...]:
         return tuple(self._results[name] for name in GateName if name in self._results)
@@ -314,7 +314,7 @@ class DeployScreen(ConsoleScreen):
         if event.state is not WorkerState.ERROR:
             return
         if event.worker.group == SIGHT:
-            self.query_one(SightView).show(problem="an unexpected error, see the log")
+            self._foreseeing.failed()
         else:
             self.query_one(TypedConfirmation).block("an unexpected error, see the log; ctrl+r asks again")
 

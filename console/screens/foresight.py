@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from services.model.errors import QuarterdeckError
 from widgets import glyphs, ink, text
 from widgets.drawn import Drawn
 from widgets.format import age, count, percent
 from widgets.ink import Line, Lines, Tone
 
 if TYPE_CHECKING:
+    from console.draft import Draft
+    from console.screens.base import ConsoleScreen
     from services.rollout.foresight import Foresight
     from services.rollout.outlook import Outlook
 
-_TABLE = 60
+SIGHT = "what its analyses will see"
+"""The group of the worker that asks."""
+_TABLE = 40
 """Cells from which on every analysis has a line of its own."""
 
 
@@ -53,19 +59,21 @@ def _tone(one: Outlook) -> str:
 
 
 def _table(outlook: tuple[Outlook, ...]) -> Lines:
+    """Shares of failures that are seen nine times in ten and at even odds; until twice as many as now are, and until health is
+    proven."""
     from services.rollout.outlook import time_words
 
-    head: Line = (("STEP         SEEN SURELY  EVEN ODDS  TWICE NOW   PROOF OF HEALTH", Tone.MUTED),)
+    head: Line = (("STEP       SURELY  EVENS   TWICE   PROVEN", Tone.MUTED),)
     rows: list[Line] = []
     for one in outlook:
-        proof = "never" if one.health is None else f"about {time_words(one.health)}"
+        proof = "never" if one.health is None else time_words(one.health)
         twice = "never" if one.doubled is None else time_words(one.doubled)
         rows.append(
             (
-                (text.pad(f"{one.weight} % {one.seconds:.0f} s", 13), Tone.TEXT),
-                (text.pad("nothing" if one.surely is None else percent(one.surely), 13), Tone.STRONG),
-                (text.pad("nothing" if one.even is None else percent(one.even), 11), Tone.TEXT),
-                (text.pad(twice, 12), Tone.TEXT),
+                (text.pad(f"{one.weight} % {one.seconds:.0f} s", 11), Tone.TEXT),
+                (text.pad("never" if one.surely is None else percent(one.surely), 8), Tone.STRONG),
+                (text.pad("never" if one.even is None else percent(one.even), 8), Tone.TEXT),
+                (text.pad(twice, 8), Tone.TEXT),
                 (proof, Tone.WARN if one.undecided else Tone.TEXT),
             )
         )
@@ -100,3 +108,38 @@ class SightView(Drawn[Sight]):
 
     def draw(self, value: Sight, width: int, height: int | None) -> Lines:
         return draw_sight(value, width)
+
+
+class Foreseeing:
+    """Tells every view of a screen what the analyses of its plan will see, as it is measured; nothing else waits for it."""
+
+    def __init__(self, screen: ConsoleScreen) -> None:
+        self._screen = screen
+
+    def ask(self, draft: Draft) -> None:
+        """From now on of this plan."""
+        self._show(asking=True)
+        self._screen.run_worker(self._follow(draft), group=SIGHT, exclusive=True, exit_on_error=False)
+
+    def forget(self) -> None:
+        self._screen.workers.cancel_group(self._screen, SIGHT)
+        self._show()
+
+    def failed(self) -> None:
+        """The worker met a defect of ours."""
+        self._show(problem="an unexpected error, see the log")
+
+    async def _follow(self, draft: Draft) -> None:
+        console = self._screen.console
+        try:
+            async with contextlib.aclosing(console.session.deploys.foresight(draft)) as looks:
+                async for look in looks:
+                    now = console.picture.now
+                    old = (now - look.measured).total_seconds() if now is not None and look.measured is not None else None
+                    self._show(look, old)
+        except QuarterdeckError as error:
+            self._show(problem=str(error))
+
+    def _show(self, found: Foresight | None = None, old: float | None = None, **more: Any) -> None:
+        for view in self._screen.query(SightView):
+            view.show(found, old, **more)

@@ -171,6 +171,11 @@ def said(lines: Lines) -> str:
     return " ".join(ink.plain(line) for line in lines)
 
 
+def sight(app: TestConsole) -> str:
+    """What is said of the analyses, in one line; on the screen other columns stand between its lines."""
+    return said(draw_sight(app.screen.query_one("#sight", SightView).value, 400))
+
+
 async def filled(app: TestConsole, pilot: Any) -> None:
     app.open_deploy(Selection("production", "payment-service"))
     await until(pilot, lambda: isinstance(app.screen, DeployScreen) and app.screen.entered)
@@ -183,11 +188,10 @@ async def test_the_deploy_says_what_its_analyses_will_see():
     app = TestConsole()
     async with app.run_test(size=(200, 50)) as pilot:
         await filled(app, pilot)
-        await until(pilot, lambda: "nine times in ten" in flat(app))
-        text = flat(app)
-        assert "25 % for 180 s (250 requests a second)" in text
-        assert "1.9 × the traffic" in text
-        assert "0 of 10 groups of its pods" in text
+        await until(pilot, lambda: "nine times in ten" in sight(app))
+        assert "25 % for 180 s (250 requests a second)" in flat(app)
+        assert "1.9 × the traffic" in sight(app)
+        assert "0 of 10 groups of its pods" in sight(app)
 
 
 async def test_figures_that_come_later_replace_those_before():
@@ -196,10 +200,9 @@ async def test_figures_that_come_later_replace_those_before():
     app.session.looks = [Foresight(problem="no rollout here has measured the service before"), old]
     async with app.run_test(size=(200, 50)) as pilot:
         await filled(app, pilot)
-        view = app.screen.query_one(SightView)
-        await until(pilot, lambda: "measured by a rollout 5m ago" in said(draw_sight(view.value, 300)))
-        assert "rollout" in flat(app)
-        assert "no rollout here" not in flat(app)
+        await until(pilot, lambda: "measured by a rollout 5m ago" in sight(app))
+        assert "no rollout here" not in sight(app)
+        assert "25 % for 180 s (250 requests a second)" in flat(app)
 
 
 async def test_a_source_that_never_answers_delays_nothing():
@@ -233,7 +236,7 @@ async def test_what_can_not_be_foreseen_is_unknown_and_blocks_nothing(monkeypatc
     async with app.run_test(size=WIDE) as pilot:
         await filled(app, pilot)
         await until(pilot, lambda: "unknown what its analyses will see" in flat(app))
-        assert words in flat(app)
+        assert words in sight(app)
         assert not app.screen._blocked()
 
 
@@ -241,9 +244,9 @@ async def test_another_form_forgets_what_was_foreseen():
     app = TestConsole()
     async with app.run_test(size=WIDE) as pilot:
         await filled(app, pilot)
-        await until(pilot, lambda: "nine times in ten" in flat(app))
+        await until(pilot, lambda: "nine times in ten" in sight(app))
         app.session.looks = []
         app.screen._field("version").set_value("")
-        await until(pilot, lambda: "nine times in ten" not in flat(app))
+        await until(pilot, lambda: "nine times in ten" not in sight(app))
         await asyncio.sleep(0)
         assert "unknown" not in flat(app).partition("PLAN")[2].partition("type")[0]
