@@ -18,8 +18,10 @@ from services.audit.telling import (
     data_of,
     dict_of,
     driver_words,
+    evidence_words,
     final_figures,
     gates_met,
+    judge_words,
     list_of,
     reason_words,
     step_words,
@@ -218,11 +220,18 @@ class _Telling:
         if fired or outcome == "regressed":
             self._breach = self._breach or _at(entry)
             words = "; ".join(trigger_words(each) for each in fired) or "regressed"
-            self._say(entry, Kind.TRIGGER, f"fired: {words}", outcome="regressed", details=self._checks.sample(entry))
+            self._say(
+                entry,
+                Kind.TRIGGER,
+                f"fired: {words}",
+                outcome="regressed",
+                details=(*self._checks.sample(entry), *judge_words(data)),
+            )
         elif outcome not in _QUIET and self._step is not None:
             served = f", {data['requests']:,.0f} requests" if isinstance(data.get("requests"), int | float) else ""
             self._step = replace(self._step, outcome=outcome, seconds=_seconds(entry) or self._step.seconds)
             self._detail(entry, f"{outcome}{served}")
+            self._detail(entry, evidence_words(data.get("evidence")))
 
     def _rolled_back(self, entry: Entry) -> None:
         data, outcome = data_of(entry), str(entry.get("outcome") or "")

@@ -100,6 +100,25 @@ def figure(reading: Mapping[str, Any], part: str) -> str:
     return f"{value * 1000:.0f} ms" if name.startswith("latency") else f"{value:g}"
 
 
+def evidence_words(evidence: Any) -> str:
+    """What the judge had found when it said so: its two gauges (of 100) and why, as it put it then."""
+    found = dict_of(evidence)
+    gauges = [
+        f"of {name} {found[name]:.0f} / 100" for name in ("regression", "health") if isinstance(found.get(name), int | float)
+    ]
+    detail = str(found.get("detail") or "")
+    told = f"evidence {', '.join(gauges)}" if gauges else ""
+    return f"{told}: {detail}" if told and detail else told or detail
+
+
+def judge_words(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """How far the judge was from a rollback at one look; nothing where it did not look."""
+    look = dict_of(data.get("judge"))
+    if not all(isinstance(look.get(name), int | float) for name in ("log_e", "limit")):
+        return ()
+    return (f"judge {look.get('verdict') or 'looked'}: ln E {look['log_e']:.2f}, rolled back from {look['limit']:.2f} on",)
+
+
 def final_figures(entry: Entry) -> tuple[str, ...]:
     data = data_of(entry)
     told = []

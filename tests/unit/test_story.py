@@ -288,3 +288,40 @@ def test_any_moments_can_be_drawn(spans: list[tuple[float, float]], width: int) 
     ]
     for line in (*draw_marks(marks, width), *draw_ribbon(marks, width)):
         assert ink.cells(line) <= width
+
+
+def test_the_judge_s_verdicts_are_told_with_their_evidence() -> None:
+    book = Book().began().did(2, "5 %", 1)
+    evidence = {"regression": 9.4, "health": 100.0, "detail": "errors 0.21 % against 0.19 %"}
+    book.add(
+        100, "deployment.health_check", "healthy", data={"step": 3, "requests": 24000, "verdict": "healthy", "evidence": evidence}
+    )
+    look = {"log_e": 4.81, "limit": 4.61, "verdict": "regressed"}
+    fired = [{"name": "judge", "value": 4.81, "limit": 4.61, "fired": True}]
+    book.add(160, "deployment.health_check", "regressed", data={"step": 3, "sample": None, "triggers": fired, "judge": look})
+    moments = story_of("r-1", book.entries).moments
+    step = next(moment for moment in moments if "analyse" in moment.words)
+    assert "healthy, 24,000 requests" in step.details
+    assert "evidence of regression 9 / 100, of health 100 / 100: errors 0.21 % against 0.19 %" in step.details
+    trigger = next(moment for moment in moments if moment.kind is Kind.TRIGGER)
+    assert trigger.details == ("judge regressed: ln E 4.81, rolled back from 4.61 on",)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["evidence", "judge", "step", "requests", "triggers"]),
+        st.recursive(
+            st.none() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=2)
+                | st.dictionaries(st.sampled_from(["regression", "health", "detail", "log_e", "limit"]), inner, max_size=3)
+            ),
+        ),
+        max_size=5,
+    )
+)
+def test_evidence_of_any_form_is_no_reason_to_fail(data: dict[str, Any]) -> None:
+    book = Book().began()
+    book.add(10, "deployment.health_check", "healthy", data=data)
+    book.add(20, "deployment.health_check", "regressed", data=data)
+    assert story_of("r-1", book.entries).moments
