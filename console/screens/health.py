@@ -133,8 +133,9 @@ def _chain_fields(picture: Picture, verified: Verified | None, checking: bool) -
         yield Field("chain", f"{glyphs.current().unknown} {verified.failure} ({old}{again})", Tone.WARN)
         return
     sign, tone = (glyphs.current().ok, Tone.GOOD) if found.ok else (glyphs.current().bad, Tone.ALARM)
-    what = "holds" if found.ok else f"DOES NOT HOLD: {len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"
-    yield Field("chain", f"{sign} {what}; {found.entries} entries in {found.segments} segments, checked {old}{again}", tone)
+    what = "holds" if found.ok else f"DOES NOT HOLD: {_counted(len(found.problems), 'problem')}"
+    read = f"{_counted(found.entries, 'entry', 'entries')} in {_counted(found.segments, 'segment')}"
+    yield Field("chain", f"{sign} {what}; {read}, checked {old}{again}", tone)
     for problem in found.problems[:MOST_PROBLEMS]:
         where = f"{problem.segment or ''}{f' #{problem.seq}' if problem.seq is not None else ''}".strip()
         yield Field(problem.kind, f"{where}: {problem.detail}" if where else problem.detail, Tone.BAD)
@@ -147,6 +148,10 @@ def _chain_fields(picture: Picture, verified: Verified | None, checking: bool) -
         later = f"; {behind} entries since could be cut off unseen here" if behind > 0 else ""
         yield Field("signed", f"up to #{found.signed} at {found.signed_at[:19]}Z{later}")
         yield Field("key", found.key)
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _since(now: datetime | None, stamp: str) -> float | None:
@@ -212,7 +217,9 @@ def _sink_fields(sink: SinkStatus, now: datetime | None) -> Iterator[Field]:
     yield Field("state", word, tone)
     if sink.error:
         yield Field("in the way", f"{sink.error} (since {ago(sink.error_since)})", Tone.BAD)
-    waits = f"{sink.backlog} entries, the oldest for {seconds(sink.lag_seconds)}" if sink.backlog else "nothing"
+    waits = (
+        f"{_counted(sink.backlog, 'entry', 'entries')}, the oldest for {seconds(sink.lag_seconds)}" if sink.backlog else "nothing"
+    )
     yield Field("waits", waits, _lag_tone(sink))
     yield Field("taken", f"up to #{sink.acked_seq}; last {ago(sink.last_ok)}")
     opened = f"; {sink.unconfirmed} that were taken may still be lost there" if sink.unconfirmed else ""

@@ -18,7 +18,7 @@ from console.screens.entry import EntryScreen, EntryView, entry_selection, tell_
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
 from console.screens.words import change_words
-from console.termhints import Values, suggestions, values_of
+from console.termhints import Suggestion, Values, suggestions, values_of
 from console.view import Picture, Selection
 from console.window import LARGEST, Window
 from services.audit.exporting import Form
@@ -266,7 +266,9 @@ class JournalScreen(FilteredScreen):
 
     def _hint(self, text: str) -> None:
         """Say what may be typed next; nothing while the field is out of sight."""
-        found = suggestions(text, self._values) if self._field.opened else ()
+        self._show_hints(suggestions(text, self._values) if self._field.opened else ())
+
+    def _show_hints(self, found: Sequence[Suggestion]) -> None:
         note = self.query_one("#hints", Note)
         note.set_class(bool(found), "-told")
         note.show(hint_line(found)) if found else note.show()
@@ -290,9 +292,9 @@ class JournalScreen(FilteredScreen):
         super()._filtered()
         self._hint(self._field.input.value)
 
-    def keep_filter(self) -> None:
-        super().keep_filter()
-        self._hint("")
+    @on(Input.Submitted, "#filter")
+    def end_hints(self) -> None:
+        self._show_hints(())
 
     def filter_words(self) -> tuple[Span, ...]:
         if self._query.narrows and not self._list.dropped:

@@ -18,6 +18,8 @@ from journal import MILLION, fill
 from place import QUARTERDECK, Sandbox, sandbox
 from terminal import Terminal
 
+from services.audit.paging import NEWEST, older
+
 FEW = 100
 MOVES = 80
 PAGES = 40
@@ -75,8 +77,8 @@ def consoles(many: int) -> Iterator[tuple[Journal, Journal, float]]:
             filled = fill(home / "journal", entries)
         opened = [Journal(place, home, config) for home, _ in homes]
         try:
-            for console, (_, entries) in zip(opened, homes, strict=True):
-                console.begin(entries + 1)
+            for console, (home, _) in zip(opened, homes, strict=True):
+                console.begin(older(home / "journal", NEWEST, limit=1).last)
             yield opened[0], opened[1], filled
         finally:
             for console in opened:
