@@ -114,7 +114,12 @@ class Context:
         if self._settings is None:
             return Policy()
         options = self._settings.journal
-        return Policy(days=options.retention_days, required=tuple(sink.label for sink in options.sinks if sink.required))
+        required = [sink for sink in options.sinks if sink.required]
+        return Policy(
+            days=options.retention_days,
+            required=tuple(sink.label for sink in required),
+            whole=tuple(sink.label for sink in required if sink.whole),
+        )
 
     @cached_property
     def journal(self) -> "Journal":

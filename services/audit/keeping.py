@@ -79,7 +79,8 @@ class Keeping:
             self._writer.suspect()
 
     def _see(self) -> None:
-        self._writer.behind = behind(self._store.directory, self._policy.required, self._clock.unix())
+        followed = [name for name in self._policy.required or () if name not in self._policy.whole]
+        self._writer.behind = behind(self._store.directory, followed, self._clock.unix())
 
     def _look_after(self) -> None:
         for step in self._retention.run(stopping=self._stop.is_set):

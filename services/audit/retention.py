@@ -46,10 +46,12 @@ PACK_AFTER = 7 * DAY
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """``days`` for which entries are kept here at least; ``required``: the sinks that must have confirmed what goes. Where it is
-    not known which (``None``) all that were ever sent to must have."""
+    not known which (``None``) all that were ever sent to must have. ``whole``: those among them that get segments once they are
+    sealed, and so are behind by design."""
 
     days: int = DAYS
     required: tuple[str, ...] | None = None
+    whole: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.days < LEAST_DAYS:

@@ -78,7 +78,14 @@ def test_every_option_and_verb_it_names_is_there(capsys: pytest.CaptureFixture[s
     assert verbs <= set(cli.VERBS)
     assert set(re.findall(r"make (demo|test)\b", README)) == {"demo", "test"}, "two commands are all a stranger needs"
     taken = set()
-    for words in ([], *([verb] for verb in cli.VERBS), ["config", "init"], ["config", "check"], ["journal", "list"]):
+    for words in (
+        [],
+        *([verb] for verb in cli.VERBS),
+        ["config", "init"],
+        ["config", "check"],
+        ["journal", "list"],
+        ["journal", "ship"],
+    ):
         assert cli.main([*words, "--help"]) == 0
         taken |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= taken
