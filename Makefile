@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 COUNTERPART := .venv-counterpart
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: install install-dev demo test lint e2e bench soak judge screenshots lock clean
+.PHONY: install install-dev demo test lint e2e bench soak judge scenarios screenshots lock clean
 
 install: $(VENV)/.runtime
 install-dev: $(VENV)/.dev
@@ -56,6 +56,10 @@ judge: install
 	@$(RUN)/python tests/bench/judge_vectors.py
 	@$(RUN)/python tests/bench/judge.py
 	@$(RUN)/python tests/bench/judge_labelled.py
+
+# what the judge makes of every scenario of the sandbox, 20 seeds each: an hour
+scenarios: install
+	@$(RUN)/python tests/bench/scenarios.py
 
 screenshots: install
 	$(RUN)/python screenshots/make.py

@@ -8,13 +8,14 @@ line of JSON. Exits 1 where a scenario ends as it should less often than it has 
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,6 +117,7 @@ def run(scenario: str, seed: int, speed: float) -> Ran:
             )
             wall = time.monotonic() - began
             entries = _journal(config, place) if done.returncode == 4 else []
+            _end_drivers(place / "home")
     if not done.stdout:
         return Ran(scenario, seed, done.returncode, done.stderr.strip()[-200:], None, "", None, wall)
     found = json.loads(done.stdout)
@@ -124,6 +126,13 @@ def run(scenario: str, seed: int, speed: float) -> Ran:
     return Ran(
         scenario, seed, done.returncode, found["outcome"], found["reason"], last["name"], last["seconds"], wall, _patched(entries)
     )
+
+
+def _end_drivers(home: Path) -> None:
+    """A rollout that waits for a person keeps its driver: here nobody comes."""
+    for alive in home.glob("rollouts/*/*.alive"):
+        with suppress(ProcessLookupError, ValueError):
+            os.kill(int(alive.read_text()), signal.SIGKILL)
 
 
 def _journal(config: Path, place: Path) -> list[dict[str, Any]]:
