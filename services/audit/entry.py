@@ -84,8 +84,16 @@ def placed(drafts: Sequence[Draft], seq: int, hash_: str) -> tuple[bytes, list[R
 def draft(event: Event, moment: Moment, *, redactor: Redactor, program: str) -> Draft:
     """``event`` as it will be stored. Never raises for anything an event can hold."""
     bounded = _Bounds()
-    raw = {name: bounded.plain(getattr(event, name), 0) for name in event.__struct_fields__}
-    values, rules = redactor.value(raw)
+    values: dict[str, Json] = msgspec.structs.asdict(event)
+    # Of most entries most fields are empty: nothing in them has to be bounded or redacted.
+    told: dict[str, Json] = {}
+    for name, value in values.items():
+        if value:
+            told[name] = value if type(value) is str and value.isascii() else bounded.plain(value, 0)
+        elif type(value) is tuple:
+            values[name] = []
+    redacted, rules = redactor.value(told)
+    values.update(redacted)
     own: dict[str, Json] = {
         "redacted": list(rules),
         "mono": round(moment.monotonic, 6),

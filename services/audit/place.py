@@ -6,8 +6,6 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from services.audit.event import JournalUnavailable
@@ -80,26 +78,33 @@ def open_lock(directory: Path) -> int:
     return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-@contextmanager
-def locked(descriptor: int, directory: Path, *, shared: bool = False, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+class locked:
     """Hold the journal's lock; :class:`JournalUnavailable` after so many wall seconds of waiting for another process."""
-    # Polls are counted instead of reading a clock: the lock is between processes, and a test's clock stands still.
-    for attempt in range(int(seconds / _POLL)):
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            time.sleep(_POLL if attempt else _POLL / 10)
-    else:
+
+    __slots__ = ("_descriptor", "_directory", "_kind", "_seconds")
+
+    def __init__(self, descriptor: int, directory: Path, *, shared: bool = False, seconds: float = LOCK_SECONDS) -> None:
+        self._descriptor = descriptor
+        self._directory = directory
+        self._kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        # Polls are counted instead of reading a clock: the lock is between processes, and a test's clock stands still.
+        for attempt in range(int(self._seconds / _POLL)):
+            try:
+                fcntl.flock(self._descriptor, self._kind)
+                return
+            except BlockingIOError:
+                time.sleep(_POLL if attempt else _POLL / 10)
         raise JournalUnavailable(
             "The journal is held by another process",
-            f"{directory / 'lock'} was not let go within {seconds:g} s.",
+            f"{self._directory / 'lock'} was not let go within {self._seconds:g} s.",
             "Look for a stopped quarterdeck process of this home, then try again.",
         )
-    try:
-        yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
 def journal_id(directory: Path, *, disk: "Disk") -> str:
@@ -177,12 +182,13 @@ RESERVED = 512 * 1024
 
 def reserve(directory: Path, *, disk: Disk) -> None:
     """Have room set aside in ``directory``; ``OSError`` where there is none."""
-    path = directory / RESERVE
+    place = f"{directory}/{RESERVE}"
     try:
-        if path.stat().st_blocks * 512 >= RESERVED:
+        if os.stat(place).st_blocks * 512 >= RESERVED:
             return
     except FileNotFoundError:
         pass
+    path = Path(place)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         disk.reserve(descriptor, RESERVED)

@@ -30,6 +30,8 @@ SIGN_SECONDS = 10.0
 """Wall seconds of quiet after which what was written is signed."""
 HEARTBEAT_SECONDS = 3600.0
 """Wall seconds after which a checkpoint is signed though nothing was written: silence is told from a gap."""
+SEEN_AFTER = 32
+"""Writes after which the disk's room is looked at again; also before anything begins, and at every quiet moment."""
 DEGRADED_EVENT = "journal.degraded"
 BEGINNINGS = frozenset({"deployment.started"})
 PROMOTES = "promote "
@@ -88,6 +90,8 @@ class Writer:
         self._starting = threading.Lock()
         self._waiting = 0
         """Entries in the emergency segment; until it was looked at, whether there may be some."""
+        self._unseen = 0
+        """Writes since the disk's room was last looked at."""
         self._unsigned = 0
         """Entries of this process since its last checkpoint."""
 
@@ -191,6 +195,7 @@ class Writer:
         if ending and not self._unsigned:
             return
         self._unsigned = 0
+        self._look()
         try:
             self._store.sign()
         except JournalUnavailable as error:
@@ -220,6 +225,7 @@ class Writer:
         """Without what begins or promotes, where the journal is in a critical state; that is refused with the reason."""
         if not any(not pending.keep and begins(pending.event) for pending in batch):
             return batch
+        self._look()
         level, why = level_of(self._store.room(), self.behind)
         if level is not Level.CRITICAL:
             return batch
@@ -259,7 +265,9 @@ class Writer:
                 self._refuse(batch, error)
             return
         self._unsigned += len(receipts)
-        self._look()
+        self._unseen += 1
+        if not self.health.ok or self._unseen >= SEEN_AFTER:
+            self._look()
         _answer(list(zip(batch, receipts, strict=True)))
 
     def _refuse(self, batch: Sequence[Pending], error: JournalUnavailable) -> None:
@@ -317,6 +325,7 @@ class Writer:
         self._look()
 
     def _look(self) -> None:
+        self._unseen = 0
         self.id = self._store.id or self.id
         room, damage = self._store.room(), self._store.damage
         level, why = level_of(room, self.behind)
@@ -343,7 +352,8 @@ def _answer(results: Sequence[tuple[Pending, Receipt | JournalUnavailable]]) -> 
     """Tell those who wait, each loop once."""
     for pending, _ in results:
         pending.answered = True
-    for loop in {pending.loop for pending, _ in results}:
+    loops = {pending.loop for pending, _ in results} if len(results) > 1 else {results[0][0].loop} if results else ()
+    for loop in loops:
         # A loop that was closed has nobody left who waits; what had to be written is written or kept all the same.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_set, [(pending.future, result) for pending, result in results if pending.loop is loop])
