@@ -57,11 +57,7 @@ class Chain:
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         tail = self._current()
         content, receipts = placed(drafts, tail.seq, tail.hash)
-        if (
-            tail.sealed
-            or tail.size + len(content) + _SEAL_ROOM > MAX_SEGMENT
-            or self._clock.unix() - tail.created > MAX_SEGMENT_AGE
-        ):
+        if self._full(tail, len(content)):
             tail = self._rotate(tail)
             content, receipts = placed(drafts, tail.seq, tail.hash)
         try:
@@ -78,6 +74,15 @@ class Chain:
         if any(made.fields["event"] == ACKNOWLEDGED_EVENT for made in drafts):
             tail.damage = None
         return receipts
+
+    def ready(self) -> Tail:
+        """Where the next entry of some few KiB goes: a segment whose time is over is sealed before."""
+        tail = self._current()
+        return self._rotate(tail) if self._full(tail, 2 * _SEAL_ROOM) else tail
+
+    def _full(self, tail: Tail, more: int) -> bool:
+        aged = self._clock.unix() - tail.created > MAX_SEGMENT_AGE
+        return tail.sealed or tail.size + more + _SEAL_ROOM > MAX_SEGMENT or aged
 
     def _write(self, tail: Tail, content: bytes) -> None:
         try:

@@ -51,6 +51,8 @@ class Keeping:
         if self._stop.wait(FIRST_SECONDS):
             return
         self._attempt("the newest segment was not checked", self._check)
+        # From here on an hour of silence is signed, even where this process never writes.
+        self._writer.start()
         waited, due, sealed = FIRST_SECONDS, RETENTION_FIRST, 0
         while not self._stop.wait(TICK_SECONDS):
             waited += TICK_SECONDS

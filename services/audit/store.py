@@ -138,8 +138,10 @@ class Store:
         try:
             with locked(self._lock, self.directory):
                 tail = self._chain.refresh()
+                beat = tail.damage is None and self._clock.unix() - tail.written >= HEARTBEAT
+                tail = self._chain.ready() if beat else tail
                 note = self._chain.signer.sign(self.id, tail.seq, tail.hash, Moment.of(self._clock).stamp)
-                if tail.damage is None and self._clock.unix() - tail.written >= HEARTBEAT:
+                if beat:
                     self._chain.append([self._chain.own(CHECKPOINT_EVENT, {"note": note})])
         except KeyUnusable as error:
             raise JournalUnavailable("The journal's checkpoint can't be signed", f"{error}.") from error

@@ -1,0 +1,84 @@
+"""A journal of many and large segments: opened by its end, checked behind the scenes, verified by two processes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from support.clock import ManualClock
+
+from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit.tail import WINDOW
+from services.redaction import Redactor
+
+DAY = 86400.0
+
+
+def opened(directory: Path, clock: ManualClock) -> Journal:
+    return Journal.open(directory, redactor=Redactor(b"k" * 32), clock=clock)
+
+
+async def filled(directory: Path, segments: int, entries: int) -> None:
+    clock = ManualClock()
+    journal = opened(directory, clock)
+    for _ in range(segments):
+        events = [Event(event="deployment.executed", user="jane", data={"n": n, "pad": "x" * 900}) for n in range(entries)]
+        await asyncio.gather(*(journal.append(event) for event in events))
+        if segments > 1:
+            await clock.advance(1.1 * DAY)
+    journal.close()
+
+
+def newest(directory: Path) -> Path:
+    return max((directory / "seg").glob("*.jsonl"))
+
+
+async def test_a_long_segment_is_gone_on_with_and_damage_far_from_its_end_is_found_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "journal"
+    await filled(directory, 1, 400)
+    path = newest(directory)
+    good = path.read_bytes()
+    assert len(good) > 3 * WINDOW
+    journal = opened(directory, ManualClock())
+    await journal.append(Event(event="deployment.executed", user="jane"))
+    journal.close()
+    assert verify(directory).ok
+    good = path.read_bytes()
+    place = good.index(b'"n":7,')
+    path.write_bytes(good[:place] + b'"n":8,' + good[place + 6 :])
+    monkeypatch.setattr("services.audit.keeping.FIRST_SECONDS", 0.05)
+    journal = opened(directory, ManualClock())
+    assert journal.health.ok
+    for _ in range(1000):
+        if not journal.health.ok:
+            break
+        await asyncio.sleep(0.01)
+    assert path.name in journal.health.detail
+    with pytest.raises(JournalUnavailable, match="damaged"):
+        await journal.append(Event(event="deployment.started", user="jane"))
+    assert await journal.append_within(Event(event="deployment.rollback", user="jane"), 5) is not None
+    journal.close()
+    assert {problem.segment for problem in verify(directory).problems} == {path.name}
+
+
+@pytest.mark.parametrize("place", [b'"n":3,', b'"n":399,'])
+async def test_the_same_is_found_by_two_processes_as_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: bytes
+) -> None:
+    directory = tmp_path / "journal"
+    await filled(directory, 4, 400)
+    alone = verify(directory)
+    monkeypatch.setattr("services.audit.verifying.parts.WORTH_IT", 0)
+    assert verify(directory) == alone
+    assert alone.ok
+    for path in sorted((directory / "seg").glob("*.jsonl"))[:4]:
+        good = path.read_bytes()
+        path.chmod(0o600)
+        path.write_bytes(good.replace(place, b'"n":4,' if len(place) == 6 else b'"n":398,'))
+        monkeypatch.setattr("services.audit.verifying.parts.WORTH_IT", 10**9)
+        one = verify(directory)
+        monkeypatch.setattr("services.audit.verifying.parts.WORTH_IT", 0)
+        assert verify(directory) == one
+        assert not one.ok
+        path.write_bytes(good)
