@@ -274,3 +274,39 @@ class TestKubectl:
         )
         assert refused.returncode == 1
         assert "Forbidden" in refused.stderr
+
+
+def test_a_scenario_brings_its_part_of_the_configuration_and_takes_it_along(home: Path) -> None:
+    document = json.loads((home / "ready.json").read_text())
+
+    def settings() -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(Path(document["config"]).read_text())
+        return found
+
+    before = settings()
+    control(document, home, "scenario", {"scenario": "shared"})
+    assert settings() == {**before, "triggers": {"on_shared_incident": "pause"}}
+    control(document, home, "scenario", {"scenario": "good"})
+    assert settings() == before
+
+
+def test_an_option_that_is_no_seed_is_refused_and_a_seed_is_taken(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "console.cli", "sandbox", "--home", str(tmp_path / "home"), "--seed"]
+    refused = subprocess.run([*command, "many"], capture_output=True, text=True, cwd=TREE, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert "--seed" in refused.stderr + refused.stdout
+    process = subprocess.Popen(
+        [*command, "7", "--ready-file", str(tmp_path / "ready.json")],
+        cwd=TREE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + 60
+        while not (tmp_path / "ready.json").exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
