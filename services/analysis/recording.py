@@ -40,7 +40,7 @@ def parse(body: bytes, name: str) -> Recording:
     if not body.strip():
         raise Rejected(name, "", "is empty: there is nothing to judge", _FORM)
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Rejected(name, _cut(body[:_SHOWN].decode("utf-8", "replace")), f"is not JSON ({error})", _FORM) from None
     if not isinstance(document, dict):
@@ -66,6 +66,16 @@ def parse(body: bytes, name: str) -> Recording:
 
 
 _FORM = '{"interval_s": 10, "columns": [..], "rows": [[..]..], "pre_rows": null or [[..]..], "slow_threshold": ..}'
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of the document. Which of two values under one key is meant, nobody can know."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise Rejected(_cut(key, quoted=False), "", "is there more than once", "each key once")
+        found[key] = value
+    return found
 
 
 def _columns(value: object) -> dict[str, int]:

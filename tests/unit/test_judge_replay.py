@@ -150,6 +150,7 @@ BROKEN = {
     "missing": ({"interval_s": 10, "columns": list(COLUMNS)}, "canary.json: rows: is missing"),
     "not an object": ([ROW], "canary.json: is not an object"),
     "empty": ("", "canary.json: is empty"),
+    "a key twice": ('{"interval_s": 0, "columns": [], "rows": [], "interval_s": 10}', "interval_s: is there more than once"),
     "cut": (json.dumps(recorded([ROW]))[:-20], "canary.json: is not JSON"),
     "deep": ("[" * 100_000, "canary.json: is not JSON"),
 }
