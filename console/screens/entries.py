@@ -20,7 +20,7 @@ Entry = Mapping[str, Any]
 PATTERN_SECONDS = 0.05
 """CPU seconds in which a pattern must have been looked for in one entry."""
 COLUMNS = (
-    Column("seq", "#", 6, align="right"),
+    Column("seq", "#", 7, align="right"),
     Column("time", "TIME (UTC)", 14),
     Column("event", "EVENT", 27),
     Column("outcome", "OUTCOME", 11, flex=1),

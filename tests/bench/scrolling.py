@@ -103,7 +103,10 @@ def measured(many: int) -> dict[str, Figure]:
                 # up as far as there is anything, then down again
                 pages[console].append(console.key("\x1b[5~" if turn % 4 < 2 else "\x1b[6~"))
                 console.terminal.drain(0.05 + turn % 5 * 0.01)
-        far = [lot.key("\x1b[5~") for _ in range(PAGES)]
+        far = []
+        for turn in range(PAGES):
+            far.append(lot.key("\x1b[5~"))
+            lot.terminal.drain(0.05 + turn % 5 * 0.01)
         first = lot.key("g")
         lot.terminal.drain(0.5)
         last = lot.key("G")

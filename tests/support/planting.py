@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from console import exports, logs, output
 from console.cli import main
 from console.pages import JournalPages
@@ -14,12 +16,16 @@ from console.screens.entry import EntryScreen
 from console.screens.journal import JournalScreen
 from console.unfinished import draft_of, keep
 from services.audit import Journal, reading
+from services.audit.shipping.tail import Bounds, Tail
+from services.audit.sinks.elasticsearch import ElasticsearchSink
 from services.model.errors import NeedsAttention, QuarterdeckError, Rejected
 from services.model.release import DeployRequest
 from services.redaction import Redactor
 from services.redaction.lines import LineRedactor
+from services.settings.sinks import Elasticsearch
 from support.clock import ManualClock
 from support.consoles import TestConsole, until, words_on
+from support.elastic import elastic
 from support.planted import events, planted
 from widgets.logpane import Record
 from widgets.toast import toast
@@ -41,6 +47,8 @@ async def plant(home: Path, secrets: Sequence[str], *, known: bool = True, scree
     found["standard output and error"] = _commands(home, redactor, texts)
     found["operator's state"] = _state(home, redactor, texts)
     found["exported log"] = _exported_log(home, redactor, texts)
+    found["exported entries"] = _exported_entries(home, redactor)
+    found["store of a sink"] = await _shipped(home)
     found["screen"] = await _screens(home, redactor, texts, screens)
     found["all files of the home"] = _all(home)
     return found
@@ -137,6 +145,29 @@ def _exported_log(home: Path, redactor: Redactor, texts: Sequence[str]) -> str:
     clean = LineRedactor(redactor)
     records = [Record(clean.line(f"level=info msg={text}"), "pod-1") for text in texts]
     return _content(exports.write_log(home, "payment-service", records, ManualClock().now()))
+
+
+def _exported_entries(home: Path, redactor: Redactor) -> str:
+    with _printed() as printed:
+        output.redact_with(redactor)
+        for form in ("jsonl", "csv"):
+            main(["--home", str(home), "journal", "export", "--format", form, "--to", str(home / f"out.{form}")])
+            main(["--home", str(home), "journal", "export", "--format", form])
+    return "\n".join((printed(), _content(home / "out.jsonl"), _content(home / "out.csv")))
+
+
+async def _shipped(home: Path) -> str:
+    """What a log store holds once everything was sent to it."""
+    section = Elasticsearch.model_validate({"kind": "elasticsearch", "url": "http://127.0.0.1", "timeout": 5})
+    async with elastic() as server:
+        sink = ElasticsearchSink(section.model_copy(update={"url": server.url}), secrets=Redactor(), clock=ManualClock())
+        bounds = Bounds(home / "journal")
+        bounds.look()
+        tail = Tail(bounds, _content(home / "journal" / "journal.id").strip())
+        while batch := tail.read(500, 1 << 20):
+            await sink.send(batch)
+        await sink.close()
+        return msgspec.json.encode(server.sources).decode()
 
 
 async def _screens(home: Path, redactor: Redactor, texts: Sequence[str], count: int) -> str:
