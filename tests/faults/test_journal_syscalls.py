@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def injected(writers: Writers, directory: Path, told: Path, call: str, fault: st
     """One writer with one fault; whether it came to that."""
     log = told.with_suffix(".strace")
     process = writers.start(directory, told, entries=ENTRIES, rotate=ROTATE, stopped=True)
+    # Only a process that has stopped can be told to go on.
+    while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
     words = ["strace", "-f", "-p", str(process), "-o", str(log), "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={at}"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as strace:
         assert strace.stderr is not None
