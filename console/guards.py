@@ -107,7 +107,7 @@ def can_deploy(situation: Situation) -> str | None:
     if picture.failure:
         return f"the console is cut off: {picture.failure}"
     if not picture.journal_ok:
-        return f"the journal can't be written ({picture.journal_detail}): nothing may start"
+        return f"the journal takes nothing new ({picture.journal_detail}): nothing may start"
     return None
 
 

@@ -35,7 +35,9 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     signs = glyphs.current()
     left = [*attention(picture), Part(title, Tone.ACCENT, 5)]
     right: list[Part] = []
-    if picture.journal_ok:
+    if picture.journal_ok and picture.journal_detail:
+        right.append(Part(f"journal low: {picture.journal_detail}", Tone.WARN, 5))
+    elif picture.journal_ok:
         right.append(Part(f"{signs.ok} journal", Tone.MUTED, 2))
     if picture.shipping is not None and picture.shipping.sinks:
         right.append(_shipping(picture.shipping))

@@ -5,6 +5,12 @@ line, the Ed25519 signature. The size is the number of the last entry, the root 
 ``checkpoints``, one JSON object ``{"note": TEXT}`` a line; ``checkpoint.pub`` is the key to check them by, to be kept elsewhere
 too. One at the end of a segment (in its seal), and one an hour in which nothing else is written (``journal.checkpoint``), are
 entries as well, so they are shipped, and whoever receives the journal has them.
+
+The key is a file of the home (``checkpoint.key``, mode 0600), not in a keyring: headless runs have none that is unlocked, and
+whoever has this login can ask a keyring as well as read the file. It protects from who can write the files and not read the key:
+a restored backup, another program's damage, an edit in a copy. From who has the login only what is elsewhere protects: what the
+sinks were sent, the public key and hashes that were kept. So the key is not changed step by step with its old self forgotten
+either: that would protect what was signed before a break-in, which the sinks hold by then.
 """
 
 import base64
