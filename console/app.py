@@ -270,6 +270,9 @@ class ConsoleApp(Finding):
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
+    def key_failed(self, error: Exception) -> None:
+        self.trouble.tell(self, "A key", error)
+
     def _handle_exception(self, error: Exception) -> None:
         """The last net: what gets here has ended the message loop of a widget, of a screen, or of the application."""
         log.critical("a part of the console ended on an unexpected error", exc_info=error)

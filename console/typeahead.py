@@ -14,6 +14,8 @@ from textual.message import Message
 
 PATIENCE = 0.25
 """Seconds after which a key no longer waits: the widget that had the one before may be gone."""
+ASSEMBLY = 3.0
+"""…for a screen that is still being put together, on a machine that is very busy: it could not take the key yet."""
 
 
 class Answered(Message):
@@ -81,15 +83,26 @@ class InOrder(App[int]):
 
     async def _check_bindings(self, key: str, priority: bool = False) -> bool:
         # a key with a binding that goes first is done when this returns, and goes to no widget
-        found = await super()._check_bindings(key, priority)
+        try:
+            found = await super()._check_bindings(key, priority)
+        except Exception as error:
+            # here it would end the application, whatever key and screen it was
+            self.key_failed(error)
+            found = True
         if priority:
             self._done = found
         return found
 
+    def key_failed(self, error: Exception) -> None:
+        """A key's action, or the question whether it may be done, failed unexpectedly."""
+        raise error
+
     def _wait(self, key: events.Key | None) -> None:
         if self._impatient is not None:
             self._impatient.cancel()
-        self._impatient = asyncio.get_running_loop().call_later(PATIENCE, self.call_later, self._give_up, key)
+        self._impatient = asyncio.get_running_loop().call_later(
+            PATIENCE if key is not None else ASSEMBLY, self.call_later, self._give_up, key
+        )
 
     async def _give_up(self, key: events.Key | None) -> None:
         if self._under_way is key:

@@ -352,6 +352,8 @@ class DeployScreen(ConsoleScreen):
         return super().check_action(action, parameters)
 
     def _focused_field(self) -> int | None:
+        if not self.entered:
+            return None  # there are no fields yet
         return next((index for index, name in enumerate(FIELDS) if self._field(name).has_focus_within), None)
 
     def action_next_field(self) -> None:

@@ -12,6 +12,7 @@ from textual.widgets import Input
 
 from console.exports import write_log
 from console.screens.base import ConsoleScreen, bindings_of
+from console.screens.status import last_seen
 from console.tailing import Followed, LogsOf, Tail
 from console.view import Picture, Selection
 from services.model.errors import QuarterdeckError
@@ -105,7 +106,9 @@ class LogsScreen(ConsoleScreen):
 
     def _draw_state(self) -> None:
         followed = self._tail.followed if self._tail is not None else Followed()
-        if self._tail is not None and not followed.live and not followed.ended and not self._trouble:
+        if cut_off := self._cut_off():
+            self._pane.say_when_empty(f"not known: {cut_off}")
+        elif self._tail is not None and not followed.live and not followed.ended and not self._trouble:
             self._pane.say_when_empty("no pod of it is there: its log begins when there is one")
         elif followed.live and not self._pane.records:
             self._pane.say_when_empty("nothing was written yet" if self._since is None else "nothing was written since then")
@@ -117,7 +120,10 @@ class LogsScreen(ConsoleScreen):
         spans: list[Span] = []
         if self._trouble:
             return ((f"{signs.bad} {self._trouble}", Tone.BAD),)
-        if not followed.live and not followed.ended:
+        if cut_off := self._cut_off():
+            # what is not heard of is not followed, whatever streams are open
+            spans.append((f"{signs.unknown} {cut_off}", Tone.BAD))
+        elif not followed.live and not followed.ended:
             spans.append((f"{signs.asking} asking", Tone.ACCENT))
         elif pane.follows:
             spans.append((f"{signs.live} following", Tone.GOOD) if followed.live else (f"{signs.paused} ended", Tone.WARN))
@@ -143,6 +149,13 @@ class LogsScreen(ConsoleScreen):
         if pane.wraps:
             spans.append(("   wrapped", Tone.MUTED))
         return tuple(spans)
+
+    def _cut_off(self) -> str:
+        """That the cluster of the pods can't be reached, and since when; empty where it can."""
+        view = self.console.picture.environment(self.wanted.environment)
+        if view is None or view.reachable or (view.age_seconds is None and not view.problem):
+            return ""
+        return f"{view.name} {last_seen(view)}"
 
     @on(LogPane.Moved)
     def moved(self) -> None:

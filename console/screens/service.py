@@ -201,7 +201,9 @@ class ServiceScreen(ConsoleScreen):
             ("routes", route_rows(self._standing, self.service, live.rollout if live is not None else None)),
         ):
             grid = self.query_one(f"#{name}", Grid)
-            if self._trouble:
+            if self._is_gone(picture):
+                grid.set_empty("it is not there")
+            elif self._trouble:
                 grid.set_empty(f"not known: {self._trouble}")
             elif self._standing.revisions:
                 grid.set_empty("none")
@@ -210,11 +212,18 @@ class ServiceScreen(ConsoleScreen):
     def _draw_events(self, picture: Picture) -> None:
         grid = self.query_one("#events", Grid)
         if self._said is None:
+            if self._is_gone(picture):
+                grid.set_empty("it is not there")
             return
         grid.set_empty(f"not known: {self._said.problem}" if self._said.problem else "nothing was said in the last hour")
         now = picture.now.timestamp() if picture.now else 0.0
         grid.apply(self._as_old(event_rows(self._said, now), picture))
         self._name_panes()
+
+    def _is_gone(self, picture: Picture) -> bool:
+        """Whether a cluster that answers has no such service."""
+        environment = picture.environment(self.environment)
+        return environment is not None and environment.reachable and picture.service(self.environment, self.service) is None
 
     def _as_old(self, rows: list[Row], picture: Picture) -> list[Row]:
         environment = picture.environment(self.environment)

@@ -348,6 +348,8 @@ class StubSession:
         self.calls: tuple[Call, ...] = ()
         self.looks: list[Foresight] = [foresight()]
         """What is known, one after the other, of what the analyses of a plan will see."""
+        self.mute: Exception | None = None
+        """Why what a service stands on can't be asked."""
         self.gone = ""
         """Why what a rollback was to restore is no longer to be done."""
         self.pages = JournalPages(Path("there is no journal"))
@@ -362,6 +364,8 @@ class StubSession:
         return self
 
     async def standing(self, environment: str, namespace: str, service: str) -> Standing:
+        if self.mute is not None:
+            raise self.mute
         return self.standings if service == "payment-service" else Standing()
 
     async def events(self, environment: str, namespace: str, service: str, pods: Sequence[str]) -> Said:

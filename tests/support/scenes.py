@@ -10,12 +10,14 @@ from textual.widgets import Input
 
 from console.screens.leaving import LeavingScreen
 from console.screens.restore import RestoreScreen
+from console.screens.story import StoryScreen
 from console.tailing import LogsOf
 from console.verifying import Verified
 from console.view import Picture, RolloutCard, Selection
 from services.audit.shipping.status import Shipping, ShippingStatus, SinkState, SinkStatus
 from services.audit.verify import Problem
 from services.cluster.calls import Call
+from services.model.errors import Unavailable
 from services.model.fleet import FleetView
 from services.model.rollout import Phase, Reason
 from support.consoles import CHECKED, NOW, TestConsole, card, environment, picture, rollout, service
@@ -164,6 +166,30 @@ async def _evidence(app: TestConsole, pilot: Any) -> None:
     await pilot.press("v")
 
 
+async def _service_gone(app: TestConsole, pilot: Any) -> None:
+    app.open_service("production", "wishlist")
+    await pilot.pause()
+
+
+def _silent(app: TestConsole) -> None:
+    """What a service stands on can't be asked."""
+    app.session.mute = Unavailable("10.0.0.1 did not answer in time", "GET deployment/payment-service was not sent.")
+
+
+def _sandboxed(app: TestConsole) -> None:
+    app.session.sandboxed = True
+
+
+async def _tour(app: TestConsole, pilot: Any) -> None:
+    app.begin_tour()
+    await pilot.pause()
+
+
+async def _no_story(app: TestConsole, pilot: Any) -> None:
+    app.push_screen(StoryScreen("payment-service-of-long-ago"))
+    await pilot.pause(0.05)
+
+
 async def _logs(app: TestConsole, pilot: Any) -> None:
     app.open_logs(LogsOf("production", "payment-service"))
     await pilot.pause()
@@ -271,9 +297,13 @@ SCENES: dict[str, Scene] = {
     "fleet on a bad night": Scene(bad_night),
     "fleet filtered": Scene(lambda: picture(rollouts=()), pressed("slash", *"pay /(")),
     "service": Scene(go=_service),
+    "service empty": Scene(go=_service_gone),
+    "service unknown": Scene(go=_service, prepare=_silent),
     "service stale": Scene(_stale, _service),
+    "tour": Scene(lambda: picture(rollouts=()), _tour, _sandboxed),
     "logs": Scene(go=_logs, prepare=_logged),
     "logs empty": Scene(go=_logs),
+    "logs stale": Scene(_stale, _logs, _logged),
     "deploy": Scene(go=_deploy),
     "deploy empty": Scene(go=_deploy_empty),
     "rollout": Scene(go=pressed("enter")),
@@ -291,6 +321,7 @@ SCENES: dict[str, Scene] = {
     "health bad": Scene(_late, pressed("J", "h"), _damaged),
     "entry": Scene(_story, pressed("J", "k", "k", "k", "k", "enter")),
     "story": Scene(_story, pressed("J", "t")),
+    "story empty": Scene(_empty, _no_story),
     "calls": Scene(go=pressed("at"), prepare=_calls),
     "calls empty": Scene(go=pressed("at")),
     "results": Scene(go=pressed("ctrl+l", "j"), prepare=_results),

@@ -1028,3 +1028,20 @@ async def test_screens_are_put_together_ahead_while_no_key_is_pressed():
             await pilot.press("escape")
             await pilot.pause(0.05)
         assert isinstance(app.screen, FleetScreen)
+
+
+async def test_a_key_that_fails_where_it_is_asked_whether_it_may_act_ends_nothing(monkeypatch, caplog):
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.pause()
+        with monkeypatch.context() as broken:
+
+            def fails(screen, action, parameters):
+                raise LookupError("no such part")
+
+            broken.setattr(FleetScreen, "check_action", fails)
+            await pilot.press("J")
+            await until(pilot, lambda: "A key failed unexpectedly" in words_on(app))
+        await pilot.press("j", "J")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+    assert "no such part" in caplog.text
