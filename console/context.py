@@ -95,6 +95,7 @@ class Context:
 
     _program = "quarterdeck"
     _ships = True
+    _attached = -1
 
     @property
     def settings(self) -> "Settings":
@@ -133,9 +134,20 @@ class Context:
             program=self._program,
             policy=self.retention,
         )
-        if self._ships:
-            self.keep_shipping()
+        if self._settings is not None and self._settings.journal.sinks and self._program != SHIPPER:
+            self._attach(opened.directory)
+            if self._ships:
+                self.keep_shipping()
         return opened
+
+    def _attach(self, directory: Path) -> None:
+        """Have no shipper end for as long as entries may come from here."""
+        from services.audit.shipping.launch import attach
+
+        try:
+            self._attached = attach(directory)
+        except OSError:
+            logging.getLogger("quarterdeck.shipping").warning("a shipper may end before this process", exc_info=True)
 
     def keep_shipping(self) -> bool:
         """Have a shipper at work for this home, where there is something to ship to; whether one was started now."""
@@ -195,6 +207,9 @@ class Context:
             await self.clusters.close()
         if "journal" in self.__dict__:
             self.journal.close()
+            if self._attached >= 0:
+                os.close(self._attached)
+                self._attached = -1
             self.keep_shipping()  # what was written last too, should it have ended meanwhile
 
     async def __aenter__(self) -> Self:

@@ -178,7 +178,7 @@ async def _until_over(
     stopping: asyncio.Event,
 ) -> "int | Settings":
     """The exit code, or the configuration to go on with once it was changed."""
-    from services.audit.shipping.launch import IDLE_SECONDS
+    from services.audit.shipping.launch import IDLE_SECONDS, attached
 
     clock = context.clock
     stamp, looked = _stamp(context.config), clock.monotonic()
@@ -196,7 +196,7 @@ async def _until_over(
         if args.once and now - moved > GIVE_UP_SECONDS:
             return _gave_up(shipper)
         if args.until_idle:
-            if shipper.quiet_seconds > IDLE_SECONDS or not context.home.exists():
+            if not context.home.exists() or (shipper.quiet_seconds > IDLE_SECONDS and not attached(context.home / "journal")):
                 return ExitCode.DONE
             if settings.sandbox is not None and shipper.failing_seconds > ORPHANED_SECONDS:
                 return ExitCode.DONE

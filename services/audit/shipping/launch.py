@@ -4,6 +4,7 @@ It is a process of its own session with none of the caller's streams: closing th
 still has to be sent.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from services.audit.shipping.status import running
 IDLE_SECONDS = 30.0
 """Wall seconds without anything to do after which it ends: the next entry's writer starts another."""
 LOG = "shipping.log"
+WRITERS = "shipping.writers"
+"""Locked, shared, by every process that may write an entry at any moment: for as long as one lives, a shipper stays."""
 
 _children: list[subprocess.Popen[bytes]] = []
 """Kept so that they can be reaped should they end before this process does."""
@@ -46,6 +49,29 @@ def ensure(home: Path, config: Path | None) -> bool:
         os.close(log)
     _children.append(child)
     return True
+
+
+def attach(directory: Path) -> int:
+    """Keep a shipper from ending for as long as the descriptor is open, or this process lives. Raises ``OSError``."""
+    descriptor = os.open(directory / WRITERS, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # Whoever looks whether anybody is there holds it for some microseconds.
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def attached(directory: Path) -> bool:
+    """Whether anybody lives who may write an entry at any moment."""
+    try:
+        descriptor = os.open(directory / WRITERS, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _environment() -> dict[str, str]:

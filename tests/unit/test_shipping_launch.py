@@ -1,0 +1,45 @@
+"""Who keeps a shipper at work: every process that may still write, for as long as it lives, and nobody else."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.audit.shipping.launch import attach, attached
+from services.audit.shipping.shipper import ShipperRuns, only_one
+from services.audit.shipping.status import running
+
+HOLDER = """
+import sys
+from pathlib import Path
+from services.audit.shipping.launch import attach
+attach(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_writer_keeps_it_until_it_lets_go_or_dies(tmp_path: Path) -> None:
+    assert not attached(tmp_path)
+    mine = attach(tmp_path)
+    assert attached(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    os.close(mine)
+    assert attached(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not attached(tmp_path)
+
+
+def test_one_ships_a_home_and_looking_takes_nothing_away(tmp_path: Path) -> None:
+    assert not running(tmp_path)
+    with only_one(tmp_path):
+        assert running(tmp_path)
+        with pytest.raises(ShipperRuns, match=tmp_path.name), only_one(tmp_path):
+            raise AssertionError("two at once")
+    assert not running(tmp_path)
