@@ -95,6 +95,21 @@ async def test_rsyslog_takes_our_messages_by_relp(tmp_path: Path, authority: Aut
 
 
 @needs_relp
+async def test_rsyslog_that_refuses_our_certificate_says_so_by_relp_too(tmp_path: Path, authority: Authority) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    with rsyslog.relp(tmp_path, authority) as daemon:
+        for keys, words in (({}, "CERTIFICATE_REQUIRED"), ({"certificate": str(other.client)}, "UNKNOWN_CA")):
+            sink = relp(daemon.port, ca_file=str(authority.ca), **keys)
+            for _ in range(3):  # whether the refusal or the reset is seen first is a matter of luck
+                delivery, probe = await sink.send(records(3)), await sink.probe()
+                assert (delivery.trouble, probe.ok) == (Trouble.HOLD, False)
+                assert words in delivery.detail
+                assert words in probe.detail
+        assert daemon.lines() == []
+
+
+@needs_relp
 async def test_each_entry_arrives_by_relp_over_a_line_that_is_cut(tmp_path: Path) -> None:
     with rsyslog.relp(tmp_path) as daemon:
         proxy = Proxy(daemon.port)

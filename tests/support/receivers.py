@@ -15,7 +15,7 @@ class TlsReceiver:
     """Reads to the end of each connection, in a thread of its own: the streams of asyncio would read ahead of it.
 
     ``held``: it reads nothing until that is set; ``reads``: it resets the connection after so many bytes; ``ends``: it ends the
-    connection too, else it stays silent.
+    connection too, else it stays silent; ``waits``: it does so only after the other side has ended the connection below TLS.
     """
 
     def __init__(self) -> None:
@@ -26,6 +26,7 @@ class TlsReceiver:
         self.held.set()
         self.reads: int | None = None
         self.ends = True
+        self.waits = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._closing = threading.Event()
@@ -59,6 +60,9 @@ class TlsReceiver:
                 if self.reads is not None and len(self.data) >= self.reads:
                     return  # with unread bytes left, which makes it a reset
             self.whole += 1
+            if self.waits:
+                with connection.unwrap() as below:
+                    assert below.recv(1) == b""
             if not self.ends:
                 self._closing.wait(10)
 

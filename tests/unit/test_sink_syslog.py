@@ -157,6 +157,14 @@ async def test_a_receiver_that_goes_away_in_the_middle_or_never_ends_took_nothin
         assert (await one.send(records(2))).answers == (D, D)
 
 
+async def test_a_receiver_that_waits_for_the_end_below_tls_gets_it(authority: Authority) -> None:
+    receiver = TlsReceiver()
+    receiver.waits = True
+    with listening(receiver, authority):
+        assert (await sink(receiver, authority).send(records(2))).answers == (D, D)
+    assert receiver.whole == 1
+
+
 async def test_an_entry_longer_than_the_receiver_takes_is_never_sent(authority: Authority) -> None:
     receiver = TlsReceiver()
     with listening(receiver, authority):

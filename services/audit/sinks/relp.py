@@ -13,7 +13,7 @@ from services.audit.sinks.oversize import fit
 from services.audit.sinks.relpframe import Frame, NotRelp, after, encode, read
 from services.audit.sinks.syslog import encoded, too_long
 from services.audit.sinks.target import CONNECT_SECONDS, probe_of
-from services.audit.sinks.tls import context, trouble
+from services.audit.sinks.tls import context, refusal, trouble
 from services.clock import Clock
 from services.settings.load import SecretGuard
 from services.settings.sinks.syslog import Relp
@@ -87,6 +87,10 @@ class RelpSink:
             return Delivery(trouble=Trouble.HOLD, detail=self._secrets.text(str(error)))
         except NotRelp:
             return Delivery(trouble=Trouble.HOLD, detail=f"{self._host} does not speak RELP")
+        except ConnectionError as error:
+            # A refusal of our certificate looks like any reset to whoever writes; without a message it can be heard.
+            heard = await refusal(tls, section.host, section.port, section.timeout) if tls else None
+            return trouble(self._host, heard or error, self._secrets.text)
         except (OSError, TimeoutError) as error:
             return trouble(self._host, error, self._secrets.text)
         finally:

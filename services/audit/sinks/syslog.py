@@ -7,16 +7,14 @@ own, and counts as sent once the receiver has ended it too. After that the recei
 import asyncio
 from collections.abc import Sequence
 
-from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record, Trouble
+from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record
 from services.audit.sinks.oversize import fit
 from services.audit.sinks.rfc5424 import counted, message
 from services.audit.sinks.target import CONNECT_SECONDS, probe_of
-from services.audit.sinks.tls import TlsConnection, context, trouble
+from services.audit.sinks.tls import TlsConnection, context, refusal, trouble
 from services.clock import Clock
 from services.settings.load import SecretGuard
 from services.settings.sinks.syslog import Relp, Syslog
-
-_LISTEN_SECONDS = 1.0
 
 
 class SyslogSink:
@@ -75,15 +73,13 @@ class SyslogSink:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await connection.handshake()
                 if listening:
-                    await connection.listen(_LISTEN_SECONDS)
+                    await connection.listen()
                 await connection.write(data)
                 await connection.end()
         except ConnectionError as error:
             # A refusal of our certificate looks like any reset to whoever writes; without a message it can be heard.
-            heard = None if listening or connection is None else await self._carry(b"", listening=True)
-            if heard is not None and heard.trouble is Trouble.HOLD:
-                return heard
-            return trouble(self._host, error, self._secrets.text)
+            heard = None if listening else await refusal(tls, section.host, section.port, section.timeout)
+            return trouble(self._host, heard or error, self._secrets.text)
         except (OSError, TimeoutError) as error:
             return trouble(self._host, error, self._secrets.text)
         finally:

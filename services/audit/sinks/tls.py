@@ -14,6 +14,8 @@ from pathlib import Path
 from services.audit.sinks.base import Delivery, Trouble
 
 _CHUNK = 64 * 1024
+_NOTIFIED_SECONDS = 1.0
+_LISTEN_SECONDS = 1.0
 
 
 def context(ca_file: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext | Delivery:
@@ -51,6 +53,24 @@ def trouble(host: str, error: BaseException, inert: Callable[[str], str]) -> Del
     return Delivery(trouble=Trouble.UNREACHABLE, detail=said)
 
 
+async def refusal(tls: ssl.SSLContext, host: str, port: int, seconds: float) -> ssl.SSLError | None:
+    """Why the other side does not take our side of TLS, asked without sending anything; ``None`` where it says nothing."""
+    connection = None
+    try:
+        async with asyncio.timeout(seconds):
+            connection = await TlsConnection.open(tls, host, port)
+            await connection.handshake()
+            await connection.listen()
+    except ssl.SSLError as error:
+        return error
+    except (OSError, TimeoutError):
+        return None
+    finally:
+        if connection is not None:
+            connection.abandon()
+    return None
+
+
 class TlsConnection(asyncio.Protocol):
     """One connection that is written to and then ended. Raises ``OSError``, ``ssl.SSLError`` among them."""
 
@@ -73,11 +93,11 @@ class TlsConnection(asyncio.Protocol):
     async def handshake(self) -> None:
         await self._drive(self._tls.do_handshake)
 
-    async def listen(self, seconds: float) -> None:
+    async def listen(self) -> None:
         """Give the other side time for a word about our certificate: with TLS 1.3 it comes after the handshake, and whoever
         writes at once never sees it, for the reset that follows."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(_LISTEN_SECONDS):
                 await self._more()
         self._check()
 
@@ -91,8 +111,15 @@ class TlsConnection(asyncio.Protocol):
         with contextlib.suppress(ssl.SSLWantReadError):
             self._tls.unwrap()  # close-notify is on its way out then, and the other side's own still to come
         await self._flush()
-        if self._transport is not None and self._lost is None:
+        # Most end at once. To half-close before they had the time would be cut off by what lies between: not all of it can.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NOTIFIED_SECONDS):
+                await self._until_ended()
+        if not self._ended and self._transport is not None:
             self._transport.write_eof()
+            await self._until_ended()
+
+    async def _until_ended(self) -> None:
         self._check()
         while not self._ended:
             await self._more()
