@@ -11,6 +11,7 @@ import msgspec
 
 from services.analysis import ArmName, DirectScrape, Unreadable, Windows, measure
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, open_source
+from services.analysis.sources.history import history
 from services.cluster.connection import Connection
 from services.cluster.inventory import Inventory
 from services.model.release import Release
@@ -25,6 +26,8 @@ from services.settings import Settings
 
 KEPT_SECONDS = 600.0
 """Pace seconds that are measured; older counts say less about now than they cost."""
+HISTORY_SECONDS = 1800.0
+"""Pace seconds that a server is asked for which remembers them."""
 REPLAYS = frozenset({6, 12, 30, 60})
 """After so many looks the judge is replayed on them: each time is ten canaries' work."""
 
@@ -65,6 +68,10 @@ async def foreseen(
         return
     looking = _Looking(station, connection, inventory, _proposed(release, plan, clock.now()))
     try:
+        remembered = await looking.remember()
+        if remembered.outlook:
+            known = remembered
+            yield known
         while True:
             await looking.look()
             now = await asyncio.to_thread(looking.foresight)
@@ -92,9 +99,32 @@ class _Looking:
         self._source = open_source(
             metrics, lambda: subject(proposed, self._found, options), clock=self._clock, register=station.redactor
         )
+        self._register = station.redactor
+        self._unasked = ""
+        """Why the metrics server could not tell of the time before."""
         self._problem = ""
         self._looks = 0
         self._replay: Replayed | None = None
+
+    async def remember(self) -> Foresight:
+        """By the time before now, where the metrics server has it; the judge's replay on it stands from then on."""
+        metrics = self._settings.metrics
+        if metrics.source != "prometheus":
+            return Foresight()
+        self._found = arms(self._inventory, self._proposed)
+        whom = subject(self._proposed, self._found, self._settings.services.get(self._proposed.release.service))
+        past = await history(metrics, whom, clock=self._clock, register=self._register, seconds=HISTORY_SECONDS)
+        self._unasked = past.problem
+        return await asyncio.to_thread(self._by_history, past.windows)
+
+    def _by_history(self, windows: Windows) -> Foresight:
+        covered = windows.covered(ArmName.STABLE, windows.now - HISTORY_SECONDS, windows.now)
+        if not covered:
+            return Foresight()
+        baseline = msgspec.structs.replace(measure(windows, HISTORY_SECONDS), seconds=round(covered, 1))
+        baseline = judging.calibrated(self._settings, self._proposed, windows, baseline)
+        self._replay = baseline.replay
+        return _foresight(self._proposed.plan, baseline, self._settings)
 
     async def look(self) -> None:
         service = self._proposed.release.service
@@ -118,7 +148,7 @@ class _Looking:
         if not covered:
             return Foresight(problem=self._problem)
         baseline = measure(self._windows, KEPT_SECONDS)
-        if self._looks - 1 in REPLAYS:
+        if self._looks - 1 in REPLAYS and not self._elsewhere:
             self._replay = judging.calibrated(self._settings, self._proposed, self._windows, baseline).replay
         baseline = msgspec.structs.replace(baseline, seconds=round(covered, 1), replay=self._replay)
         found = _foresight(self._proposed.plan, baseline, self._settings, problem=self._problem)
@@ -126,8 +156,10 @@ class _Looking:
 
     def _unreplayed(self) -> str:
         """Why the judge was not replayed on single pods; empty where it is only too early."""
-        if self._elsewhere:
+        if self._elsewhere and self._settings.metrics.source != "prometheus":
             return f"{self._settings.metrics.source} is asked for all pods together"
+        if self._unasked:
+            return self._unasked
         return "one pod has no other to be compared with" if len(self._found.stable) == 1 else ""
 
     async def close(self) -> None:

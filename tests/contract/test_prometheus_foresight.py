@@ -9,6 +9,7 @@ import pytest
 import yaml
 from support.harness import Sandbox
 from support.headless import headless
+from support.processes import eventually
 from support.prometheus import needs_prometheus, serving
 
 from services.model.release import DeployRequest
@@ -43,6 +44,7 @@ def test_the_traffic_is_what_the_server_counted(tmp_path: Path) -> None:
             document = yaml.safe_load(config.read_text())
             document["metrics"] |= {"source": "prometheus", "prometheus": {"url": server.url}}
             config.write_text(yaml.safe_dump(document))
+            eventually("twenty seconds are remembered", lambda: server.value("min(count_over_time(up[1m])) > 90") != [], 60.0)
             found = asyncio.run(asyncio.wait_for(foreseen(config, tmp_path / "home", 9), 120))
     finally:
         sandbox.stop()
@@ -54,7 +56,15 @@ def test_the_traffic_is_what_the_server_counted(tmp_path: Path) -> None:
     assert last.outlook[3].surely is not None
     assert last.outlook[0].surely is not None
     assert last.outlook[3].surely < last.outlook[0].surely
-    assert last.unreplayed == "prometheus is asked for all pods together"
+    assert last.unreplayed == ""
+    assert last.baseline is not None
+    assert last.baseline.replay is not None
+    assert (last.baseline.replay.splits, last.baseline.replay.aborted) == (6, 0)
+    assert last.baseline.replay.rows >= 12
+    # at once, from what the server remembers, before anything was measured here
+    assert found[1].outlook[0].rate == pytest.approx(1000.0, rel=0.4)
+    assert found[1].baseline is not None
+    assert found[1].baseline.seconds >= 120
 
 
 def test_a_server_that_is_away_is_said_with_its_reason(tmp_path: Path) -> None:

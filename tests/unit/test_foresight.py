@@ -45,7 +45,7 @@ def before(**changes: Any) -> Rollout:
 
 
 SERVER = """\
-metrics: {source: prometheus, prometheus: {url: "http://127.0.0.1:9090"}}
+metrics: {source: datadog, datadog: {site: datadoghq.com, api_key: "env:DD_API_KEY", application_key: "env:DD_APP_KEY"}}
 """
 
 
@@ -193,9 +193,9 @@ async def test_a_metrics_server_tells_the_traffic_and_why_there_is_no_replay(mon
         found = await person.until(9)
         assert found.outlook[0].rate == pytest.approx(100.0)
         assert found.outlook[0].now == pytest.approx(0.002)
-        assert found.unreplayed == "prometheus is asked for all pods together"
-    async with looking(monkeypatch, server=Server(0.0, "prometheus answered 503")) as person:
-        assert (await person.until(3)).problem == "prometheus answered 503"
+        assert found.unreplayed == "datadog is asked for all pods together"
+    async with looking(monkeypatch, server=Server(0.0, "datadog answered 503")) as person:
+        assert (await person.until(3)).problem == "datadog answered 503"
 
 
 async def test_one_pod_alone_can_not_be_compared_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 API: https://prometheus.io/docs/prometheus/latest/querying/api/ . Thanos, Mimir and VictoriaMetrics answer the same.
 """
 
+import asyncio
 import base64
 import math
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,11 @@ class Sample(msgspec.Struct, frozen=True):
 class _Element(msgspec.Struct):
     metric: dict[str, str] = {}
     value: tuple[float, str] | None = None
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str] = {}
+    values: list[tuple[float, str]] = []
 
 
 class _Type(msgspec.Struct):
@@ -59,7 +65,16 @@ class PrometheusServer:
 
         Raises :class:`NoData`, and :class:`QueryRefused` with the server's own message where the query is wrong.
         """
-        status, body = await self._site.ask("POST", "/api/v1/query", headers=self._headers(), form={"query": promql})
+        return self._vector(await self._asked("query", {"query": promql}, "vector"))
+
+    async def between(self, promql: str, start: float, end: float, step: float) -> Sequence[Sample]:
+        """What a query gave every ``step`` seconds from ``start`` to ``end`` (Unix seconds), of all series together, oldest
+        first. Raises as :meth:`query` does."""
+        form = {"query": promql, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+        return await asyncio.to_thread(self._matrix, await self._asked("query_range", form, "matrix"))
+
+    async def _asked(self, what: str, form: Mapping[str, str], wanted: str) -> msgspec.Raw:
+        status, body = await self._site.ask("POST", f"/api/v1/{what}", headers=self._headers(), form=form)
         try:
             answer = msgspec.json.decode(body, type=_Body)
         except (msgspec.MsgspecError, RecursionError):
@@ -75,13 +90,23 @@ class PrometheusServer:
         if status != 200:
             raise NoData(f"{self.host} answered {status}{_hint(status)}")
         kind = answer.data.resultType
-        if kind != "vector":
-            what = {"matrix": "a range vector", "scalar": "a scalar", "string": "a string"}.get(kind, inert(kind))
-            raise QueryRefused(f"the query gives {what}, not an instant vector")
-        return self._vector(answer.data.result)
+        if kind != wanted:
+            gives = {"matrix": "a range vector", "vector": "an instant vector", "scalar": "a scalar", "string": "a string"}.get(
+                kind, inert(kind)
+            )
+            raise QueryRefused(f"the query gives {gives}, not {'an instant' if wanted == 'vector' else 'a range'} vector")
+        return answer.data.result
 
     async def close(self) -> None:
         await self._site.close()
+
+    def _matrix(self, raw: msgspec.Raw) -> Sequence[Sample]:
+        try:
+            found = msgspec.json.decode(raw, type=list[_Series])
+            samples = [Sample(one.metric, at, float(value)) for one in found for at, value in one.values]
+        except (msgspec.MsgspecError, ValueError):
+            raise NoData(f"{self.host} answered with a matrix that makes no sense") from None
+        return sorted(samples, key=lambda sample: sample.at)
 
     def _vector(self, raw: msgspec.Raw) -> Sequence[Sample]:
         try:
