@@ -25,9 +25,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _found(directory: Path, sink: str | None) -> "Mapping[str, Sequence[DeadLetter]]":
+    from console import output
     from services.audit.shipping import deadletters
 
     names = [sink] if sink else deadletters.names(directory)
+    for name in names:
+        if not deadletters.intact(directory, name):
+            output.note(f"{name}: {deadletters.path_of(directory, name)} was changed, or damaged: it may not tell all of them")
     return {name: list(deadletters.undelivered(directory, name).values()) for name in names}
 
 

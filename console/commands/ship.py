@@ -113,6 +113,8 @@ def _tell(shipping: "Shipping") -> None:
         for sink in shipping.sinks
     ]
     output.table(("SINK", "KIND", "STATE", "LAG", "BACKLOG", "TAKEN", "CONFIRMED", "DEAD", "ERROR"), rows)
+    if shipping.running and shipping.status is not None and shipping.status.note:
+        output.note(shipping.status.note)
     if not shipping.running:
         output.note("No shipper runs: whoever writes the next entry starts one, and so does: quarterdeck journal ship")
 

@@ -16,7 +16,7 @@ from services.audit.shipping import notices
 from services.audit.shipping.deadletters import BURIED, DeadLetter, letter
 from services.audit.shipping.pauses import HOLD_SECONDS, Backoff
 from services.audit.shipping.status import SinkState
-from services.audit.sinks.base import Answer, Assurance, Delivery, Record, Sink, Trouble
+from services.audit.sinks.base import Answer, Delivery, Record, Sink, Trouble
 from services.clock import Clock
 
 WIDTH = 4
@@ -178,7 +178,3 @@ def substitute(record: Record) -> Record:
     fields = {name: record.fields.get(name) for name in ("v", "id", "timestamp", "event")}
     reduced = {**fields, "seq": record.seq, "hash": record.hash, "payload_dropped": True}
     return msgspec.structs.replace(record, substitute=True, fields=reduced, body=encode(reduced))
-
-
-def confirmed_at_once(sink: Sink) -> bool:
-    return sink.assurance is Assurance.DURABLE
