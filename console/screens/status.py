@@ -36,7 +36,7 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     left = [*attention(picture), Part(title, Tone.ACCENT, 5)]
     right: list[Part] = []
     if picture.journal_ok and picture.journal_detail:
-        right.append(Part(f"journal low: {picture.journal_detail}", Tone.WARN, 5))
+        right.append(Part(f"journal low: {picture.journal_detail}", Tone.WARN, 2, short="journal low"))
     elif picture.journal_ok:
         right.append(Part(f"{signs.ok} journal", Tone.MUTED, 2))
     if picture.shipping is not None and picture.shipping.sinks:

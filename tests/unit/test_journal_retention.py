@@ -14,6 +14,7 @@ from services.audit import Event, Journal, reading, verify
 from services.audit.paging import newer, older
 from services.audit.place import Disk
 from services.audit.retention import Action, Policy, Retention, plan
+from services.audit.shipping.tail import Bounds, Place, Tail
 from services.redaction import Redactor
 
 DAY = 86400.0
@@ -77,6 +78,28 @@ async def test_packed_segments_read_and_verify_as_before(tmp_path: Path) -> None
     (directory / "index.db").unlink()
     assert everything(directory) == before
     assert retained(directory, clock) == []
+
+
+async def test_packed_segments_are_shipped_as_before(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 3)
+
+    def shipped(place: Place | None) -> list[tuple[int, str, bytes]]:
+        bounds = Bounds(directory)
+        assert bounds.look()
+        tail = Tail(bounds, (directory / "journal.id").read_text().strip(), place)
+        found = []
+        while records := tail.read(3, 10_000):
+            found += [(record.seq, record.hash, record.body) for record in records]
+        return found
+
+    before = shipped(None)
+    assert len(before) == verify(directory).entries
+    await clock.advance(8 * DAY)
+    assert retained(directory, clock)
+    assert shipped(None) == before
+    seq, hash_, _ = before[8]
+    assert shipped(Place(seq, hash_)) == before[9:]
 
 
 async def test_a_bit_of_a_packed_segment_is_missed_by_nobody(tmp_path: Path) -> None:
