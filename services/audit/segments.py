@@ -49,12 +49,12 @@ def segments(directory: Path) -> list[Segment]:
 def opened(segment: Segment) -> BinaryIO:
     """The lines of ``segment``. ``FileNotFoundError`` where it is gone."""
     if segment.packed:
-        return io.BufferedReader(Unpacked(segment.path), 64 * 1024)
+        return io.BufferedReader(Unpacked(segment.path))
     try:
         return segment.path.open("rb")
     except FileNotFoundError:
         # Packed since the directory was listed.
-        return io.BufferedReader(Unpacked(segment.path.with_name(segment.name + ".gz")), 64 * 1024)
+        return io.BufferedReader(Unpacked(segment.path.with_name(segment.name + ".gz")))
 
 
 def at(directory: Path, name: str) -> Segment:

@@ -24,7 +24,7 @@ from typing import Any
 from services.audit.verifying import beside, notes
 from services.audit.verifying.beside import decoded, text
 from services.audit.verifying.gone import holes, removal
-from services.audit.verifying.lines import DOMAIN, Job, Line, Part, blocks, good, own_lines
+from services.audit.verifying.lines import DOMAIN, Job, Line, Part, blocks, good
 from services.audit.verifying.parts import parts
 from services.audit.verifying.walk import Pin, Problem, Verification, Walk
 
@@ -239,12 +239,12 @@ def _good(walk: Walk, name: str, lines: list[bytes], start: int) -> int:
     before, seq = walk.previous_hash.encode("latin-1"), walk.next_seq
     # As far as the next place where the hash is known.
     end = start + max(1, walk.pins[0].seq - seq + 1) if walk.pins else None
-    count, last = good(lines, start, end, before, seq)
+    count, last, own = good(lines, start, end, before, seq)
     if count:
         walk.first = seq if walk.first is None else walk.first
         walk.previous_hash, walk.next_seq, walk.last = last.decode("ascii"), seq + count, seq + count - 1
         walk.entries += count
-        _own(walk, name, own_lines(lines, start, count, before, seq))
+        _own(walk, name, own)
     return count
 
 
