@@ -24,12 +24,14 @@ needs_rotel = pytest.mark.skipif(PROGRAM is None, reason="rotel is not installed
 
 
 class Receiver(Fake):
-    """Takes JSON and keeps the records of it. ``rejects``: how many of a request it says it rejected; those are not kept."""
+    """Takes JSON and keeps the records of it. ``rejects``: how many of a request it says it rejected; those are not kept.
+    ``oldest``: it rejects records of before that time (Unix seconds)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.records: list[dict[str, Any]] = []
         self.rejects = 0
+        self.oldest = 0.0
 
     def handle(self, request: web.Request, body: bytes) -> web.Response:
         if request.path != "/v1/logs" or request.method != "POST":
@@ -41,8 +43,11 @@ class Receiver(Fake):
             found = [one for resource in resources for scope in resource["scopeLogs"] for one in scope["logRecords"]]
         except (msgspec.DecodeError, KeyError, TypeError):
             return web.json_response({"code": 3, "message": "bad request"}, status=400)
-        self.records += found[: len(found) - self.rejects]
-        partial = {"rejectedLogRecords": str(self.rejects), "errorMessage": "too old"} if self.rejects else {}
+        kept = [one for one in found if int(one["timeUnixNano"]) / 1e9 >= self.oldest]
+        kept = kept[: len(kept) - self.rejects]
+        self.records += kept
+        rejected = len(found) - len(kept)
+        partial = {"rejectedLogRecords": str(rejected), "errorMessage": "too old"} if rejected else {}
         return web.json_response({"partialSuccess": partial})
 
 

@@ -1,12 +1,16 @@
 """OTLP over HTTP: what a partial success means, what may be repeated and what may not, and the shape of a record."""
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
 from support.otlp import Receiver
 from support.sinks import JOURNAL, NOW, TOKEN, LeapingClock, record, records, serving, status
 
+from services.audit import Event
+from services.audit.shipping.courier import Courier
+from services.audit.shipping.deadletters import DeadLetter
 from services.audit.sinks.base import Answer, Assurance, Delivery, Trouble
 from services.audit.sinks.otlp import OtlpSink
 from services.redaction import Redactor
@@ -84,6 +88,33 @@ async def test_a_partial_success_goes_to_the_dead_letters_and_is_never_repeated(
     assert f"{rejected} of 3 rejected: too old" in delivery.reasons[0]
     assert ("does not say which" in delivery.reasons[2]) == (rejected == 1)
     assert len(fake.seen) == 1
+
+
+async def test_entries_that_are_too_old_for_a_receiver_are_kept_here_and_known_there() -> None:
+    fake = Receiver()
+    fake.oldest = NOW - 7 * 86_400
+    buried: list[DeadLetter] = []
+
+    async def bury(found: DeadLetter) -> None:
+        buried.append(found)
+
+    async def noted(event: Event) -> None:
+        """The journal of this test is not kept."""
+
+    old = [record(seq, at=NOW - 30 * 86_400) for seq in range(1, 4)]
+    async with serving(fake):
+        one = sink(fake)
+        courier = Courier(one, bury=bury, record=noted, clock=LeapingClock(), random=Random(1))
+        await courier.deliver(old)
+        await courier.deliver(records(3, 4))
+        await one.close()
+    assert [letter.seq for letter in buried] == [1, 2, 3]
+    assert "too old" in buried[0].reason
+    bodies = [json.loads(log["body"]["stringValue"]) for log in fake.records]
+    assert [(body["seq"], "payload_dropped" in body) for body in bodies] == [
+        (1, True), (2, True), (3, True), (4, False), (5, False), (6, False),
+    ]  # fmt: skip
+    assert bodies[0]["timestamp"] == old[0].fields["timestamp"]
 
 
 @pytest.mark.parametrize(

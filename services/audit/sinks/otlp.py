@@ -41,7 +41,8 @@ class OtlpSink:
 
     kind = "otlp"
     assurance = Assurance.ACCEPTED
-    limits = Limits(batch_bytes=4_000_000)
+    # Far from any limit of the protocol's: what is rejected in part is lost to the receiver as a whole.
+    limits = Limits(entries=100)
     unordered = False
 
     def __init__(
@@ -124,7 +125,8 @@ class OtlpSink:
         attributes = _attributes({key: value for key, value in known.items() if value})
         attributes.append({"key": "quarterdeck.seq", "value": {"intValue": str(record.seq)}})
         return {
-            "timeUnixNano": _nanoseconds(record.timestamp),
+            # Receivers reject what is too old for them; of that the substitute tells now. Its own time is in its body.
+            "timeUnixNano": _nanoseconds(self._clock.unix() if record.substitute else record.timestamp),
             "observedTimeUnixNano": _nanoseconds(self._clock.unix()),
             "severityNumber": number,
             "severityText": name,
