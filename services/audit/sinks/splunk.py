@@ -28,6 +28,7 @@ from services.settings.sinks.splunk import Splunk
 EVENT = "/services/collector/event"
 ACK = "/services/collector/ack"
 HEALTH = "/services/collector/health"
+_ACKS_OFF = 14
 _ENVELOPE = 1024
 """More than what stands around an event."""
 _FIRST_LOOK = 0.1
@@ -70,6 +71,7 @@ class SplunkSink:
         """Acknowledgements are counted by channel; another process has another."""
         self._waiting: dict[str, _Waiting] = {}
         """By entry: what was sent and was not answered for yet."""
+        self._without_acks = False
 
     def size(self, record: Record) -> int:
         return len(self._encoded(record))
@@ -109,7 +111,7 @@ class SplunkSink:
             acks = await self._ask(ACK, b'{"acks":[]}')
             if isinstance(acks, Delivery):
                 return probe_of(acks)
-            if said(acks).code in (10, 11, 14):
+            if said(acks).code in (10, 11, _ACKS_OFF):
                 return _refused(judged(self._target, acks))
         if self._section.index is not None:
             kind = f"{self._section.sourcetype}:probe"
@@ -127,6 +129,8 @@ class SplunkSink:
         now = self._clock.monotonic()
         kept = self._section.acknowledge_seconds
         self._waiting = {id_: one for id_, one in self._waiting.items() if now - one.since < kept}
+        if self._without_acks and (off := await self._still_without_acks()) is not None:
+            return off
         fresh = [record for record in records if record.id not in self._waiting]
         verdict = Verdict()
         if fresh:
@@ -140,6 +144,7 @@ class SplunkSink:
                 return verdict.whole(len(records))
             if verdict.taken:
                 if (ack := said(reply).ackId) is None:
+                    self._without_acks = True
                     detail = f"{self._target.host} gave no ackId: the token has indexer acknowledgement off"
                     return Delivery(trouble=Trouble.HOLD, detail=detail)
                 self._waiting |= {record.id: _Waiting(ack, now) for record in fresh}
@@ -153,6 +158,16 @@ class SplunkSink:
         left = answers.count(Answer.RETRY)
         detail = f"{left} of {len(answers)} entries are not acknowledged by the indexers yet" if left else ""
         return Delivery(answers=answers, detail=verdict.detail or detail, retry_after=_LOOK_EVERY if left else None)
+
+    async def _still_without_acks(self) -> Delivery | None:
+        """Asked before anything is sent again to a token that gave no ackId: it would be indexed once more at each attempt."""
+        acks = await self._ask(ACK, b'{"acks":[]}')
+        if isinstance(acks, Delivery):
+            return acks
+        if said(acks).code == _ACKS_OFF:
+            return judged(self._target, acks).whole(0)
+        self._without_acks = False
+        return None
 
     async def _acknowledged(self, wanted: Set[str]) -> Delivery | None:
         """Look until all of ``wanted`` are indexed or patience ends. The trouble that asking met, if any.
