@@ -8,6 +8,10 @@ import msgspec
 
 from services.audit import reading
 from services.audit.levels import Behind
+from services.audit.segments import segments
+
+ARCHIVE = "s3"
+"""The kind of sink that takes whole segments."""
 
 
 class Confirmed(msgspec.Struct, frozen=True):
@@ -25,6 +29,7 @@ class Confirmed(msgspec.Struct, frozen=True):
 
 class _Cursor(msgspec.Struct):
     journal_id: str = ""
+    kind: str = ""
     acked_seq: int = 0
     confirmed_seq: int = 0
 
@@ -55,10 +60,20 @@ def behind(directory: Path, required: Sequence[str] | None, now: float) -> Behin
     found = []
     for name in required:
         cursor = _read(directory, name, identity)
-        waiting = reading.find(directory, cursor.acked_seq + 1) if cursor and cursor.acked_seq else None
+        waiting = _waiting(directory, cursor) if cursor and cursor.acked_seq else None
         if waiting is not None:
             found.append(Behind(name, max(0.0, now - _unix(waiting.entry.get("timestamp")))))
     return max(found, key=lambda each: each.seconds, default=None)
+
+
+def _waiting(directory: Path, cursor: _Cursor) -> reading.Located | None:
+    """The entry since which the sink is behind: the next one that it has not taken. An archive takes a segment when it is sealed,
+    so there it is the one that the segment behind the next one begins with."""
+    seq = cursor.acked_seq + 1
+    if cursor.kind != ARCHIVE:
+        return reading.find(directory, seq)
+    following = next((segment.first for segment in segments(directory) if segment.first > seq), None)
+    return None if following is None else reading.find(directory, following)
 
 
 def _unix(stamp: object) -> float:

@@ -14,7 +14,9 @@ from services.audit import Event, Journal, reading, verify
 from services.audit.paging import newer, older
 from services.audit.place import Disk
 from services.audit.retention import Action, Policy, Retention, plan
+from services.audit.segments import segments
 from services.audit.shipping.tail import Bounds, Place, Tail
+from services.audit.watermark import behind
 from services.redaction import Redactor
 
 DAY = 86400.0
@@ -42,11 +44,11 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name.lstrip("0") for path in (directory / "seg").iterdir())
 
 
-def confirm(directory: Path, sink: str, seq: int) -> None:
+def confirm(directory: Path, sink: str, seq: int, kind: str = "x") -> None:
     (directory / "cursors").mkdir(exist_ok=True)
     journal = (directory / "journal.id").read_text().strip()
     line = next(raw for raw in reading.lines_backwards(directory) if json.loads(raw[65:])["seq"] == seq) if seq else b"0" * 64
-    facts = {"v": 1, "journal_id": journal, "sink": sink, "kind": "x", "acked_seq": seq, "acked_hash": line[:64].decode()}
+    facts = {"v": 1, "journal_id": journal, "sink": sink, "kind": kind, "acked_seq": seq, "acked_hash": line[:64].decode()}
     facts |= {"confirmed_seq": seq, "confirmed_hash": line[:64].decode()}
     (directory / "cursors" / f"{sink}.json").write_text(json.dumps(facts))
 
@@ -171,6 +173,28 @@ async def test_without_a_configuration_every_sink_that_was_ever_sent_to_counts(t
     await clock.advance(500 * DAY)
     confirm(directory, "es", 3)
     assert retained(directory, clock) == []
+
+
+async def test_a_sink_is_behind_by_the_age_of_what_it_lacks_and_an_archive_by_that_of_what_is_sealed(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    last = verify(directory).last
+    assert last is not None
+    assert behind(directory, ("es",), clock.unix()) is None, "it has not begun yet"
+    confirm(directory, "es", last)
+    assert behind(directory, ("es",), clock.unix()) is None
+    confirm(directory, "es", 2)
+    found = behind(directory, ("es",), clock.unix())
+    assert found is not None
+    assert (found.sink, found.seconds) == ("es", pytest.approx(2.2 * DAY))
+    (first, second, *_) = segments(directory)
+    for acked, days in ((second.first - 1, 0.0), (first.first, 1.1)):
+        confirm(directory, "s3", acked, kind="s3")
+        found = behind(directory, ("s3",), clock.unix())
+        assert found is not None
+        assert found.seconds == pytest.approx(days * DAY)
+    confirm(directory, "s3", segments(directory)[-1].first - 1, kind="s3")
+    assert behind(directory, ("s3",), clock.unix()) is None
 
 
 async def test_a_segment_that_is_not_what_it_was_stays(tmp_path: Path) -> None:
