@@ -197,10 +197,11 @@ async def _until_over(
             return ExitCode.DONE
         if args.once and now - moved > GIVE_UP_SECONDS:
             return _gave_up(shipper)
-        if args.until_idle:
-            if not context.home.exists() or (shipper.quiet_seconds > IDLE_SECONDS and not attached(context.home / "journal")):
-                return ExitCode.DONE
-            if settings.sandbox is not None and shipper.failing_seconds > ORPHANED_SECONDS:
+        if args.until_idle and not context.home.exists():
+            return ExitCode.DONE
+        if args.until_idle and not attached(context.home / "journal"):
+            orphaned = settings.sandbox is not None and shipper.failing_seconds > ORPHANED_SECONDS
+            if orphaned or shipper.quiet_seconds > IDLE_SECONDS:
                 return ExitCode.DONE
         if now - looked >= RELOAD_SECONDS:
             looked = now
