@@ -1,0 +1,182 @@
+"""The scenarios of the sandbox on a clock that is moved by hand: hundreds of seeds of the canary's analyses in minutes.
+
+The simulated pods, the windows over their pages, the hard triggers and the judge are the real ones; cluster, processes and
+network are left out (``scenarios.py`` has them). ``python tests/bench/scenarios_driven.py noisy-healthy --seeds 100``.
+"""
+
+import argparse
+import math
+import sys
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import msgspec
+from crowd_writer import begun
+
+from services.analysis import Limits, Windows, evaluate, reasons
+from services.analysis.baseline import measure
+from services.analysis.parse import parse
+from services.model.rollout import Rollout, StepState
+from services.model.steps import Analyse
+from services.redaction import Redactor
+from services.rollout import judging, state
+from services.sandbox.behaviour import WELL, Behaviour, Scenario, scenarios
+from services.sandbox.fleet import BY_NAME, OFFER_SERVICE
+from services.sandbox.podmetrics import PodMetrics
+from services.sandbox.weather import CELL_SECONDS, Moment, Weather
+from services.settings import Settings
+from services.settings import parse as parsed
+
+NAMES = ("good", "noisy-healthy", "errors", "tiny", "late", "slow")
+SCRAPE = 10.0
+REACTION = 3.0
+"""Seconds between two steps in which the share moves."""
+PODS = {5: 1, 10: 1, 25: 2, 50: 3}
+"""Of the canary, by its share of the requests in percent."""
+CONFIGURATION = "version: 1\nenvironments: {production: {context: production, namespaces: [production]}}\n"
+
+
+class End(NamedTuple):
+    """``name`` is ``passed``, ``undecided`` or the trigger's; ``seconds`` since the canary's first requests, ``highest`` the
+    largest ln E of a regression on the way."""
+
+    name: str
+    seconds: float
+    highest: float
+    extended: int
+
+
+class Canary:
+    """Pods of both versions under one scenario, scraped every ten seconds."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.workload = BY_NAME[OFFER_SERVICE]
+        self.random = Random(seed)
+        self.weather = Weather(scenario.noise, f"{seed}/production/{OFFER_SERVICE}")
+        self.at = SCRAPE * self.random.random()
+        self.share = 0.0
+        self.exposed: float | None = None
+        self.stable = {f"old-{number}": self._pod(f"old-{number}", WELL) for number in range(self.workload.replicas)}
+        self.new: dict[str, PodMetrics] = {}
+        self.windows = Windows(keep=math.inf)
+        self.scrape(0.0)
+
+    def _pod(self, name: str, behaviour: Behaviour) -> PodMetrics:
+        planned = self.workload.rate / self.workload.replicas
+        return PodMetrics(self.workload, behaviour, self.at, 1.0, 2.0**29, planned, 0.0, name)
+
+    def expose(self, percent: int) -> None:
+        for number in range(len(self.new), PODS[percent]):
+            self.new[f"new-{number}"] = self._pod(f"new-{number}", self.scenario.behaviour)
+        self.scrape(REACTION)
+        self.share = percent / 100
+        if self.exposed is None:
+            self.exposed = self.at
+
+    def scrape(self, seconds: float) -> None:
+        """Serve for so long, then have every pod's page read."""
+        until = self.at + seconds
+        while self.at < until:
+            upto = min(until, (math.floor(self.at / CELL_SECONDS) + 1) * CELL_SECONDS)
+            self._serve(upto - self.at)
+            self.at = upto
+        pods = {**self.stable, **self.new}
+        arms = {name: "canary" if name in self.new else "stable" for name in pods}
+        readings = {name: parse(pod.page(self.at), self.at) for name, pod in pods.items()}
+        self.windows.feed(self.at, arms, readings, ready=list(pods))
+
+    def _serve(self, seconds: float) -> None:
+        late = self.exposed is not None and self.at - self.exposed >= self.scenario.behaviour.after
+        for pods, share in ((self.stable, 1.0 - self.share), (self.new, self.share)):
+            for name, pod in pods.items():
+                moment = Moment(self.weather.factor(name, self.at), 0.0, self.scenario.noise.cluster, late)
+                pod.serve(self.random, self.workload.rate * share / len(pods), seconds, moment)
+
+
+def course(settings: Settings) -> Rollout:
+    """The analyses of a canary by the settings' own course."""
+    steps = tuple(
+        Analyse(name=f"{step.weight} %", seconds=step.seconds, expected_seconds=step.seconds, min_requests=0)
+        for step in settings.canary.steps
+    )
+    rollout = begun(0)
+    states = tuple(StepState(expected_seconds=step.seconds) for step in steps)
+    plan = msgspec.structs.replace(rollout.plan, steps=steps)
+    return msgspec.structs.replace(rollout, plan=plan, steps=states, judgement=None)
+
+
+def run(scenario: Scenario, seed: int, settings: Settings) -> End:
+    canary, rollout = Canary(scenario, seed), course(settings)
+    for _ in range(round(settings.canary.baseline_seconds / SCRAPE)):
+        canary.scrape(SCRAPE)
+    measured = measure(canary.windows, settings.canary.baseline_seconds)
+    rollout = msgspec.structs.replace(rollout, baseline=judging.calibrated(settings, rollout, canary.windows, measured))
+    highest, extended = 0.0, 0
+    judged_to: float | None = None
+    for index, step in enumerate(settings.canary.steps):
+        canary.expose(step.weight)
+        assert canary.exposed is not None
+        raised = canary.at
+        judged_to = canary.exposed if judged_to is None else judged_to
+        rollout = msgspec.structs.replace(rollout, step=index, exposed_at=canary.exposed, raised_at=raised, weight=step.weight)
+        allowed = step.seconds
+        while True:
+            canary.scrape(SCRAPE)
+            rollout, judged_to = _judged(rollout, canary, settings, judged_to)
+            assert rollout.judgement is not None
+            highest = max(highest, rollout.judgement.log_e)
+            seconds = canary.at - canary.exposed
+            if fired := _fired(rollout, canary, settings, raised):
+                return End(fired, seconds, highest, extended)
+            if canary.at - raised < allowed:
+                continue
+            if judging.proven(rollout):
+                break
+            if allowed > step.seconds:
+                return End("undecided", seconds, highest, extended)
+            allowed, extended = 2 * step.seconds, extended + 1
+    return End("passed", seconds, highest, extended)
+
+
+def _judged(rollout: Rollout, canary: Canary, settings: Settings, since: float) -> tuple[Rollout, float]:
+    assert canary.exposed is not None
+    trial = judging.trial_of(rollout, settings)
+    counts = judging.counted(canary.windows, since, warm_up=settings.metrics.warm_up, exposed_at=canary.exposed)
+    look = judging.look(rollout, counts, trial)
+    return state.judged(rollout, judging.judged(rollout, trial, look)), canary.at
+
+
+def _fired(rollout: Rollout, canary: Canary, settings: Settings, raised: float) -> str:
+    """The name of the trigger that ends it; empty where none does."""
+    limits = judging.limits_now(Limits.of(settings), rollout.judgement)
+    readings = evaluate(
+        limits, canary.windows, baseline=rollout.baseline, exposed_at=canary.exposed, raised_at=raised, now=canary.at
+    )
+    fired = reasons((*readings, judging.reading(rollout.judgement)))
+    return fired[0].name if fired else ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenarios", nargs="*", default=list(NAMES), metavar="SCENARIO", help=", ".join(NAMES))
+    parser.add_argument("--seeds", type=int, default=20)
+    given = parser.parse_args()
+    if unknown := set(given.scenarios) - set(NAMES):
+        parser.error(f"not among those that are driven: {', '.join(sorted(unknown))}; accepted: {', '.join(NAMES)}")
+    settings = parsed(CONFIGURATION, file="scenarios", base=Path.cwd(), redactor=Redactor())
+    print(f"{'scenario':<16} {'ends':<32} {'seconds since the first requests':<34} {'extended':>8} {'largest ln E':>13}")
+    for name in given.scenarios:
+        ends = [run(scenarios()[name], seed, settings) for seed in range(1, given.seeds + 1)]
+        names = ", ".join(f"{end} {count}×" for end, count in Counter(end.name for end in ends).most_common())
+        times = sorted(end.seconds for end in ends)
+        spread = f"{times[0]:.0f} / {times[len(times) // 2]:.0f} / {times[-1]:.0f}"
+        highest = max(end.highest for end in ends)
+        print(f"{name:<16} {names:<32} {spread:<34} {sum(end.extended for end in ends):>8} {highest:>13.2f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
