@@ -36,7 +36,7 @@ NAMES = {
     ".": "full_stop",
 }
 KEYS = (
-    *"dRpPCATvjkgGJtylafxEios/:?!@ nz0159-.",
+    *"dRpPCATvjkgGhJtylafxEios/:?!@ nz0159-.",
     *("enter", "enter", "escape", "escape", "tab", "tab", "shift+tab", "up", "down", "down", "left", "right", "home", "end"),
     *("pageup", "pagedown", "backspace", "delete", "f1", "ctrl+p", "ctrl+t", "ctrl+r", "ctrl+c", "ctrl+u", "ctrl+a", "ctrl+z"),
     *("ctrl+l", "ctrl+j", "alt+R", "alt+x", "f5"),
@@ -91,6 +91,7 @@ SCREENS: dict[str, Opening] = {
     "rollout": _rollout,
     "deploy": _deploy,
     "journal": by_key("J"),
+    "health": by_key("J", "h"),
     "help": by_key("question_mark"),
     "palette": by_key("ctrl+p"),
     "prompt": by_key("colon"),

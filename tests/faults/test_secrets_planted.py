@@ -11,7 +11,7 @@ from support.planting import plant
 from services.audit.entry import Moment, draft
 from services.redaction import Redactor
 
-COUNT = int(os.environ.get("QUARTERDECK_SECRETS", "6"))
+COUNT = int(os.environ.get("QUARTERDECK_SECRETS", "4"))
 """Of 200."""
 
 
