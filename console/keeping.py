@@ -56,6 +56,9 @@ class Keeping(Intents):
             screen = find()
             if not screen.is_running:
                 self._get_screen(screen)
+        for name in ("logs", "rollout", "deploy", "story", "entry", "restore", "leaving"):
+            # these are made anew each time: of them only the code is there ahead
+            await asyncio.to_thread(importlib.import_module, f"console.screens.{name}")
 
     def run_command(self, below: ConsoleScreen, asked: Act | Go) -> None:
         """Do what was typed at the prompt over the screen ``below``."""

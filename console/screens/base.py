@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -85,7 +85,21 @@ class ConsoleScreen(Screen[None]):
 
     def on_resize(self) -> None:
         self._tell_size()
-        self.call_after_refresh(self._keys_changed)  # what is out of sight, and with it the key that shows it, may be another
+        self.after_refresh(self._keys_changed)  # what is out of sight, and with it the key that shows it, may be another
+
+    def after_refresh(self, callback: Callable[[], object]) -> None:
+        """Call back once everything is drawn, if the screen is still there then. Left to Textual, a callback would find a screen
+        that is being taken apart, and its failure would end the screen's message loop."""
+
+        def call() -> None:
+            if not self.is_mounted or self not in self.app.screen_stack:
+                return
+            try:
+                callback()
+            except Exception as error:
+                self.console.trouble.tell(self.console, f"The {self.where} screen", error)
+
+        self.call_after_refresh(call)
 
     def _tell_size(self) -> None:
         """Say so where the terminal is smaller than the screens are made for."""

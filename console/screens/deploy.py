@@ -156,7 +156,7 @@ class DeployScreen(ConsoleScreen):
         super().do_back()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._name_plan)
+        self.after_refresh(self._name_plan)
 
     def _name_plan(self) -> None:
         for pane in self.query("#plan-pane").results(Pane):

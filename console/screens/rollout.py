@@ -113,7 +113,7 @@ class RolloutScreen(ConsoleScreen):
         self._name_panes()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._resized)
+        self.after_refresh(self._resized)
 
     def _resized(self) -> None:
         self._arrange()

@@ -97,7 +97,7 @@ class ServiceScreen(ConsoleScreen):
         self.look()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._arrange)
+        self.after_refresh(self._arrange)
 
     def focus_body(self) -> None:
         first = {"pods": "#pods", "events": "#events", "routes": "#routes"}[VIEWS[self._view] if self.folded() else "pods"]
