@@ -94,7 +94,13 @@ class Emergency:
         with self._open() as descriptor:
             content = os.pread(descriptor, SIZE, 0).rstrip(b"\0")
             found = scan(content, *self._begin())
-            return Held([_draft(body) for body in found.bodies], found.last_hash, found.rest)
+            drafts: list[Draft] = []
+            for at, body in enumerate(found.bodies):
+                if (made := _draft(body)) is None:
+                    # Of another program's making: kept aside as it is, like what was cut off.
+                    return Held(drafts, found.last_hash, b"\n".join([*found.bodies[at:], found.rest]))
+                drafts.append(made)
+            return Held(drafts, found.last_hash, found.rest)
 
     def clear(self, until: str) -> None:
         """Forget what was read, if nothing was added since: ``until`` is the hash that the chain ended with."""
@@ -138,11 +144,14 @@ class _Opened:
             os.close(self._descriptor)
 
 
-def _draft(body: bytes) -> Draft:
-    """The entry as it was handed in, byte for byte but for its number."""
+def _draft(body: bytes) -> Draft | None:
+    """The entry as it was handed in, byte for byte but for its number; ``None`` for what is none."""
     start = _START.match(body)
     if start is None or not body.endswith(_END):
-        raise JournalUnavailable("The emergency segment holds a line that is no entry", body[:80].decode("utf-8", "replace"))
+        return None
     rest = b"{" + body[start.end() : -len(_END)] + b"}"
-    fields = _entry.decode(rest)
+    try:
+        fields = _entry.decode(rest)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
     return Draft(id=start[1].decode(), timestamp=start[2].decode(), fields=fields, encoded=rest, late=True)

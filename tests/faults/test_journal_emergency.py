@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import os
 import threading
 import time
@@ -150,6 +151,26 @@ async def test_a_line_that_was_cut_off_is_kept_aside_and_the_others_are_taken(tm
     data: Any = note["data"]
     assert (data["merged"], data["unreadable"]["bytes"]) == (1, 39)
     assert (tmp_path / "journal" / data["unreadable"]["copy"]).stat().st_size == 39
+
+
+async def test_a_line_that_is_no_entry_of_ours_stops_nothing(tmp_path: Path) -> None:
+    disk = Broken()
+    journal = opened(tmp_path / "journal", disk)
+    disk.broken = True
+    await journal.append_within(rollback(), 5)
+    path = tmp_path / "journal" / EMERGENCY
+    lines = path.read_bytes().rstrip(b"\0")
+    body = b'{"v":1,"what":"is this"}'
+    digest = hashlib.sha256(b"audit-v1\0" + lines[:64] + body).hexdigest().encode()
+    path.write_bytes((lines + digest + b"\t" + body + b"\n").ljust(SIZE, b"\0"))
+    assert stored(tmp_path / "journal") == [(0, True)]
+    again = opened(tmp_path / "journal")
+    await again.append(started())
+    again.close()
+    (note,) = again.entries(event="journal.emergency")
+    data: Any = note["data"]
+    assert body in (tmp_path / "journal" / data["unreadable"]["copy"]).read_bytes()
+    assert verify(tmp_path / "journal").ok
 
 
 class Filling(Disk):
