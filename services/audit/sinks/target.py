@@ -124,7 +124,7 @@ class HttpTarget:
     async def _ask(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Reply | Delivery:
         if self._client is None:
             try:
-                verify = ssl.create_default_context(cafile=str(self._ca_file)) if self._ca_file else True
+                verify = await asyncio.to_thread(self._authorities)
             except (OSError, ssl.SSLError) as error:
                 detail = self.inert(f"{self._ca_file} can't be used as an authority: {error}")
                 return Delivery(trouble=Trouble.HOLD, detail=detail)
@@ -148,6 +148,13 @@ class HttpTarget:
             return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
         finally:
             await response.aclose()
+
+    def _authorities(self) -> ssl.SSLContext:
+        """Who may vouch for the server. Reading them all takes a while: not for the loop, and nothing to do where nothing is
+        encrypted."""
+        if self._url.startswith("http:"):
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return ssl.create_default_context(cafile=str(self._ca_file)) if self._ca_file else httpx.create_ssl_context()
 
     def _unreachable(self, error: httpx.HTTPError) -> Delivery:
         cause: BaseException | None = error
