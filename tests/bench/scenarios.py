@@ -100,7 +100,7 @@ def sandbox(place: Path, scenario: str, seed: int, speed: float) -> Iterator[Pat
 
 
 def run(scenario: str, seed: int, speed: float) -> Ran:
-    with tempfile.TemporaryDirectory(prefix="quarterdeck-bench-") as made:
+    with tempfile.TemporaryDirectory(prefix="quarterdeck-bench-", ignore_cleanup_errors=True) as made:
         place = Path(made)
         with sandbox(place, scenario, seed, speed) as config:
             began = time.monotonic()
