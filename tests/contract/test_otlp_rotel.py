@@ -26,6 +26,7 @@ async def test_rotel_understands_every_field_as_it_is_meant(tmp_path: Path) -> N
     target = Exported()
     hostile = record(3, user='nul\0 line\u2028 quote" back\\ lone\ud800', at=NOW + 0.000001, outcome="failed")
     batch = [*records(2), hostile]
+    target.wanted = len(batch)
     async with serving(target):
         with rotel(tmp_path, target.url) as url:
             one = sink(url)

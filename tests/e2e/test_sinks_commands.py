@@ -101,6 +101,7 @@ async def written(site: Site) -> list[str]:
 
 async def test_every_entry_is_at_every_sink_with_the_hash_that_it_has_here(site: Site) -> None:
     hashes = await written(site)
+    site.exported.wanted = len(hashes)
     site.configure(site.sinks())
     assert await site.run("config", "check") == (0, f"ok: {site.config}: environments dev\n")
     code, said = await site.run("journal", "ship", "--once")
@@ -120,6 +121,8 @@ async def test_every_entry_is_at_every_sink_with_the_hash_that_it_has_here(site:
         daemon.holds(len(hashes))
         found = [daemon.parameters(line) for line in daemon.lines()]
         assert {int(own["seq"]): own["hash"] for own in found}.items() >= here.items()
+    async with asyncio.timeout(20):
+        await site.exported.arrived.wait()
     exported = [log for _, body in site.exported.seen for log in log_records(body)]
     attributes = [{pair[1][0]: wire(pair[2][0]) for pair in map(wire, log[6])} for log in exported]
     assert {own[b"quarterdeck.seq"][3][0]: own[b"quarterdeck.hash"][1][0].decode() for own in attributes}.items() >= here.items()

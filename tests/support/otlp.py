@@ -52,14 +52,16 @@ class Receiver(Fake):
 
 
 class Exported(Fake):
-    """Where rotel passes on to. ``arrived`` once it has."""
+    """Where rotel passes on to. ``arrived`` once it has passed on ``wanted`` records."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.wanted = 1
         self.arrived = asyncio.Event()
 
     def handle(self, request: web.Request, body: bytes) -> web.Response:
-        self.arrived.set()
+        if sum(len(log_records(sent)) for _, sent in self.seen) >= self.wanted:
+            self.arrived.set()
         return web.Response(status=200, body=b"", content_type="application/x-protobuf")
 
 
