@@ -20,6 +20,7 @@ import crowd
 import footprint
 import keys
 import logs
+import opening
 import parts
 import rollback
 import starting
@@ -57,6 +58,7 @@ def main() -> int:
         figures["sandbox_ready"] = figure([place.ready_seconds], "s", what="sandbox process start → everything answers")
         take("start", lambda: starting.measure(place))
         take("logs", lambda: logs.measure(place))
+        take("opening", lambda: opening.measure(place))
         take("canary", lambda: _canary(place, take))
         take("crowd", lambda: _crowd(place))
     document: dict[str, Any] = {
