@@ -136,6 +136,8 @@ class ConsoleApp(Finding):
             self._recalling = True  # early: the theme that was chosen last is to be there before anything is read
             self.recall()
         self.picture = picture
+        if not self.screen_stack:
+            return  # the console is being left
         self.tell_replaced(picture)
         if self.announcer is not None:
             self.announcer.tell(concerns(picture))

@@ -29,6 +29,8 @@ class Trouble:
         if now - self._told.get(key, -REPEATED_AFTER) < REPEATED_AFTER:
             return
         self._told[key] = now
+        if not app.screen_stack:
+            return  # the console is being left: there is nobody to tell
         toast(
             app.screen,
             f"{what} failed unexpectedly ({type(error).__name__}: {error}).\n"

@@ -58,6 +58,7 @@ class ConsoleScreen(Screen[None]):
     def __init__(self, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._small = Note(id="too-small")
+        self._composed = False
         self.entered = False
         """Whether it is put together and has its focus: keys wait for that."""
 
@@ -92,7 +93,7 @@ class ConsoleScreen(Screen[None]):
         that is being taken apart, and its failure would end the screen's message loop."""
 
         def call() -> None:
-            if not self.is_mounted or self not in self.app.screen_stack:
+            if not self._composed or self not in self.app.screen_stack:
                 return
             try:
                 callback()
@@ -113,6 +114,7 @@ class ConsoleScreen(Screen[None]):
         raise NotImplementedError
 
     def on_mount(self) -> None:
+        self._composed = True
         self.show(self.console.picture)
         self.focus_first()
         self.entered = True
@@ -123,7 +125,7 @@ class ConsoleScreen(Screen[None]):
 
     def show(self, picture: Picture) -> None:
         """Draw a new picture. Parts that did not change are not painted again. A failure is told, and the last drawing stays."""
-        if not self.is_mounted or not self.query("#keys"):
+        if not self._composed or not self.is_mounted or not self.query("#keys"):
             return  # not put together yet, or being taken apart
         try:
             self.draw(picture)
@@ -206,6 +208,11 @@ class ConsoleScreen(Screen[None]):
 
     def action_act(self, action_id: str, key: str = "") -> None:
         """Do an action, or say why it can't be done now. What it fails with is told, and never ends the console."""
+        if not self.entered and action_id not in ("rollback", "quit"):
+            # on a machine that is very busy it is still being put together: there is nothing yet that a key could be for
+            if action_id == "back" and len(self.app.screen_stack) > 1:
+                self.app.pop_screen()
+            return
         action = BY_ID[action_id]
         situation = self.situation()
         if key == "escape" and situation.first and self.console.tour is not None:
