@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 from console.doctor.finding import Check, Finding, Group, Topic
+from services.audit.levels import Level, level_of
+from services.audit.place import Disk
 from services.audit.verify import verify
 
 _SAY = "quarterdeck journal verify"
@@ -55,4 +57,10 @@ def _writable(topic: Topic, directory: Path) -> Finding:
     for place in (directory, segments):
         if not os.access(place, os.W_OK | os.X_OK):
             return topic.problem(f"no file can be made in {place}", needed, action)
+    level, why = level_of(Disk().room(str(directory)))
+    enough = "512 MiB and 5 % of the disk free; below 64 MiB or 1 % nothing starts, and only rollbacks run"
+    if level is Level.CRITICAL:
+        return topic.problem(why, enough, f"Free space on the disk of {directory}, or give a home on another one (--home DIR).")
+    if level is Level.LOW:
+        return topic.warning(why, enough, f"Free space on the disk of {directory}.")
     return topic.ok("takes entries")

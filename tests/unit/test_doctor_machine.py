@@ -15,6 +15,7 @@ from console.doctor import home, journal, operator, terminal
 from console.doctor.examination import examine
 from console.doctor.finding import Check, Finding, Outcome
 from services.audit import Event, Journal
+from services.audit.levels import MIB, Room
 from services.clock import SystemClock
 
 
@@ -104,6 +105,15 @@ def test_a_journal_is_followed_and_left_alone(tmp_path: Path) -> None:
     segment.write_bytes(before[segment].replace(b"jane", b"john"))
     broken = examined(journal.checks(tmp_path))["chain"]
     assert (broken.outcome, "wrong-hash" in broken.found) == (Outcome.PROBLEM, True)
+
+
+@pytest.mark.parametrize(("free", "outcome"), [(900, Outcome.OK), (400, Outcome.WARNING), (60, Outcome.PROBLEM)])
+def test_a_journal_with_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, outcome: Outcome) -> None:
+    asyncio.run(kept(tmp_path))
+    monkeypatch.setattr("services.audit.place.Disk.room", lambda disk, path: Room(free * MIB, 1000 * MIB))
+    found = examined(journal.checks(tmp_path))["writable"]
+    assert found.outcome is outcome
+    assert (f"{free} MiB free" in found.found) == (outcome is not Outcome.OK)
 
 
 def test_a_journal_that_can_not_be_written(tmp_path: Path) -> None:
