@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 SIZE = (120, 36)
 SPEED = 20
+SHOWN = 10
+"""Services of production."""
+TREND = 4
+"""Looks at each of them after which its picture is taken."""
 HERE = Path(__file__).parent
 QUARTERDECK = Path(sys.executable).with_name("quarterdeck")
 FORM = {
@@ -76,6 +80,7 @@ async def _walk(config: str, target: Path) -> None:
     app = ConsoleApp(argparse.Namespace(config=config, home=None, read_only=False, output="text"))
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await _until(lambda: _services(app) > 0, "the fleet")
+        await _until(lambda: _measured(app) >= SHOWN, "errors and P99 of the services", 90)
         await _fill_in(app, pilot)
         _picture(app, target, "deploy")
         await pilot.press("enter")
@@ -128,6 +133,11 @@ async def _fill_in(app: "ConsoleApp", pilot: "Pilot[Any]") -> None:
 
 def _services(app: "ConsoleApp") -> int:
     return sum(len(environment.services) for environment in app.picture.fleet.environments)
+
+
+def _measured(app: "ConsoleApp") -> int:
+    """How many services have a trend already."""
+    return sum(len(figures.trend) >= TREND for figures in app.picture.figures.values())
 
 
 def _card(app: "ConsoleApp") -> "RolloutCard | None":
