@@ -53,6 +53,14 @@ async def test_an_entry_has_its_place_and_words_as_attributes_and_itself_in_the_
     assert one.assurance is Assurance.ACCEPTED
 
 
+async def test_a_message_is_never_json_altogether(account: Account) -> None:
+    async with serving(account):
+        one = sink(account)
+        await one.send([record(1, event="\0", user="", environment="", service="", version="")])
+        await one.close()
+    assert account.logs[0]["message"].startswith("entry {")
+
+
 @pytest.mark.parametrize(
     ("code", "trouble"),
     [

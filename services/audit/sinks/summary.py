@@ -48,7 +48,7 @@ def headline(record: Record) -> str:
     words = [text(record, name) for name in ("event", "environment", "service", "version", "outcome")]
     user = text(record, "user")
     line = " ".join(word for word in (*words, f"({user})" if user else "") if word)
-    line = "".join(char if char.isprintable() else " " for char in line)
+    line = "".join(char if char.isprintable() else " " for char in line).strip() or "entry"
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
