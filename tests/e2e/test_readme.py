@@ -84,6 +84,7 @@ def test_every_option_and_verb_it_names_is_there(capsys: pytest.CaptureFixture[s
         ["config", "init"],
         ["config", "check"],
         ["journal", "list"],
+        ["journal", "export"],
         ["journal", "ship"],
     ):
         assert cli.main([*words, "--help"]) == 0
