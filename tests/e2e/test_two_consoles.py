@@ -158,11 +158,11 @@ def test_the_second_console_sees_every_step_takes_over_and_the_first_says_so(
 def open_rollout(screen: Screen) -> None:
     """From the fleet, where a live rollout offers itself, to its screen."""
     for _ in range(20):
-        if "TRIGGERS AND PODS" in screen.text():
+        if "TRIGGERS, PODS" in screen.text():
             return
         screen.press("Enter")
         with contextlib.suppress(AssertionError):
-            screen.wait("TRIGGERS AND PODS", seconds=2.0)
+            screen.wait("TRIGGERS, PODS", seconds=2.0)
     raise AssertionError(screen.text())
 
 
