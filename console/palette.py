@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
+from textual.await_complete import AwaitComplete
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from console.actions import Action, Situation, actions_on, label_for
@@ -25,6 +26,10 @@ class Palette(CommandPalette):
         # paging through a list that was not laid out yet ends the application (textual 8.2.8: KeyError in _move_page)
         if self.query_one(CommandList).size.height:
             super()._action_command_list(action)
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        # enter twice on a busy machine: the second would take away a screen below, or fail where there is none (textual 8.2.8)
+        return super().dismiss(result) if self.is_current else AwaitComplete()
 
 
 class Actions(Provider):

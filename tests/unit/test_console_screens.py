@@ -1045,3 +1045,18 @@ async def test_a_key_that_fails_where_it_is_asked_whether_it_may_act_ends_nothin
         await pilot.press("j", "J")
         await until(pilot, lambda: isinstance(app.screen, JournalScreen))
     assert "no such part" in caplog.text
+
+
+async def test_a_palette_that_was_left_takes_no_other_screen_with_it():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("J")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+        app.action_command_palette()
+        await pilot.pause(0.05)
+        palette = app.screen
+        palette.dismiss()
+        palette.dismiss()
+        await pilot.pause(0.05)
+        assert isinstance(app.screen, JournalScreen)
