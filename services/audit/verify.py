@@ -12,6 +12,7 @@ The rules are those of ``line.py``, ``checkpoint.py``, ``emergency.py`` and ``re
 import fcntl
 import os
 import re
+import stat
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -63,7 +64,7 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
         name = f"{path.name[:12]}.jsonl"
         try:
             if path.suffix == ".gone":
-                removal(walk, name, path.read_bytes(), partial(_begin, walk, name, journal_id))
+                removal(walk, name, beside.content_of(path), partial(_begin, walk, name, journal_id))
                 continue
             if (part := read_already.get(str(path))) is not None and _fits(walk, part):
                 _take(walk, name, part, journal_id)
@@ -106,23 +107,25 @@ def _files(directory: Path, walk: Walk) -> list[tuple[Path, int]]:
     """Every segment, in order, with where it ended at one moment: a writer at work is not taken for an interrupted one."""
     lock = -1
     with suppress(OSError):
-        lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    sizes: dict[str, int] = {}
+        lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    there: dict[str, os.stat_result] = {}
     try:
         _share(lock)
         with suppress(OSError):
-            sizes = {path.name: path.stat().st_size for path in (directory / "seg").iterdir() if not path.name.startswith(".")}
+            there = {path.name: path.lstat() for path in (directory / "seg").iterdir() if not path.name.startswith(".")}
     finally:
         if lock >= 0:
             os.close(lock)
     found: dict[str, str] = {}
-    for name in sorted(sizes):
+    for name in sorted(there):
         made = _SEGMENT.fullmatch(name)
-        if made is None:
+        if made is not None and not stat.S_ISREG(there[name].st_mode):
+            walk.problem("unreadable", name, None, "it is no regular file")
+        elif made is None:
             walk.problem("header", name, None, "the name is not that of a segment")
         elif made[1] not in found or _FORMS.index(made[2]) < _FORMS.index(found[made[1]]):
             found[made[1]] = made[2]
-    return [(directory / "seg" / (first + form), sizes[first + form]) for first, form in sorted(found.items())]
+    return [(directory / "seg" / (first + form), there[first + form].st_size) for first, form in sorted(found.items())]
 
 
 def _share(lock: int) -> None:

@@ -342,6 +342,14 @@ def test_documents_survive_hostile_text(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out) == {"a": "\\ud800\x1b\n", "b": [None, [1, 2]]}
 
 
+def test_no_secret_is_printed_in_a_document_however_deep_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    token = "ghp_" + "a1B2" * 9
+    output.document({"plain": token, "listed": [token], "fixed": (f"a {token}", (token, {"in": (token,)})), token: 1})
+    shown = capsys.readouterr().out
+    assert token not in shown
+    assert shown.count("[REDACTED:") == 6
+
+
 def test_a_key_of_several_lines_in_an_error_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEabcdefghij\n-----END RSA PRIVATE KEY-----"
     output.problem(Unavailable("It answered", f"the body was:\n{key}\nand no more", f"hint {key}"))

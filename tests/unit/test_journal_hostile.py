@@ -1,5 +1,6 @@
 """A journal that others have written to: opening never fails, verify never crashes, and nothing that is wrong is gone on from."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from support.clock import ManualClock
 
+from console.cli import main
 from services.audit import Event, Journal, verify
 from services.audit.entry import MAX_ENTRY, Moment, draft
 from services.audit.line import GENESIS, chain, encode, line
@@ -80,6 +82,78 @@ def test_verify_reads_whatever_a_segment_says_of_the_one_before(tmp_path: Path, 
     found = verify(written(tmp_path / "journal", raw, first=5))
     assert not found.ok
     assert "missing-segment" in {problem.kind for problem in found.problems}
+
+
+def whole(directory: Path) -> Path:
+    """A journal of one entry that holds."""
+    written(directory, HEADER)
+    (directory / "cursors").mkdir()
+    assert verify(directory).ok
+    return directory
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        b'{"journal_id":"a","acked_seq":[1],"acked_hash":{}}',
+        b'{"journal_id":"a","acked_seq":1,"acked_hash":"short"}',
+        b'{"journal_id":"a","witness":{"seq":{},"hash":[]}}',
+        b'{"journal_id":"a","acked_seq":-1,"acked_hash":""}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_cursor_that_says_nothing_of_use_is_named(tmp_path: Path, cursor: bytes) -> None:
+    directory = whole(tmp_path / "journal")
+    (directory / "cursors" / "es.json").write_bytes(cursor)
+    (problem,) = verify(directory).problems
+    assert problem.kind == "unreadable"
+    assert "es.json" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("seg/000000000002.jsonl", "unreadable"),
+        ("seg/000000000002.gone", "unreadable"),
+        ("seg/000000000002.jsonl.gz", "unreadable"),
+        ("checkpoints", "unreadable"),
+        ("emergency.seg", "unreadable"),
+        ("cursors/es.json", "unreadable"),
+        ("journal.id", "header"),
+        ("checkpoint.pub", None),
+        ("lock", None),
+    ],
+)
+@pytest.mark.parametrize("kind_of_file", ["pipe", "link"])
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_neither_waited_for_nor_followed(
+    tmp_path: Path, name: str, kind: str | None, kind_of_file: str
+) -> None:
+    directory = whole(tmp_path / "journal")
+    path = directory / name
+    path.unlink(missing_ok=True)
+    if kind_of_file == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert {problem.kind for problem in verify(directory).problems} == ({kind} if kind else set())
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_hostile_names_and_contents_say_is_told_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    directory = whole(tmp_path / "journal")
+    (directory / "cursors" / "e\x1b[31m.json").write_text('{"journal_id":"\\ud800\\u001b[31m"}')
+    with open(os.fsencode(directory / "seg") + b"/\xff\x1b[31m", "wb"):
+        pass
+    with (directory / "seg" / "000000000001.jsonl").open("ab") as file:
+        file.write(b"0" * 65 + encode({"seq": "x" * 100_000}) + b"\n")
+    assert main(["journal", "verify", "--home", str(tmp_path), "--output", form]) == 1
+    shown = capsys.readouterr()
+    assert "\x1b" not in shown.out + shown.err
+    assert "Unexpected" not in shown.out + shown.err
+    assert len(shown.out) < 5_000
 
 
 async def test_a_torn_end_of_yesterday_is_set_right_and_gone_on_from(tmp_path: Path) -> None:

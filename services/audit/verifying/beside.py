@@ -1,8 +1,11 @@
 """What stands beside the segments and says what must be in them: checkpoints, the sinks' cursors, the emergency segment."""
 
+import errno
 import hashlib
 import json
+import os
 import re
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,18 @@ from services.audit.verifying.walk import Pin, Walk
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
+def content_of(path: Path) -> bytes:
+    """All of a regular file. ``OSError`` for anything else: a link leads elsewhere, and a pipe would be waited for for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read()
+
+
 def text(path: Path) -> str:
     with suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return content_of(path).decode("utf-8", "replace").strip()
     return ""
 
 
@@ -31,7 +43,7 @@ def decoded(raw: bytes | str) -> Any:
 def checkpoints(directory: Path, walk: Walk) -> list[Pin]:
     """The checkpoints whose signature holds."""
     try:
-        lines = (directory / "checkpoints").read_bytes().split(b"\n")
+        lines = content_of(directory / "checkpoints").split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -83,16 +95,20 @@ def sinks(directory: Path, walk: Walk, journal_id: str) -> list[Pin]:
         stated = found.get("witness")
         witness = stated if isinstance(stated, dict) else {}
         said = [(found.get(f"{kind}_seq"), found.get(f"{kind}_hash")) for kind in ("acked", "confirmed")]
-        for seq, hash_ in {*said, (witness.get("seq"), witness.get("hash"))}:
+        told = set()
+        for seq, hash_ in (*said, (witness.get("seq"), witness.get("hash"))):
             if type(seq) is int and seq > 0 and isinstance(hash_, str) and _HASH.fullmatch(hash_):
-                pins.append(Pin(seq, hash_, f"the sink {path.stem}", "sink"))
+                told.add(Pin(seq, hash_, f"the sink {path.stem}", "sink"))
+            elif seq not in (None, 0):
+                walk.problem("unreadable", None, None, f"cursors/{path.name} names entry {seq!r} with the hash {hash_!r}")
+        pins += told
     return pins
 
 
 def emergency(directory: Path, walk: Walk, journal_id: str) -> int:
     """How many entries wait in the emergency segment, whose own chain is followed."""
     try:
-        content = (directory / "emergency.seg").read_bytes()
+        content = content_of(directory / "emergency.seg")
     except FileNotFoundError:
         return 0
     except OSError as error:

@@ -4,6 +4,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+_LONGEST = 500
+"""Characters of a problem's detail."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -96,7 +99,7 @@ class Walk:
     """What the journal says about segments that it removed."""
 
     def problem(self, kind: str, segment: str | None, seq: int | None, detail: str) -> None:
-        self.problems.append(Problem(kind, segment, seq, detail))
+        self.problems.append(Problem(kind, _told(segment) if segment else None, seq, _told(detail)))
 
     def hold_against(self, pin: Pin, name: str, hash_: str) -> None:
         """Compare the chain at ``pin`` with what was said of it."""
@@ -118,3 +121,8 @@ class Walk:
             if pin.source != "copy":
                 said.add(pin.source)
             self.problem(kind, None, pin.seq, f"the journal ends at entry {self.last}; {pin.by} has entry {pin.seq}")
+
+
+def _told(text: str) -> str:
+    """What a file's name or content says, as text that can be written anywhere: it may hold what has no UTF-8 form, or go on."""
+    return text[:_LONGEST].encode("utf-8", "backslashreplace").decode()
