@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from support.bucket import KEYS, Bucket, error
 from support.shipping import QuickClock, shipping
 from support.sinks import cut, lost, serving, status, swallowed
 
-from services.audit import chain
+from services.audit import Journal, chain
+from services.audit.packed import pack
+from services.audit.segments import segments
 from services.audit.shipping import cursor as cursors
 from services.audit.shipping.status import SinkState, look
 from services.audit.sinks.s3 import S3Archive
@@ -103,3 +106,84 @@ async def test_with_nobody_at_work_only_what_is_sealed_counts_as_waiting(tmp_pat
         (waiting,) = look(place.directory, later, [section(fake)]).sinks
     assert waiting.backlog > 0
     assert waiting.late
+
+
+async def archived(home: Path, fake: Bucket, entries: int = 0) -> Path:
+    """Everything that is sealed in the journal of ``home`` is in the bucket, and the shipper has ended."""
+    async with shipping(home, [archive(fake)], entries=entries, clock=QuickClock(50.0)) as place:
+        await place.until(lambda: stored(fake) and place.shipper.drained)
+        return place.directory
+
+
+async def written(home: Path, entries: int) -> Path:
+    """A journal with as many entries, a few of them at a time, so that there are several segments."""
+    from support.shipping import entry
+
+    journal = Journal.open(home / "journal", redactor=Redactor(b"k" * 32), clock=SystemClock())
+    for n in range(entries):
+        await journal.append(entry(n))
+    journal.close()
+    return home / "journal"
+
+
+async def test_a_segment_that_was_damaged_after_it_was_sealed_is_not_archived_as_good(tmp_path: Path) -> None:
+    directory = await written(tmp_path, 200)
+    first = segments(directory)[0].path
+    first.chmod(0o600)
+    first.write_bytes(first.read_bytes().replace(b"jane", b"june", 1))
+    fake = Bucket()
+    async with serving(fake), shipping(tmp_path, [archive(fake)], clock=QuickClock(50.0)) as place:
+        await place.until(lambda: place.status.state is SinkState.HELD)
+        assert "does not have the content that it was sealed with" in place.status.error
+    assert fake.objects == {}
+    assert cursors.read(directory, "s3") is None
+
+
+async def test_a_journal_restored_from_an_older_copy_stops_the_archive_instead_of_skipping_what_follows(tmp_path: Path) -> None:
+    fake = Bucket()
+    directory = await written(tmp_path / "home", 60)
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    async with serving(fake):
+        await written(tmp_path / "home", 300)
+        await archived(tmp_path / "home", fake)
+        before = stored(fake)
+        shutil.rmtree(directory / "seg")
+        shutil.copytree(copy / "seg", directory / "seg")
+        await written(tmp_path / "home", 150)
+        async with shipping(tmp_path / "home", [archive(fake)], clock=QuickClock(50.0)) as place:
+            await place.until(lambda: place.status.state is SinkState.STOPPED)
+            assert "lost entries" in place.status.error or "not the one that was sent" in place.status.error
+    assert stored(fake) == before
+
+
+async def test_segments_that_were_removed_before_they_were_archived_are_told_of(tmp_path: Path) -> None:
+    fake = Bucket()
+    async with serving(fake):
+        directory = await archived(tmp_path, fake, entries=150)
+        had = cursors.read(directory, "s3")
+        assert had is not None
+        await written(tmp_path, 300)
+        gone = [segment for segment in segments(directory)[:-2] if segment.first <= had.acked_seq + 1]
+        for segment in gone:
+            segment.path.unlink()
+        after = segments(directory)[0].first
+        async with shipping(tmp_path, [archive(fake)], clock=QuickClock(50.0)) as place:
+            await place.until(lambda: place.journal.entries(event="audit.shipping_gap"))
+            await place.until(lambda: place.shipper.drained)
+            (gap,) = place.journal.entries(event="audit.shipping_gap")
+    assert (gap["data"]["first"], gap["data"]["last"]) == (had.acked_seq + 1, after - 1)
+
+
+async def test_what_was_packed_since_is_known_again_in_the_bucket(tmp_path: Path) -> None:
+    fake = Bucket()
+    async with serving(fake):
+        directory = await archived(tmp_path, fake, entries=150)
+        before = stored(fake)
+        for segment in segments(directory)[:-1]:
+            with segment.path.open("rb") as plain, segment.path.with_name(f"{segment.name}.gz").open("wb") as packed:
+                pack(plain, packed.write)
+            segment.path.unlink()
+        cursors.path_of(directory, "s3").unlink()
+        async with shipping(tmp_path, [archive(fake)], clock=QuickClock(50.0)) as again:
+            await again.until(lambda: again.status.duplicates >= len(before) and again.shipper.drained)
+    assert stored(fake) == before

@@ -67,6 +67,7 @@ async def test_a_lost_cursor_means_that_everything_is_sent_again(tmp_path: Path)
         (lambda d: rewrite(d, confirmed_seq=10_000), "does not fit together"),
         (lambda d: rewrite(d, v=99), "newer Quarterdeck"),
         (lambda d: rewrite(d, sink="another"), "does not fit together"),
+        (lambda d: rewrite(d, kind="splunk"), "of a sink of kind splunk"),
     ],
 )
 async def test_a_cursor_that_does_not_fit_stops_the_sink_loudly_and_skips_nothing(tmp_path: Path, spoil: Any, words: str) -> None:

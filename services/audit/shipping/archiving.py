@@ -5,7 +5,7 @@ which a segment was sealed, and not from its entries.
 """
 
 import asyncio
-import hashlib
+import contextlib
 import logging
 from datetime import datetime
 from itertools import pairwise
@@ -24,7 +24,7 @@ from services.audit.shipping.courier import Tally
 from services.audit.shipping.cursor import Cursor, CursorUnusable, Witness
 from services.audit.shipping.pauses import HOLD_SECONDS, Backoff
 from services.audit.shipping.status import SinkState, SinkStatus
-from services.audit.shipping.tail import Bounds, Place
+from services.audit.shipping.tail import Bounds, Broken, Place, Removed, Tail, lost
 from services.audit.sinks.base import Answer, Archive, Assurance, Delivery, Trouble
 from services.clock import Clock
 
@@ -33,11 +33,12 @@ _log = logging.getLogger("quarterdeck.shipping")
 
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment with what the next one's header says of its end. ``at``: Unix seconds when it was sealed."""
+    """A segment with what the next one's header says of its end and its content. ``at``: Unix seconds when it was sealed."""
 
     path: Path
     first: int
     end: Place
+    sha256: str
     at: float
 
 
@@ -70,6 +71,8 @@ class ArchiveLane:
         self._stopped = ""
         self._waiting: tuple[_Sealed, ...] = ()
         self._looked = False
+        self._told = 0
+        """The segment before which a gap was told of last."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -83,7 +86,7 @@ class ArchiveLane:
                         await self._clock.sleep(LOOK_SECONDS)
                         continue
                     await self._put(self._waiting[0])
-            except CursorUnusable as error:
+            except (CursorUnusable, Broken) as error:
                 if str(error) != self._stopped:
                     await self._record(notices.stopped(self.sink.name, str(error)))
                 self._stopped = str(error)
@@ -129,17 +132,21 @@ class ArchiveLane:
         )
 
     async def _open(self) -> None:
-        found = await asyncio.to_thread(cursors.read, self._bounds.directory, self.sink.name)
-        if found is not None and found.journal_id != self._journal:
-            path = cursors.path_of(self._bounds.directory, self.sink.name)
-            raise cursors.unusable(path, self.sink.name, f"it is of another journal ({found.journal_id})")
+        """Where the cursor says that it was left, once that is found to be a place of this journal."""
+        directory, sink = self._bounds.directory, self.sink
+        found = await asyncio.to_thread(cursors.fitting, directory, sink.name, kind=sink.kind, journal=self._journal)
         self._cursor = found or self._cursor
+        if self._cursor.acked_seq:
+            place = Place(self._cursor.acked_seq, self._cursor.acked_hash)
+            # What is behind it is found again segment by segment.
+            with contextlib.suppress(Removed):
+                await asyncio.to_thread(Tail, self._bounds, self._journal, place)
         self._stopped = ""
 
     def _sealed(self) -> tuple[_Sealed, ...]:
         """The segments that are complete and not archived, oldest first: every one but the newest."""
         names = sorted(self._bounds.sizes)
-        found = []
+        found: list[_Sealed] = []
         for name, following in pairwise(names):
             last = int(Path(following).stem) - 1
             if last <= self._cursor.acked_seq:
@@ -147,14 +154,34 @@ class ArchiveLane:
             segment = segment_at(self._bounds.directory, name)
             with opened(segment_at(self._bounds.directory, following)) as file:
                 header = header_of(file.readline())
-            hash_ = str(header["data"]["prev_hash"]) if header else ""
-            at = datetime.fromisoformat(header["timestamp"]).timestamp() if header else self._clock.unix()
-            found.append(_Sealed(path=segment.path, first=segment.first, end=Place(last, hash_), at=at))
+            if header is None:
+                if not found:
+                    raise lost(f"{following}, which tells what {name} was sealed with, has no header")
+                break
+            found.append(
+                _Sealed(
+                    path=segment.path,
+                    first=segment.first,
+                    end=Place(last, str(header["data"]["prev_hash"])),
+                    sha256=str(header["data"].get("prev_segment_sha256")),
+                    at=datetime.fromisoformat(header["timestamp"]).timestamp(),
+                )
+            )
         return tuple(found)
 
+    async def _tell_gap(self, sealed: _Sealed) -> None:
+        """Say loudly that entries were removed from this disk before they were archived, once for each time."""
+        expected = self._cursor.acked_seq + 1
+        if 1 < expected < sealed.first and self._told < sealed.first:
+            self._told = sealed.first
+            _log.error("archive %s: entries %d to %d were removed before", self.sink.name, expected, sealed.first - 1)
+            await self._record(notices.gap(self.sink.name, expected, sealed.first - 1))
+
     async def _put(self, sealed: _Sealed) -> None:
-        digest = await asyncio.to_thread(_sha256, sealed.path)
-        delivery = await self.sink.put(sealed.path, journal=self._journal, first=sealed.first, last=sealed.end.seq, sha256=digest)
+        await self._tell_gap(sealed)
+        delivery = await self.sink.put(
+            sealed.path, journal=self._journal, first=sealed.first, last=sealed.end.seq, sha256=sealed.sha256
+        )
         now = self._clock.unix()
         if delivery.trouble is None and delivery.answers and delivery.answers[0] in (Answer.DELIVERED, Answer.DUPLICATE):
             self._backoff.succeeded()
@@ -181,8 +208,3 @@ class ArchiveLane:
 
 def _said(delivery: Delivery) -> str:
     return delivery.reasons.get(0) or delivery.detail or "the segment was refused"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

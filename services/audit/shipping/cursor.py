@@ -77,6 +77,17 @@ def read(directory: Path, sink: str) -> Cursor | None:
     return found
 
 
+def fitting(directory: Path, sink: str, *, kind: str, journal: str) -> Cursor | None:
+    """The cursor that ``sink`` goes on from; ``None`` where there is none. Raises :class:`CursorUnusable` for one of another
+    journal, or of another kind of sink that had the same name: what that one took is not what this one holds."""
+    found = read(directory, sink)
+    if found is not None and found.journal_id != journal:
+        raise unusable(path_of(directory, sink), sink, f"it is of another journal ({found.journal_id})")
+    if found is not None and found.kind != kind:
+        raise unusable(path_of(directory, sink), sink, f"it is of a sink of kind {found.kind}, this one is {kind}")
+    return found
+
+
 def save(directory: Path, cursor: Cursor, *, disk: Disk) -> None:
     """Put the cursor in place, durable. Raises ``OSError``; the old one stands then."""
     place = directory / DIRECTORY

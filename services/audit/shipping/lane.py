@@ -152,10 +152,8 @@ class Lane:
 
     async def _open(self) -> None:
         """Where the cursor says that it was left, once that is found to be a place of this journal."""
-        found = await asyncio.to_thread(cursors.read, self._bounds.directory, self.sink.name)
-        if found is not None and found.journal_id != self._journal:
-            path = cursors.path_of(self._bounds.directory, self.sink.name)
-            raise cursors.unusable(path, self.sink.name, f"it is of another journal ({found.journal_id})")
+        directory, sink = self._bounds.directory, self.sink
+        found = await asyncio.to_thread(cursors.fitting, directory, sink.name, kind=sink.kind, journal=self._journal)
         self._cursor = self._saved = found or self._cursor
         place = Place(self._cursor.acked_seq, self._cursor.acked_hash) if self._cursor.acked_seq else None
         try:

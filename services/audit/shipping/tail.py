@@ -116,28 +116,36 @@ class Tail:
     def read(self, entries: int, size: int) -> list[Record]:
         """The next entries, at most so many, and bodies of about ``size`` bytes; none where there are no more.
 
-        Raises :class:`Broken` at a damaged line that no later segment accounts for, :class:`Removed` for a segment that is gone.
+        Raises :class:`Broken` at a damaged line that no later segment accounts for, :class:`Removed` for a segment that is gone;
+        what was read before is handed out first, and the next reading meets it again.
         """
         records: list[Record] = []
         taken = 0
         while len(records) < entries and taken < size:
             end = self._bounds.sizes.get(self._segment)
             if end is None:
+                if records:
+                    break
                 raise self._removed()
             if self._offset >= end:
                 if self._offset > end:
-                    raise self._lost(f"{self._segment} is shorter than what was sent of it")
+                    raise lost(f"{self._segment} is shorter than what was sent of it")
                 if not self._next():
                     break
                 continue
-            block = self._block(end, size - taken)
+            try:
+                block = self._block(end, size - taken)
+            except Removed:
+                if records:
+                    break
+                raise
             found, used, broken = self._lines(block, entries - len(records))
             records += found
             taken += used
             self._offset += used
             if broken and not self._past_damage():
                 if records:
-                    break  # what is before the damage first; the next reading meets it again
+                    break
                 raise self._damaged()
             if not used and not broken:
                 break  # a line without its end: whoever writes next sets it right
@@ -187,7 +195,7 @@ class Tail:
         name = min(later)
         first = int(Path(name).stem)
         if first != self.place.seq + 1:
-            raise self._lost(f"{name} begins where {self.place.seq + 1} is expected")
+            raise lost(f"{name} begins where {self.place.seq + 1} is expected")
         self._segment, self._offset = name, 0
         return True
 
@@ -221,7 +229,7 @@ class Tail:
             file.seek(start)
             line = file.readline()
         if start + len(line) > self._bounds.sizes[name] or not line.endswith(b"\n"):
-            raise self._lost(f"it ends before entry {place.seq}, which was sent already")
+            raise lost(f"it ends before entry {place.seq}, which was sent already")
         if line[:HASH_LENGTH].decode("ascii", "replace") != place.hash:
             raise self._foreign(place)
         self._enter(name, place.hash, place.seq, start + len(line))
@@ -232,7 +240,7 @@ class Tail:
     def _hash_before(self, segment: str) -> str:
         header = self._header(segment)
         if header is None:
-            raise self._lost(f"{segment} has no header")
+            raise lost(f"{segment} has no header")
         return str(header["data"]["prev_hash"])
 
     def _header(self, segment: str) -> dict[str, dict[str, object]] | None:
@@ -242,7 +250,7 @@ class Tail:
     def _removed(self) -> Exception:
         later = [name for name in self._bounds.sizes if name > self._segment]
         if not later:
-            return self._lost(f"{self._segment} is gone, and nothing is behind it")
+            return lost(f"{self._segment} is gone, and nothing is behind it")
         first = min(later)
         return Removed(Place(int(Path(first).stem) - 1, self._hash_before(first)))
 
@@ -260,10 +268,11 @@ class Tail:
             "Run `quarterdeck journal verify` and compare with what the sink holds.",
         )
 
-    def _lost(self, what: str) -> Broken:
-        return Broken(
-            "The journal has lost entries", f"{what}.", "Run `quarterdeck journal verify` and compare with what the sink holds."
-        )
+
+def lost(what: str) -> Broken:
+    return Broken(
+        "The journal has lost entries", f"{what}.", "Run `quarterdeck journal verify` and compare with what the sink holds."
+    )
 
 
 def _last_seq(path: Path, size: int) -> int:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from services.audit.segments import PACKED, PLAIN, Segment, opened
 from services.audit.sinks.base import Answer, Delivery, Probe, Trouble
 from services.audit.sinks.s3errors import judged
 from services.audit.sinks.sigv4 import Keys, authorization
@@ -47,14 +48,15 @@ class S3Archive:
         )
 
     async def put(self, segment: Path, *, journal: str, first: int, last: int, sha256: str) -> Delivery:
-        """A file that is not what ``sha256`` says is never stored under its name."""
+        """Its lines as they were written, whether or not it has been packed since: so the name is the same at every attempt. What
+        is not what ``sha256`` says is never stored under that name."""
         try:
-            content = await asyncio.to_thread(segment.read_bytes)
+            content = await asyncio.to_thread(_lines, segment, first)
         except OSError as error:
-            return Delivery(trouble=Trouble.HOLD, detail=f"{segment} can't be read: {error.strerror}")
+            return Delivery(trouble=Trouble.HOLD, detail=f"{segment} can't be read: {error.strerror or error}")
         if (await asyncio.to_thread(hashlib.sha256, content)).hexdigest() != sha256:
             return Delivery(trouble=Trouble.HOLD, detail=f"{segment} does not have the content that it was sealed with")
-        key = f"{self._section.prefix}{journal}/{first:012d}-{last:012d}-{sha256}{''.join(segment.suffixes)}"
+        key = f"{self._section.prefix}{journal}/{first:012d}-{last:012d}-{sha256}{PLAIN}"
         until = self._clock.now() + timedelta(days=self._section.keep_days)
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
         headers = {
@@ -140,3 +142,8 @@ class S3Archive:
         section = self._section
         token = target.reveal(section.session_token) if section.session_token is not None else ""
         return Keys(target.reveal(section.access_key), target.reveal(section.secret_key), token)
+
+
+def _lines(segment: Path, first: int) -> bytes:
+    with opened(Segment(first, segment, segment.name.endswith(PACKED))) as file:
+        return file.read()
