@@ -1,10 +1,11 @@
 """What becomes of segments with time: sealed, packed, and after ``days`` removed, each step harmless to be interrupted at.
 
 Packing: the packed form is written beside, synced, read back and compared, put in place by a rename; only then the plain one
-goes. Readers take the plain one while both are there.
+goes. Readers take the plain one while both are there. What an interruption leaves is not gone on from but done again: a file
+beside a segment, whoever put it there, is no reason to delete the segment.
 
-Removal goes from the oldest segment on, and only where all of this holds: its newest entry is older than ``days``, every required
-sink has confirmed all of its entries, its bytes are those that the next segment's header states, an entry ``journal.removed``
+Removal goes from the oldest segment on, and only where all of this holds: its newest entry is older than ``days`` by the time
+that the journal itself has seen go by (see ``SILENCE``), every required sink has confirmed all of its entries, its bytes are those that the next segment's header states, an entry ``journal.removed``
 with its range and digest is on the disk, and every required sink has confirmed that entry, too. What is kept is ``FIRST.gone``:
 its first and its last line, so that the chain verifies across the hole. That is put in place before the segment goes.
 """
@@ -15,7 +16,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from services.audit import reading
 from services.audit.entry import Moment, draft
 from services.audit.event import Event
 from services.audit.header import header_of
-from services.audit.line import HASH_LENGTH
+from services.audit.line import FORMAT, HASH_LENGTH
 from services.audit.packed import Stopped, Unpacked, pack
 from services.audit.place import Disk, write_all, write_whole
-from services.audit.segments import GONE, PLAIN, Segment, opened, segments
+from services.audit.segments import GONE, PACKED, PLAIN, Segment, opened, segments
 from services.audit.store import Store
 from services.audit.watermark import Confirmed, confirmed
 from services.clock import Clock
@@ -42,6 +43,9 @@ DAYS = 400
 DAY = 86400.0
 PACK_AFTER = 7 * DAY
 """Seconds after which a segment is packed where there is no sink to wait for: the newest ones are those that are read."""
+SILENCE = 31 * DAY
+"""Seconds between two segments that count as age at most: a clock that jumps ahead by years makes nothing old. Who uses the
+journal more seldom than once a month keeps it for longer."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,10 +97,11 @@ def plan(directory: Path, policy: Policy, now: datetime) -> list[Step]:
     """What is to be done, oldest segment first. Reads only."""
     reached = confirmed(directory, policy.required)
     sealed = _sealed(directory)
-    removals = _removals(directory) if sealed and _age(sealed[0], now) >= policy.days * DAY else {}
+    ages = _ages(sealed, now)
+    removals = _removals(directory) if sealed and ages[0] >= policy.days * DAY else {}
     steps, oldest = [], True
-    for each in sealed:
-        action, why = _decided(each, policy, reached, removals, now, oldest=oldest)
+    for each, age in zip(sealed, ages, strict=True):
+        action, why = _decided(each, policy, reached, removals, age, oldest=oldest)
         oldest = oldest and action is Action.REMOVE
         steps.append(
             Step(
@@ -114,9 +119,8 @@ def plan(directory: Path, policy: Policy, now: datetime) -> list[Step]:
 
 
 def _decided(
-    each: _Sealed, policy: Policy, reached: Confirmed, removals: dict[str, int], now: datetime, *, oldest: bool
+    each: _Sealed, policy: Policy, reached: Confirmed, removals: dict[str, int], age: float, *, oldest: bool
 ) -> tuple[Action, str]:
-    age = _age(each, now)
     if each.damaged:
         return Action.KEEP, "damaged: left as it is for whoever looks into it"
     if not reached.covers(each.last):
@@ -137,19 +141,28 @@ def _decided(
     return Action.PACK, "confirmed by every required sink" if reached.sinks else "sealed, and no sink to wait for"
 
 
-def _age(each: _Sealed, now: datetime) -> float:
-    return (now - each.sealed).total_seconds()
+def _ages(sealed: Sequence[_Sealed], now: datetime) -> list[float]:
+    """Seconds since each segment was sealed, without what a clock says that jumped. In their order."""
+    times = [*(each.sealed for each in sealed), now]
+    gaps = [min(max((later - earlier).total_seconds(), 0.0), SILENCE) for earlier, later in pairwise(times)]
+    return list(accumulate(reversed(gaps)))[::-1]
 
 
 def _sealed(directory: Path) -> list[_Sealed]:
-    found = []
+    """Oldest first; none where a newer version has written: its journal is read, not changed."""
+    found: list[_Sealed] = []
     for segment, following in pairwise(segments(directory)):
         with opened(following) as file:
             header: dict[str, Any] | None = header_of(file.readline())
-        if header is None:
-            break  # damaged: what is before it can't be judged
-        damage = header["data"].get("damage")
         last = following.first - 1
+        if header is None:
+            # What is before a damaged one can't be judged; nor does anything behind it go before it.
+            sealed = found[-1].sealed if found else datetime.fromtimestamp(0, UTC)
+            found.append(_Sealed(segment, last, sealed, "", damaged=True))
+            continue
+        if header["v"] > FORMAT:
+            return []
+        damage = header["data"].get("damage")
         sealed = datetime.fromisoformat(header["timestamp"]).astimezone(UTC)
         digest = str(header["data"].get("prev_segment_sha256"))
         found.append(_Sealed(segment, last, sealed, digest, bool(damage and damage.get("segment") == segment.name)))
@@ -190,7 +203,7 @@ class Retention:
 
     def _taken(self, stopping: Callable[[], bool]) -> list[Step]:
         taken: list[Step] = []
-        self._finish()
+        self._clear()
         # Twice: without sinks to wait for, what was recorded can be removed at once.
         for _ in range(2):
             steps = [step for step in plan(self._directory, self._policy, self._clock.now()) if step.action is not Action.KEEP]
@@ -209,17 +222,10 @@ class Retention:
             return self._pack(step, stopping)
         return self._record(step) if step.action is Action.RECORD else self._remove(step)
 
-    def _finish(self) -> None:
-        """Complete what was interrupted between two steps, and clear away half-written files of processes that are gone."""
-        seg = self._directory / "seg"
-        for path in sorted(seg.iterdir()):
-            if path.name.endswith(".jsonl.gz") and (plain := path.with_name(path.name[:-3])).exists():
-                self._unlink([plain])
-            elif path.suffix == GONE:
-                left = [path.with_name(path.stem + form) for form in (PLAIN, f"{PLAIN}.gz")]
-                if present := [form for form in left if form.exists()]:
-                    self._unlink(present)
-            elif path.name.startswith(".") and not _alive(path.name.rpartition(".")[2]):
+    def _clear(self) -> None:
+        """Away with half-written files of processes that are gone."""
+        for path in sorted((self._directory / "seg").iterdir()):
+            if path.name.startswith(".") and not _alive(path.name.rpartition(".")[2]):
                 path.unlink(missing_ok=True)
 
     def _unlink(self, paths: Sequence[Path]) -> None:
@@ -279,7 +285,7 @@ class Retention:
         path = self._directory / "seg" / f"{Path(step.segment).stem}{GONE}"
         write_whole(path, _ends(found.segment), disk=self._disk)
         path.chmod(0o400)
-        self._unlink([found.segment.path])
+        self._unlink([path.with_name(path.stem + form) for form in (PLAIN, PACKED)])
         return True
 
 
