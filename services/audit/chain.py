@@ -69,6 +69,8 @@ class Chain:
             try:
                 self._write(tail, content)
             except SyncFailed as again:
+                # Who waits is told that it was not written: it must not be found there all the same.
+                self._disk.truncate(tail.descriptor, tail.size)
                 raise OSError(again.error.errno, again.error.strerror) from again
         self._advance(tail, len(content), receipts)
         if any(made.fields["event"] == ACKNOWLEDGED_EVENT for made in drafts):

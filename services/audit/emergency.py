@@ -19,7 +19,7 @@ import msgspec
 from services.audit.entry import Draft, placed
 from services.audit.event import JournalUnavailable
 from services.audit.line import scan
-from services.audit.place import Disk, locked, write_all
+from services.audit.place import Disk, locked, write_all, write_whole
 
 EMERGENCY = "emergency.seg"
 SIZE = 1024 * 1024
@@ -28,6 +28,8 @@ PATIENCE = 0.05
 """Wall seconds to wait for another process, which needs one sync."""
 _START = re.compile(rb'\{"v":1,"seq":[0-9]+,"id":"([0-9A-Z]{26})","timestamp":"([0-9TZ:.-]{20,30})",')
 _END = b',"late":true}'
+_PLACE = frozenset({"v", "seq", "id", "timestamp", "late"})
+"""What an entry is given with its place in the chain: said once more behind that, it would be another entry."""
 _entry = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -71,15 +73,19 @@ class Emergency:
         """Whether nothing waits; also where the file can't be read: then nothing can be taken from it."""
         try:
             with self._path.open("rb") as file:
-                return file.read(1) in (b"", b"\0")
+                content = file.read(SIZE)
         except OSError:
             return True
+        return content == bytes(len(content))
 
     def put(self, drafts: Sequence[Draft]) -> int:
         """Add ``drafts``; they are on the disk when this returns. How many wait there now."""
         with self._open() as descriptor:
             content = os.pread(descriptor, SIZE, 0)
             found = scan(content.rstrip(b"\0"), *self._begin())
+            if b"\n" in found.rest:
+                # More than an interrupted write leaves of a line: what was saved and is damaged is not written over unread.
+                put_aside(self._directory, found.rest, disk=self._disk)
             for made in drafts:
                 made.late = True
             more, _ = placed(drafts, found.last_seq, found.last_hash)
@@ -144,6 +150,16 @@ class _Opened:
             os.close(self._descriptor)
 
 
+def put_aside(directory: Path, rest: bytes, *, disk: Disk) -> tuple[str, str]:
+    """Keep bytes of the emergency segment that are no entries, under a name of their own. The name from ``directory`` on, and
+    their SHA-256."""
+    digest = hashlib.sha256(rest).hexdigest()
+    name = f"torn/emergency-{digest[:26]}.bin"
+    if not (directory / name).exists():
+        write_whole(directory / name, rest, disk=disk)
+    return name, digest
+
+
 def _draft(body: bytes) -> Draft | None:
     """The entry as it was handed in, byte for byte but for its number; ``None`` for what is none."""
     start = _START.match(body)
@@ -153,5 +169,7 @@ def _draft(body: bytes) -> Draft | None:
     try:
         fields = _entry.decode(rest)
     except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if not isinstance(fields.get("event"), str) or fields.keys() & _PLACE:
         return None
     return Draft(id=start[1].decode(), timestamp=start[2].decode(), fields=fields, encoded=rest, late=True)

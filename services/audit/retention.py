@@ -5,9 +5,10 @@ goes. Readers take the plain one while both are there. What an interruption leav
 beside a segment, whoever put it there, is no reason to delete the segment.
 
 Removal goes from the oldest segment on, and only where all of this holds: its newest entry is older than ``days`` by the time
-that the journal itself has seen go by (see ``SILENCE``), every required sink has confirmed all of its entries, its bytes are those that the next segment's header states, an entry ``journal.removed``
-with its range and digest is on the disk, and every required sink has confirmed that entry, too. What is kept is ``FIRST.gone``:
-its first and its last line, so that the chain verifies across the hole. That is put in place before the segment goes.
+that the journal itself has seen go by (see ``SILENCE``), every required sink has confirmed all of its entries, its bytes are
+those that the next segment's header states, an entry ``journal.removed`` with its range and digest is on the disk, and every
+required sink has confirmed that entry, too. What is kept is ``FIRST.gone``: its first and its last line, so that the chain
+verifies across the hole. That is put in place before the segment goes.
 """
 
 import fcntl

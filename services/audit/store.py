@@ -4,7 +4,6 @@ Everything here blocks and runs in the journal's own threads.
 """
 
 import errno
-import hashlib
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +13,7 @@ import msgspec
 
 from services.audit.chain import Chain
 from services.audit.checkpoint import KeyUnusable
-from services.audit.emergency import Emergency
+from services.audit.emergency import Emergency, put_aside
 from services.audit.entry import Draft, Moment
 from services.audit.event import JournalUnavailable, Receipt
 from services.audit.header import Damage, refused_by
@@ -30,10 +29,8 @@ from services.audit.place import (
     release,
     reserve,
     unavailable,
-    write_whole,
 )
 from services.audit.reading import lines_backwards
-from services.audit.ulid import new_ulid
 from services.clock import Clock
 from services.model.objects import Json
 from services.redaction import Redactor
@@ -170,10 +167,8 @@ class Store:
         if missing or held.rest:
             facts: dict[str, Json] = {"count": len(held.drafts), "merged": len(missing), "hash": held.hash}
             if held.rest:
-                name = f"emergency-{new_ulid(self._clock.unix())}.bin"
-                write_whole(self.directory / "torn" / name, held.rest, disk=self._disk)
-                digest = hashlib.sha256(held.rest).hexdigest()
-                facts["unreadable"] = {"bytes": len(held.rest), "sha256": digest, "copy": f"torn/{name}"}
+                copy, digest = put_aside(self.directory, held.rest, disk=self._disk)
+                facts["unreadable"] = {"bytes": len(held.rest), "sha256": digest, "copy": copy}
             self._chain.append([self._chain.own(MERGED_EVENT, facts), *missing])
         self.emergency.clear(held.hash)
         return len(missing)

@@ -14,6 +14,7 @@ from support.clock import ManualClock
 
 from services.audit import Event, Journal, JournalUnavailable, verify
 from services.audit.emergency import EMERGENCY, SIZE, Emergency
+from services.audit.entry import Moment, draft
 from services.audit.levels import MIB, Level, Room
 from services.audit.place import Disk
 from services.redaction import Redactor
@@ -170,6 +171,84 @@ async def test_a_line_that_is_no_entry_of_ours_stops_nothing(tmp_path: Path) -> 
     (note,) = again.entries(event="journal.emergency")
     data: Any = note["data"]
     assert body in (tmp_path / "journal" / data["unreadable"]["copy"]).read_bytes()
+    assert verify(tmp_path / "journal").ok
+
+
+@pytest.mark.parametrize("place", [0, 300], ids=["the-first-byte", "within-the-first-line"])
+async def test_what_was_saved_and_is_damaged_is_not_written_over_unread(tmp_path: Path, place: int) -> None:
+    directory, disk = tmp_path / "journal", Broken()
+    journal = opened(directory, disk)
+    disk.broken = True
+    for n in range(3):
+        await journal.append_within(rollback(n), 5)
+    path = directory / EMERGENCY
+    content = path.read_bytes()
+    path.write_bytes(content[:place] + b"\0" + content[place + 1 :])
+    assert not Emergency(directory, disk=Disk()).empty()
+    disk.broken = False
+    # By another process, whose journal is fine: what it saves now does not end what was there before.
+    made = draft(rollback(9), Moment.of(ManualClock()), redactor=Redactor(b"k" * 32), program="test")
+    Emergency(directory, disk=Disk()).put([made])
+    journal.close()
+    kept = b"".join(found.read_bytes() for found in (directory / "torn").iterdir())
+    assert all(b'"n":%d' % n in kept for n in range(1 if place else 0, 3))
+    assert stored(directory)[-1] == (9, True)
+    assert verify(directory).ok
+
+
+START = b'{"v":1,"seq":2,"id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","timestamp":"2026-01-01T00:00:00.000000Z",'
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        START + b'"late":true}',
+        START + b'"event":"x","seq":7,"late":true}',
+        START + b'"event":[],"late":true}',
+    ],
+    ids=["no-event", "another-number", "no-name"],
+)
+async def test_a_forged_line_neither_stops_the_journal_nor_breaks_its_chain(tmp_path: Path, forged: bytes) -> None:
+    disk = Broken()
+    journal = opened(tmp_path / "journal", disk)
+    disk.broken = True
+    await journal.append_within(rollback(), 5)
+    path = tmp_path / "journal" / EMERGENCY
+    lines = path.read_bytes().rstrip(b"\0")
+    digest = hashlib.sha256(b"audit-v1\0" + lines[:64] + forged).hexdigest().encode()
+    path.write_bytes((lines + digest + b"\t" + forged + b"\n").ljust(SIZE, b"\0"))
+    disk.broken = False
+    await journal.append(started())
+    journal.close()
+    assert stored(tmp_path / "journal") == [(0, True)]
+    assert Emergency(tmp_path / "journal", disk=Disk()).empty()
+    assert verify(tmp_path / "journal").ok
+
+
+class Twice(Disk):
+    """The next two syncs of segments fail."""
+
+    left = 0
+
+    def sync(self, descriptor: int) -> None:
+        if self.left and os.readlink(f"/proc/self/fd/{descriptor}").endswith(".jsonl"):
+            self.left -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(descriptor)
+
+
+async def test_what_was_refused_because_no_sync_held_is_not_found_in_the_journal_later(tmp_path: Path) -> None:
+    disk = Twice()
+    journal = opened(tmp_path / "journal", disk)
+    await journal.append(started(1))
+    disk.left = 2
+    with pytest.raises(JournalUnavailable):
+        await journal.append(started(2))
+    journal.close()
+    again = opened(tmp_path / "journal")
+    await again.append(started(3))
+    again.close()
+    assert [entry["data"]["n"] for entry in again.entries(event="deployment.started")] == [1, 3]  # type: ignore[index, call-overload]
     assert verify(tmp_path / "journal").ok
 
 
