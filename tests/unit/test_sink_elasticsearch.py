@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from support.clock import ManualClock
 from support.elastic import EMPTY, GARBAGE, Elastic, Fault, answered, elastic
 from support.sinks import JOURNAL, Authority, Fake, record, records, serving
@@ -134,11 +135,12 @@ async def test_what_a_whole_request_is_answered(fault: Fault, trouble: Trouble) 
     async with elastic() as server:
         server.faults.append(fault)
         one = sink(server.url, timeout=0.5)
-        delivery = await one.send(records(1))
+        batch = records(1)
+        delivery = await one.send(batch)
         assert (delivery.trouble, delivery.answers) == (trouble, ())
         assert delivery.detail
         # Whatever became of it, the next attempt finds out.
-        assert (await one.send(records(1))).answers[0] in (D, TWICE)
+        assert (await one.send(batch)).answers[0] in (D, TWICE)
         await one.close()
 
 
@@ -162,6 +164,7 @@ async def test_credentials_of_every_form(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PAIR", "id-1:the-key-4711")
     encoded = base64.b64encode(b"id-1:the-key-4711").decode()
     basic = base64.b64encode(b"jane:the-secret-4711").decode()
+    batch = records(1)
     async with elastic() as server:
         for keys, wanted in (
             ({"api_key": "env:SECRET"}, "ApiKey the-secret-4711"),
@@ -171,7 +174,7 @@ async def test_credentials_of_every_form(monkeypatch: pytest.MonkeyPatch) -> Non
         ):
             server.authorization = wanted
             one = sink(server.url, **keys)
-            assert (await one.send(records(1))).answers
+            assert (await one.send(batch)).answers
             await one.close()
         server.authorization = "ApiKey another"
         one = sink(server.url, api_key="env:SECRET")
@@ -284,3 +287,32 @@ async def test_a_probe_of_something_else_says_so() -> None:
     one = sink("http://127.0.0.1:9")
     assert not (await one.probe()).ok
     await one.close()
+
+
+async def test_another_entry_under_the_same_number_is_never_taken_for_the_one_that_is_there() -> None:
+    """As it comes when a journal is restored from an older copy and goes on from there."""
+    async with elastic() as server:
+        one = sink(server.url)
+        first = records(3)
+        await one.send(first)
+        restored = [first[0], *records(3)[1:], record(4)]
+        delivery = await one.send(restored)
+        assert delivery.trouble is Trouble.HOLD
+        assert "another entry under the number 2" in delivery.detail
+        assert (await one.send(first)).answers == (TWICE, TWICE, TWICE)
+        await one.close()
+
+
+async def test_where_a_key_may_only_create_the_number_alone_tells() -> None:
+    class CreateOnly(Elastic):
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            return web.Response(status=403, text="{}") if request.path.endswith("/_mget") else await super().handle(request)
+
+    server = CreateOnly()
+    await server.start()
+    one = sink(server.url)
+    batch = records(2)
+    await one.send(batch)
+    assert (await one.send(batch)).answers == (TWICE, TWICE)
+    await one.close()
+    await server.stop()

@@ -216,7 +216,7 @@ class DatadogSink:
                 "usr": {"id": text(record, "user")},
                 SOURCE: own,
                 # Words first: a message that is JSON altogether would be taken apart, and its time taken for this entry's.
-                "message": f"{headline(record)} {record.body.decode('utf-8')}",
+                "message": f"{headline(record)} {record.body.decode('utf-8', 'replace')}",
             }
         )
 

@@ -18,6 +18,7 @@ from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe
 from services.audit.sinks.ecs import document
 from services.audit.sinks.target import HttpTarget, Reply, probe_of, secret_missing
 from services.clock import Clock
+from services.model.objects import Json
 from services.settings.load import SecretGuard
 from services.settings.secrets import SecretUnavailable
 from services.settings.sinks import Elasticsearch, OpenSearch
@@ -54,6 +55,14 @@ class _Bulk(msgspec.Struct):
 class _Found(msgspec.Struct):
     id: str = msgspec.field(name="_id", default="")
     found: bool = False
+    source: dict[str, Json] = msgspec.field(name="_source", default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Of the entry that is there; empty where that is not told."""
+        event = self.source.get("event")
+        found = event.get("hash") if isinstance(event, dict) else None
+        return found if isinstance(found, str) else ""
 
 
 class _Got(msgspec.Struct):
@@ -97,21 +106,52 @@ class ElasticsearchSink:
             return reply
         if (trouble := self._target.troubled(reply)) is not None:
             return trouble
-        return self._judged(batch, reply)
+        return await self._told_apart(batch, self._judged(batch, reply))
 
     async def missing(self, records: Sequence[Record]) -> Sequence[int] | None:
-        wanted = [{"_index": self._index(record.timestamp), "_id": record.id, "_source": False} for record in records]
-        path = "/_mget?filter_path=docs._id,docs.found"
-        reply = await self._ask("POST", path, msgspec.json.encode({"docs": wanted}), "application/json")
-        if isinstance(reply, Delivery) or reply.status != 200:
-            return None
-        try:
-            docs = _got.decode(reply.body).docs
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        docs = await self._got(records)
+        if isinstance(docs, Delivery):
             return None
         # An index that is not there is an error of its document, which has no ``found`` then: missing as well.
         there = {found.id for found in docs if found.found}
-        return [record.seq for record in records if record.id not in there] if len(docs) == len(records) else None
+        return [record.seq for record in records if record.id not in there]
+
+    async def _got(self, records: Sequence[Record]) -> Sequence[_Found] | Delivery:
+        """What is stored under the ids of ``records``, or the trouble that asking met."""
+        wanted = [{"_index": self._index(record.timestamp), "_id": record.id, "_source": ["event.hash"]} for record in records]
+        path = "/_mget?filter_path=docs._id,docs.found,docs._source.event.hash"
+        reply = await self._ask("POST", path, msgspec.json.encode({"docs": wanted}), "application/json")
+        if isinstance(reply, Delivery):
+            return reply
+        if (trouble := self._target.troubled(reply)) is not None:
+            return trouble
+        try:
+            docs = _got.decode(reply.body).docs
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            docs = []
+        if len(docs) == len(records):
+            return docs
+        return Delivery(
+            trouble=Trouble.UNREACHABLE, detail=f"{self._target.host} answered with something that is not what was asked for"
+        )
+
+    async def _told_apart(self, batch: Sequence[Record], delivery: Delivery) -> Delivery:
+        """``delivery``, unless what is there already under an entry's number is another entry: a journal that was restored from
+        an older copy gives numbers out once more. Where that can't be looked at (a key that may only create) the number has to
+        do."""
+        answers = zip(batch, delivery.answers, strict=False)  # none of them, where the batch as a whole met trouble
+        twice = {record.id: record for record, answer in answers if answer is Answer.DUPLICATE}
+        if not twice:
+            return delivery
+        docs = await self._got(list(twice.values()))
+        if isinstance(docs, Delivery):
+            return docs if docs.trouble in (Trouble.UNREACHABLE, Trouble.BUSY) else delivery
+        for found in docs:
+            if found.id in twice and found.hash and found.hash != twice[found.id].hash:
+                what = f"holds another entry under the number {twice[found.id].seq} of this journal"
+                why = "which was restored from an older copy, or rewritten: another 'index' takes all of it"
+                return Delivery(trouble=Trouble.HOLD, detail=f"{self._target.host} {what}, {why}")
+        return delivery
 
     async def probe(self) -> Probe:
         """Whether address, credentials and index are good, without storing anything: a document is sent that can't be one. It is
@@ -126,7 +166,7 @@ class ElasticsearchSink:
         try:
             (item,) = _bulk.decode(reply.body).items
             (found,) = item.values()
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
             detail = f"{self._target.host} answers, but not as Elasticsearch or OpenSearch does"
             return Probe(ok=False, detail=detail, hint="Correct the address: it is the one of the cluster's HTTP interface.")
         answer = _answer(found)
@@ -145,7 +185,7 @@ class ElasticsearchSink:
         try:
             answer = _bulk.decode(reply.body)
             items = [next(iter(item.values())) for item in answer.items if len(item) == 1]
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             items = []
         if len(items) != len(batch) or any(item.id != record.id for item, record in zip(items, batch, strict=True)):
             # Nothing can be told from it; what was stored all the same meets itself at the next attempt.

@@ -131,7 +131,7 @@ class OtlpSink:
             "severityNumber": number,
             "severityText": name,
             "eventName": text(record, "event"),
-            "body": {"stringValue": record.body.decode("utf-8")},
+            "body": {"stringValue": record.body.decode("utf-8", "replace")},
             "attributes": attributes,
         }
 
