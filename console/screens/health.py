@@ -170,6 +170,8 @@ def _shipper_words(picture: Picture) -> Iterator[tuple[str, Tone]]:
         yield f"  shipped by a process of this home{pid}", Tone.MUTED
     else:
         yield "  no shipper runs: the next entry starts one", Tone.WARN if shipping.waiting else Tone.MUTED
+    if shipping.silence:
+        yield f"  {shipping.silence}", Tone.BAD
     if shipping.running and shipping.status and shipping.status.note:
         yield f"  {shipping.status.note}", Tone.WARN
     if not any(sink.assurance == "durable" for sink in shipping.sinks):

@@ -40,7 +40,7 @@ class QuickClock(SystemClock):
 class ScriptedSink:
     """Answers as it is told: ``answers`` are used up, then everything is delivered. Keeps what it took."""
 
-    kind = "scripted"
+    kind = "elasticsearch"
 
     def __init__(self, name: str = "scripted", assurance: Assurance = Assurance.DURABLE, limits: Limits | None = None) -> None:
         self.name = name

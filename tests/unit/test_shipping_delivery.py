@@ -245,3 +245,96 @@ async def test_dead_letters_are_chained_kept_and_cleared_by_delivery(tmp_path: P
     deadletters.add(directory, "scripted", done, disk=Disk())
     assert deadletters.intact(directory, "scripted")
     assert set(deadletters.undelivered(directory, "scripted")) == {9}
+
+
+class Stepped(QuickClock):
+    """Its wall time can be set."""
+
+    by = 0.0
+
+    def unix(self) -> float:
+        return super().unix() + self.by
+
+
+async def test_a_clock_that_is_set_back_hides_no_delay(tmp_path: Path) -> None:
+    sink, clock = ScriptedSink(), Stepped(60.0)
+    sink.answers = [UNREACHABLE] * 10_000
+    async with shipping(tmp_path, sink, entries=20, clock=clock) as place:
+        await place.until(lambda: place.status.error)
+        clock.by = -100_000.0
+        await place.until(lambda: place.status.late)
+        assert place.status.lag_seconds > 60
+
+
+async def test_a_sink_that_is_stopped_says_for_how_long_its_entries_have_been_waiting(tmp_path: Path) -> None:
+    sink = ScriptedSink()
+    async with shipping(tmp_path, sink, entries=5, clock=QuickClock(30.0)) as place:
+        await place.until(lambda: place.shipper.drained)
+        directory = place.directory
+    path = directory / "cursors" / "scripted.json"
+    whole = path.read_bytes()
+    path.write_bytes(b"garbage")
+    async with shipping(tmp_path, sink, entries=5, clock=QuickClock(60.0)) as place:
+        await place.until(lambda: place.status.state is SinkState.STOPPED and place.status.late)
+        assert place.status.error_since is not None
+        path.write_bytes(whole)
+        await place.until(lambda: place.shipper.drained and not place.status.error)
+        assert (place.status.state, place.status.lag_seconds) == (SinkState.SHIPPING, 0.0)
+
+
+async def test_a_journal_that_cant_be_read_is_late_and_not_silently_so(tmp_path: Path) -> None:
+    sink = ScriptedSink()
+    async with shipping(tmp_path, sink, clock=QuickClock(60.0)) as place:
+        await place.write(3)
+        await place.until(lambda: place.shipper.drained)
+
+        def broken(entries: int, size: int) -> object:
+            raise OSError(5, "Input/output error")
+
+        from services.audit.shipping.tail import Tail
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Tail, "read", lambda self, entries, size: broken(entries, size))
+            await place.write(3)
+            await place.until(lambda: place.status.late)
+            assert "Input/output error" in place.status.error
+        await place.until(lambda: place.shipper.drained and not place.status.error)
+
+
+async def test_dead_letters_that_cant_be_read_stop_nobody(tmp_path: Path) -> None:
+    (tmp_path / "journal" / "dead" / "down.jsonl").mkdir(parents=True)
+    odd, good = ScriptedSink("down"), ScriptedSink("good")
+    async with shipping(tmp_path, [odd, good], entries=30, clock=QuickClock(20.0)) as place:
+        await place.until(lambda: place.shipper.drained and len(good.taken) > 30)
+        await place.until(lambda: place.shipper._lanes[0].note)
+        assert "the dead letters of down can't be read" in place.shipper._lanes[0].note
+        assert len(odd.taken) > 30
+
+
+async def test_entries_removed_while_others_are_on_their_way_move_no_cursor_past_those(tmp_path: Path) -> None:
+    from services.audit import chain
+    from services.audit.segments import segments
+
+    sink = ScriptedSink(limits=Limits(entries=10))
+    sink.answers = [UNREACHABLE] * 10_000
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(chain, "MAX_SEGMENT", 30_000)
+        async with shipping(tmp_path, sink, clock=QuickClock(30.0)) as place:
+            for _ in range(5):
+                await place.write(40)
+            await place.until(lambda: place.status.error and place.status.backlog > 150)
+            known = segments(place.directory)
+            for segment in known[:2]:
+                segment.path.unlink()
+            await place.until(lambda: place.shipper._lanes[0]._bounds.last_seq > 0)
+            await place.write(1)
+            await asyncio.sleep(0.2)
+            assert place.status.acked_seq == 0
+            sink.answers.clear()
+            await place.until(lambda: place.shipper.drained)
+            (gap,) = place.journal.entries(event="audit.shipping_gap")
+        there = {record.seq for record in sink.taken}
+        lost = set(range(gap["data"]["first"], gap["data"]["last"] + 1))
+        assert lost
+        assert not there & lost
+        assert there | lost == set(range(1, max(there) + 1))

@@ -220,3 +220,49 @@ async def test_verify_holds_the_journal_against_what_a_sink_has_taken(tmp_path: 
     assert main(words) == 1
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert [problem["kind"] for problem in problems] == ["tail-cut"]
+
+
+async def test_what_a_cursor_says_counts_where_nobody_ships_and_what_a_shipper_said_last_does_not(tmp_path: Path) -> None:
+    section = Elasticsearch(kind="elasticsearch", name="scripted", url="http://127.0.0.1:1")
+    directory = await shipped(tmp_path, ScriptedSink())
+    now = SystemClock().unix()
+    assert not look(directory, now, [section]).waiting
+    cursors.path_of(directory, "scripted").unlink()
+    found = look(directory, now, [section])
+    assert found.waiting
+    assert found.sinks[0].backlog >= ENTRIES
+
+
+async def test_a_shipper_that_says_nothing_is_told_of(tmp_path: Path) -> None:
+    from services.audit.shipping.shipper import only_one
+
+    section = Elasticsearch(kind="elasticsearch", name="scripted", url="http://127.0.0.1:1")
+    directory = await shipped(tmp_path, ScriptedSink())
+    with only_one(directory):
+        found = look(directory, SystemClock().unix() + 100, [section])
+        assert "has said nothing for" in found.silence
+        assert not look(directory, SystemClock().unix(), [section]).silence
+    assert not look(directory, SystemClock().unix() + 100, [section]).silence
+
+
+async def test_a_packed_segment_that_is_damaged_is_no_concern_of_a_sink_that_has_it(tmp_path: Path) -> None:
+    from services.audit.segments import segments
+
+    with pytest.MonkeyPatch.context() as patched:
+        from services.audit import chain
+
+        patched.setattr(chain, "MAX_SEGMENT", 30_000)
+        sink = ScriptedSink()
+        async with shipping(tmp_path, sink, entries=60, clock=QuickClock(20.0)) as place:
+            await place.write(60)
+            await place.until(lambda: place.shipper.drained)
+            directory = place.directory
+        first = segments(directory)[0].path
+        first.with_name(f"{first.name}.gz").write_bytes(b"no gzip at all")
+        first.unlink()
+        fresh = ScriptedSink("fresh")
+        async with shipping(tmp_path, [sink, fresh], entries=3, clock=QuickClock(20.0)) as place:
+            await place.until(lambda: place.shipper.sinks and place.shipper.sinks[0].acked_seq > 123)
+            await place.until(lambda: place.shipper.sinks[1].error)
+            assert not place.shipper._note
+        assert fresh.taken == []

@@ -49,8 +49,12 @@ class Tally(msgspec.Struct, kw_only=True):
         self.last_error_at = now
 
     def succeeded(self, now: float) -> None:
-        self.state, self.error, self.error_since = SinkState.SHIPPING, "", None
+        self.resumed()
         self.last_ok = now
+
+    def resumed(self) -> None:
+        """Nothing stands in the way any more; whether the sink takes anything is not known yet."""
+        self.state, self.error, self.error_since = SinkState.SHIPPING, "", None
 
 
 class Courier:

@@ -17,8 +17,8 @@ from services.audit.shipping import deadletters, notices
 from services.audit.shipping.confirming import Confirmation
 from services.audit.shipping.courier import Courier
 from services.audit.shipping.cursor import Cursor, CursorUnusable, Witness
-from services.audit.shipping.status import SinkState, SinkStatus
-from services.audit.shipping.tail import Bounds, Broken, Place, Removed, Tail, oldest
+from services.audit.shipping.status import SinkState, SinkStatus, waits_since
+from services.audit.shipping.tail import Bounds, Broken, Place, Removed, Tail
 from services.audit.sinks.base import Assurance, Record, Sink
 from services.clock import Clock
 
@@ -37,6 +37,14 @@ _log = logging.getLogger("quarterdeck.shipping")
 class _Flight(msgspec.Struct, frozen=True):
     records: list[Record]
     task: "asyncio.Task[None]"
+    since: float
+
+
+class _Wait(msgspec.Struct, frozen=True):
+    """An entry that waits: its own time, and since when it is known to be waiting (on the monotonic clock)."""
+
+    timestamp: float
+    since: float
 
 
 class Lane:
@@ -55,7 +63,6 @@ class Lane:
         disk: Disk,
     ) -> None:
         self.sink = sink
-        self.note = ""
         self._required = required
         self._bounds = bounds
         self._journal = journal
@@ -72,8 +79,14 @@ class Lane:
         self._flights: deque[_Flight] = deque()
         self._saved = self._cursor
         self._saved_at = 0.0
+        self._unsaved = ""
+        self._uncounted = ""
         self._stopped = ""
-        self._dead = len(deadletters.undelivered(bounds.directory, sink.name))
+        self._failing = False
+        """It could not go on, and has not read anything since."""
+        self._next: _Wait | None = None
+        """The next entry, where it was not read: nothing goes on then, or not yet."""
+        self._dead = 0
         self._last_seq = 0
 
     async def run(self) -> None:
@@ -91,7 +104,7 @@ class Lane:
                 # The journal can't be read, or the mistake is ours: seen by everybody, and no reason for other sinks to stop.
                 error = _first(group_error)
                 _log.error("sink %s can't go on for now", self.sink.name, exc_info=error)
-                self._courier.tally.failed(SinkState.RETRYING, f"{type(error).__name__}: {error}", self._clock.unix())
+                self._fail(SinkState.RETRYING, f"{type(error).__name__}: {error}")
             finally:
                 for flight in self._flights:
                     flight.task.cancel()
@@ -107,6 +120,11 @@ class Lane:
         await self.sink.close()
 
     @property
+    def note(self) -> str:
+        """What a person should know of it beside its state."""
+        return "; ".join(said for said in (self._unsaved, self._uncounted) if said)
+
+    @property
     def drained(self) -> bool:
         """Whether everything that is in the journal was taken."""
         return not self._stopped and self._cursor.acked_seq >= self._last() > 0
@@ -117,19 +135,18 @@ class Lane:
         return self.drained and self._cursor.confirmed_seq == self._cursor.acked_seq and self._saved == self._cursor
 
     def status(self) -> SinkStatus:
-        waiting = [*(record for flight in list(self._flights)[:1] for record in flight.records[:1]), *list(self._held)[:1]]
-        first = oldest(waiting)
         tally = self._courier.tally
         backlog = max(0, self._last() - self._cursor.acked_seq)
+        lag = self._lag() if backlog else None
         return SinkStatus(
             name=self.sink.name,
             kind=self.sink.kind,
             assurance=self.sink.assurance.value,
             required=self._required,
             state=SinkState.STOPPED if self._stopped else tally.state,
-            lag_seconds=max(0.0, self._clock.unix() - first) if first is not None and backlog else 0.0,
+            lag_seconds=lag or 0.0,
             backlog=backlog,
-            oldest=first if backlog else None,
+            oldest=self._clock.unix() - lag if lag is not None else None,
             acked_seq=self._cursor.acked_seq,
             confirmed_seq=self._cursor.confirmed_seq,
             unconfirmed=self._cursor.acked_seq - self._cursor.confirmed_seq,
@@ -146,9 +163,31 @@ class Lane:
         )
 
     async def recount(self) -> None:
-        """Look how many dead letters there are: others may have delivered some."""
-        letters = await asyncio.to_thread(deadletters.undelivered, self._bounds.directory, self.sink.name)
-        self._dead = len(letters)
+        """Look how many dead letters there are, of which others may have delivered some; and since when the next entry waits,
+        where it was not read."""
+        directory = self._bounds.directory
+        try:
+            self._dead = len(await asyncio.to_thread(deadletters.undelivered, directory, self.sink.name))
+            self._uncounted = ""
+        except OSError as error:
+            self._uncounted = f"the dead letters of {self.sink.name} can't be read: {error.strerror or error}"
+        if self._flights or self._held or self._last() <= self._cursor.acked_seq:
+            self._next = None
+        elif self._next is None:
+            try:
+                at = await asyncio.to_thread(waits_since, directory, self._cursor.acked_seq)
+            except OSError:
+                at = None  # as its lane says too
+            self._next = _Wait(self._clock.unix() if at is None else at, self._clock.monotonic())
+
+    def _lag(self) -> float | None:
+        """For how long the oldest entry that was not taken has been waiting: by its own time, or by how long it has been known,
+        where the clock was set back since. ``None`` where none is known yet."""
+        waits = [_Wait(flight.records[0].timestamp, flight.since) for flight in list(self._flights)[:1]]
+        waits += [_Wait(record.timestamp, self._held_since) for record in list(self._held)[:1]]
+        waits = waits or [self._next] if self._next else waits
+        now, monotonic = self._clock.unix(), self._clock.monotonic()
+        return max((max(now - wait.timestamp, monotonic - wait.since) for wait in waits), default=None)
 
     async def _open(self) -> None:
         """Where the cursor says that it was left, once that is found to be a place of this journal."""
@@ -170,8 +209,9 @@ class Lane:
 
     async def _work(self) -> None:
         while True:
-            while len(self._flights) < self._courier.width and (batch := await self._batch()):
-                self._flights.append(_Flight(batch, asyncio.create_task(self._courier.deliver(batch))))
+            while len(self._flights) < self._courier.width and (found := await self._batch()):
+                batch, since = found
+                self._flights.append(_Flight(batch, asyncio.create_task(self._courier.deliver(batch)), since))
             if not self._flights:
                 await self._save_when_due()
                 await self._clock.sleep(LOOK_SECONDS)
@@ -186,13 +226,13 @@ class Lane:
                 self._acked(flight.records)
             await self._save_when_due()
 
-    async def _batch(self) -> list[Record]:
-        """What is to be sent next: a full batch, or what has waited long enough; else nothing."""
+    async def _batch(self) -> tuple[list[Record], float] | None:
+        """What is to be sent next, and since when it waits: a full batch, or what has waited long enough; else nothing."""
         limits = self.sink.limits
         if len(self._held) < limits.entries:
             await self._read(limits.entries - len(self._held), limits.batch_bytes)
         if not self._held:
-            return []
+            return None
         batch: list[Record] = []
         size = 0
         for record in self._held:
@@ -204,22 +244,29 @@ class Lane:
         first = self._held[0].timestamp
         waited = max(self._clock.unix() - first, self._clock.monotonic() - self._held_since)
         if not full and waited < LINGER_SECONDS:
-            return []
+            return None
         for _ in batch:
             self._held.popleft()
-        self._held_since = self._clock.monotonic()
-        return batch
+        since, self._held_since = self._held_since, self._clock.monotonic()
+        return batch, since
 
     async def _read(self, entries: int, size: int) -> None:
         tail = self._tail
-        if tail is None or not tail.behind():
+        if tail is None:
             return
-        try:
-            records = await asyncio.to_thread(tail.read, entries, size)
-        except Removed as gone:
-            await self._skip(gone.place)
-            self._tail = await asyncio.to_thread(Tail, self._bounds, self._journal, gone.place)
-            return
+        records: list[Record] = []
+        if tail.behind():
+            try:
+                records = await asyncio.to_thread(tail.read, entries, size)
+            except Removed as gone:
+                # What was read before is delivered first: the cursor never stands behind what is still on its way.
+                if not self._held and not self._flights:
+                    await self._skip(gone.place)
+                    self._tail = await asyncio.to_thread(Tail, self._bounds, self._journal, gone.place)
+                return
+        if self._failing:
+            self._failing = False
+            self._courier.tally.resumed()
         if records and not self._held:
             self._held_since = self._clock.monotonic()
         self._held += records
@@ -266,6 +313,11 @@ class Lane:
             _log.error("sink %s is stopped: %s", self.sink.name, reason)
             await self._record(notices.stopped(self.sink.name, reason))
         self._stopped = reason
+        self._fail(SinkState.STOPPED, reason)
+
+    def _fail(self, state: SinkState, reason: str) -> None:
+        self._failing = True
+        self._courier.tally.failed(state, reason, self._clock.unix())
 
     async def _bury(self, found: deadletters.DeadLetter) -> None:
         await asyncio.to_thread(deadletters.add, self._bounds.directory, self.sink.name, found, disk=self._disk)
@@ -287,9 +339,9 @@ class Lane:
             await asyncio.to_thread(cursors.save, self._bounds.directory, wanted, disk=self._disk)
         except OSError as error:
             # Delivery goes on: after a restart this much is sent again.
-            self.note = f"the cursor of {self.sink.name} can't be saved: {error.strerror or error}"
+            self._unsaved = f"the cursor of {self.sink.name} can't be saved: {error.strerror or error}"
             return
-        self._saved, self.note = wanted, ""
+        self._saved, self._unsaved = wanted, ""
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -33,7 +33,7 @@ def ensure(home: Path, config: Path | None) -> bool:
     # -P: the modules come from where quarterdeck is installed, never from the directory it happens to be called in.
     command = [sys.executable, "-P", "-m", "console.cli", *given, "--home", str(home), "journal", "ship", "--until-idle"]
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         child = subprocess.Popen(
             command,

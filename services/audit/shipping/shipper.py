@@ -208,7 +208,7 @@ class Shipper:
             note="; ".join(note for note in notes if note),
         )
         try:
-            await asyncio.to_thread(status.write, self._directory, said)
+            await asyncio.to_thread(status.write, self._directory, said, disk=self._disk)
         except OSError as error:
             # Told to who reads the log: consoles see a status that grows old, and say so.
             _log.warning("the status can't be written: %s", error)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from services.audit import paging
+from services.audit.place import Disk, write_all
 from services.audit.segments import segments
 from services.audit.shipping import cursor as cursors
 from services.audit.shipping.cursor import CursorUnusable
@@ -95,12 +96,24 @@ class Shipping(msgspec.Struct, frozen=True, kw_only=True):
     running: bool = False
     status: ShippingStatus | None = None
     sinks: tuple[SinkStatus, ...] = ()
+    silent_seconds: float = 0.0
+    """For how long a process that runs has said nothing, where that is too long: it is stuck, or was stopped."""
 
     @property
     def lag_seconds(self) -> float:
-        """Of the slowest sink: how long its oldest entry has been waiting; where nothing waits, how long the last one took."""
+        """Of the slowest sink: how long its oldest entry has been waiting; where nothing waits, how long the last one took. One
+        that was late tells of the outage it lay through, and not of now: it does not count once it is there."""
         waiting = max((sink.lag_seconds for sink in self.sinks), default=0.0)
-        return waiting or max((sink.delivery_seconds or 0.0 for sink in self.sinks), default=0.0)
+        took = (sink.delivery_seconds or 0.0 for sink in self.sinks)
+        return waiting or max((seconds for seconds in took if seconds <= LATE_SECONDS), default=0.0)
+
+    @property
+    def silence(self) -> str:
+        """What a person is told of that; empty where there is none."""
+        who = f"The process that ships this home ({self.status.pid})" if self.status else "The process that ships this home"
+        return (
+            f"{who} has said nothing for {self.silent_seconds:.0f} s: it is stuck or was stopped" if self.silent_seconds else ""
+        )
 
     @property
     def late(self) -> tuple[SinkStatus, ...]:
@@ -121,12 +134,13 @@ class Shipping(msgspec.Struct, frozen=True, kw_only=True):
 _decoder = msgspec.json.Decoder(ShippingStatus)
 
 
-def write(directory: Path, status: ShippingStatus) -> None:
+def write(directory: Path, status: ShippingStatus, *, disk: Disk) -> None:
     """Raises ``OSError``; the old one stands then. Not synced: after a power cut it would be out of date anyway."""
-    draft = directory / f".{NAME}.{os.getpid()}"
+    # One name, since one process writes it: a kill leaves no more than this.
+    draft = directory / f".{NAME}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, msgspec.json.encode(status) + b"\n")
+        write_all(descriptor, msgspec.json.encode(status) + b"\n", disk)
     finally:
         os.close(descriptor)
     os.replace(draft, directory / NAME)
@@ -160,16 +174,18 @@ def look(directory: Path, now: float, configured: Sequence[SinkSection]) -> Ship
     as the journal itself shows."""
     alive = running(directory)
     said = read(directory)
-    fresh = alive and said is not None and abs(now - said.updated) < SILENT_SECONDS
+    silent = abs(now - said.updated) if alive and said is not None else 0.0
+    fresh = alive and said is not None and silent < SILENT_SECONDS
     known = {sink.name: sink for sink in said.sinks} if said else {}
     sinks = []
     for section in configured:
-        sink = known.get(section.label) or _unheard(section, directory)
-        if fresh and section.label in known:
+        sink = known.get(section.label)
+        if fresh and sink is not None:
             sinks.append(_now(sink, now))
         else:
+            sink = _by_cursor(sink, section, directory)
             sinks.append(_unarchived(sink, directory, now) if section.whole else _without_shipper(sink, directory, now))
-    return Shipping(running=alive, status=said, sinks=tuple(sinks))
+    return Shipping(running=alive, status=said, sinks=tuple(sinks), silent_seconds=0.0 if fresh else silent)
 
 
 def _now(sink: SinkStatus, now: float) -> SinkStatus:
@@ -180,12 +196,10 @@ def _now(sink: SinkStatus, now: float) -> SinkStatus:
 
 def _without_shipper(sink: SinkStatus, directory: Path, now: float) -> SinkStatus:
     """The same sink with nobody at work for it: what waits is looked up in the journal itself."""
-    waiting = paging.newer(directory, sink.acked_seq, limit=1).entries
-    newest = paging.older(directory, paging.NEWEST, limit=1).entries
-    if not waiting or not newest:
+    backlog = max(0, newest(directory) - sink.acked_seq)
+    if not backlog:
         return msgspec.structs.replace(sink, backlog=0, oldest=None, lag_seconds=0.0)
-    oldest = moment(waiting[0]) or now
-    backlog = int(newest[0]["seq"]) - sink.acked_seq
+    oldest = waits_since(directory, sink.acked_seq) or now
     return msgspec.structs.replace(sink, backlog=backlog, oldest=oldest, lag_seconds=max(0.0, now - oldest))
 
 
@@ -201,29 +215,34 @@ def _unarchived(sink: SinkStatus, directory: Path, now: float) -> SinkStatus:
     return msgspec.structs.replace(sink, backlog=0, oldest=None, lag_seconds=0.0)
 
 
-def _unheard(section: SinkSection, directory: Path) -> SinkStatus:
-    """A sink that no shipper has spoken of: how far it came is in its cursor, if there is one."""
+def _by_cursor(sink: SinkStatus | None, section: SinkSection, directory: Path) -> SinkStatus:
+    """``sink`` as it was told of last, if ever, with what is on the disk: how far it came is in its cursor, if there is one."""
+    sink = sink or SinkStatus(name=section.label, kind=section.kind, assurance="", required=section.required)
     try:
-        cursor = cursors.read(directory, section.label)
+        cursor = cursors.fitting(directory, section.label, kind=section.kind, journal=_journal(directory))
     except CursorUnusable as error:
-        return SinkStatus(
-            name=section.label,
-            kind=section.kind,
-            assurance="",
-            required=section.required,
-            state=SinkState.STOPPED,
-            error=str(error),
-        )
+        return msgspec.structs.replace(sink, state=SinkState.STOPPED, error=str(error))
     acked, confirmed = (cursor.acked_seq, cursor.confirmed_seq) if cursor else (0, 0)
-    return SinkStatus(
-        name=section.label,
-        kind=section.kind,
-        assurance="",
-        required=section.required,
-        acked_seq=acked,
-        confirmed_seq=confirmed,
-        unconfirmed=acked - confirmed,
-    )
+    return msgspec.structs.replace(sink, acked_seq=acked, confirmed_seq=confirmed, unconfirmed=acked - confirmed)
+
+
+def _journal(directory: Path) -> str:
+    try:
+        return (directory / "journal.id").read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def newest(directory: Path) -> int:
+    """The number of the journal's newest entry; 0 where there is none. Raises ``OSError``."""
+    found = paging.older(directory, paging.NEWEST, limit=1).entries
+    return int(found[0]["seq"]) if found else 0
+
+
+def waits_since(directory: Path, acked_seq: int) -> float | None:
+    """Unix seconds of the first entry behind ``acked_seq``; ``None`` where there is none that can be read. Raises ``OSError``."""
+    found = paging.newer(directory, acked_seq, limit=1).entries
+    return moment(found[0]) if found else None
 
 
 def moment(entry: paging.Entry) -> float | None:

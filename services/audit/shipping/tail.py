@@ -5,8 +5,8 @@ the journal does not. Writers hold the lock from the first byte to the sync, so 
 whole batches only. Blocks; not for the event loop.
 """
 
+import contextlib
 import os
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -78,7 +78,8 @@ class Bounds:
         finally:
             os.close(descriptor)
         for name in [name for name, size in self.sizes.items() if size < 0]:
-            with opened(at(self.directory, name)) as file:
+            # One that can't be read is for those to tell of who need it: others go on.
+            with contextlib.suppress(OSError), opened(at(self.directory, name)) as file:
                 self.sizes[name] = file.seek(0, os.SEEK_END)
         newest = max(self.sizes)
         self.last_seq = _last_seq(self.directory / "seg" / newest, self.sizes[newest])
@@ -128,6 +129,8 @@ class Tail:
                     break
                 raise self._removed()
             if self._offset >= end:
+                if end < 0:
+                    raise lost(f"{self._segment} can't be read")
                 if self._offset > end:
                     raise lost(f"{self._segment} is shorter than what was sent of it")
                 if not self._next():
@@ -282,8 +285,3 @@ def _last_seq(path: Path, size: int) -> int:
             if raw.endswith(b"}") and (seq := number_of(raw)) is not None:
                 return seq
     return int(path.stem) - 1
-
-
-def oldest(records: Sequence[Record]) -> float | None:
-    """Unix seconds of the oldest of ``records``."""
-    return min((record.timestamp for record in records), default=None)
