@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,23 @@ START_SECONDS = 5.0
 """Wall seconds between two attempts to have a shipper at work."""
 
 log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def kept_shipping(context: Context) -> AsyncIterator[None]:
+    """Meanwhile a shipper is at work, where there is something to ship to: one that was killed is followed by another."""
+
+    async def keep() -> None:
+        while True:
+            await context.clock.sleep(START_SECONDS)
+            await asyncio.to_thread(context.keep_shipping)
+
+    keeping = asyncio.create_task(keep(), name="shipping")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 class ShippingWatch:

@@ -27,10 +27,11 @@ def run(args: argparse.Namespace) -> int:
 
 async def _drive(args: argparse.Namespace) -> int:
     from console.context import Context
+    from console.shipping import kept_shipping
     from services.rollout.driver import run_driver
     from services.rollout.home import read_ended
 
-    async with Context.open(args, program="quarterdeck drive") as context:
+    async with Context.open(args, program="quarterdeck drive") as context, kept_shipping(context):
         code = await run_driver(
             context,
             args.rollout,

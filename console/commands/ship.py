@@ -22,6 +22,10 @@ RELOAD_SECONDS = 2.0
 """Wall seconds between two looks at the configuration file."""
 GIVE_UP_SECONDS = 60.0
 """Wall seconds for which ``--once`` goes on where nothing is taken any more."""
+FRESH_SECONDS = 5.0
+"""Wall seconds for which a shipper's word about its own process is believed."""
+END_SECONDS = 10.0
+"""Wall seconds that a shipper has to end in."""
 ORPHANED_SECONDS = 60.0
 """Wall seconds after which a shipper of a sandbox that is gone ends: what it would send it to will not come back."""
 
@@ -87,7 +91,7 @@ def _document(shipping: "Shipping") -> dict[str, Any]:
         "pid": said.pid if said and shipping.running else None,
         "updated": said.updated if said else None,
         "lag_seconds": round(shipping.lag_seconds, 3),
-        "note": said.note if said and shipping.running else "",
+        "note": "; ".join(note for note in (said.note if said and shipping.running else "", shipping.silence) if note),
         "sinks": [msgspec.to_builtins(sink) | {"late": sink.late} for sink in shipping.sinks],
     }
 
@@ -115,6 +119,8 @@ def _tell(shipping: "Shipping") -> None:
     output.table(("SINK", "KIND", "STATE", "LAG", "BACKLOG", "TAKEN", "CONFIRMED", "DEAD", "ERROR"), rows)
     if shipping.running and shipping.status is not None and shipping.status.note:
         output.note(shipping.status.note)
+    if shipping.silent_seconds:
+        output.note(shipping.silence)
     if not shipping.running:
         output.note("No shipper runs: whoever writes the next entry starts one, and so does: quarterdeck journal ship")
 
@@ -128,9 +134,9 @@ async def _ship(args: argparse.Namespace) -> int:
         if not context.settings.journal.sinks:
             raise Rejected("journal.sinks", "", "names no sink", "a list of sinks, e.g. [{kind: elasticsearch, url: https://…}]")
         try:
+            if args.again is not None:
+                return await _again(context, args.again)
             with only_one(directory):
-                if args.again is not None:
-                    return _again(context, args.again)
                 return await _run(context, args)
         except ShipperRuns:
             return await _beside(context, args)
@@ -245,19 +251,48 @@ def _gave_up(shipper: "Shipper") -> int:
     return ExitCode.FAILED
 
 
-def _again(context: "Context", name: str) -> int:
-    """Move a cursor out of the way, so that everything is sent again. The old one is kept beside it."""
+async def _again(context: "Context", name: str) -> int:
+    """Move a cursor out of the way, so that everything is sent again. The old one is kept beside it. Raises ``ShipperRuns``."""
     from console import output
     from services.audit.shipping import cursor as cursors
+    from services.audit.shipping.launch import ensure
+    from services.audit.shipping.shipper import only_one
 
     names = [section.label for section in context.settings.journal.sinks]
     if name not in names:
         raise Rejected("again", name, "is not one of the configured sinks", ", ".join(names))
-    path = cursors.path_of(context.home / "journal", name)
-    if path.exists():
-        os.replace(path, path.with_name(f"{name}.json.{context.clock.now():%Y%m%dT%H%M%SZ}"))
-    output.text(f"{name} gets everything again from the next start of the shipper on: quarterdeck journal ship")
+    directory = context.home / "journal"
+    ended = await _end_another(context, directory)
+    with only_one(directory):
+        path = cursors.path_of(directory, name)
+        if path.exists():
+            os.replace(path, path.with_name(f"{name}.json.{context.clock.now():%Y%m%dT%H%M%SZ}"))
+    if ended:
+        ensure(context.home, context.config)
+        output.text(f"{name} gets everything again from now on")
+    else:
+        output.text(f"{name} gets everything again from the next start of the shipper on: quarterdeck journal ship")
     return ExitCode.DONE
+
+
+async def _end_another(context: "Context", directory: Path) -> bool:
+    """Have the process that ships this home save how far it came and end, where one runs; whether one did. It would hold on to
+    the cursor that is to go."""
+    from services.audit.shipping.status import read, running
+
+    said = await asyncio.to_thread(read, directory)
+    if not running(directory) or said is None or said.pid == os.getpid():
+        return False
+    # Only the one that has the lock writes this, every second: an old word may be of a process that is another's by now.
+    if abs(context.clock.unix() - said.updated) > FRESH_SECONDS:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(said.pid, signal.SIGTERM)
+    for _ in range(int(END_SECONDS / LOOK_SECONDS)):
+        if not running(directory):
+            return True
+        await context.clock.sleep(LOOK_SECONDS)
+    return False
 
 
 async def _beside(context: "Context", args: argparse.Namespace) -> int:
@@ -277,23 +312,26 @@ async def _beside(context: "Context", args: argparse.Namespace) -> int:
 
 
 async def _wait_for_it(context: "Context", directory: Path) -> int:
-    """Until the other process has sent everything; it is looked at for as long as it comes forward."""
+    """Until the other process has sent everything that is in the journal now; it is looked at for as long as it comes forward."""
     from console import output
-    from services.audit.shipping.status import SinkStatus, look
+    from services.audit.shipping.status import SinkStatus, look, newest
 
+    # The other's word is a second old: what there is to be sent is told by the journal itself.
+    last = await asyncio.to_thread(newest, directory)
+    archives = {section.label for section in context.settings.journal.sinks if section.whole}
     taken: Sequence[int] = ()
     moved = context.clock.monotonic()
-    sinks: Sequence[SinkStatus] = ()
+    left: Sequence[SinkStatus] = ()
     while context.clock.monotonic() - moved < GIVE_UP_SECONDS:
-        # Its word is a second old: the journal itself tells whether anything is left.
         shipping = await asyncio.to_thread(look, directory, context.clock.unix(), context.settings.journal.sinks)
-        sinks = shipping.sinks
-        if shipping.status is not None and shipping.status.updated > context.clock.unix() - 1.0 and not shipping.waiting:
+        left = [sink for sink in shipping.sinks if (sink.backlog if sink.name in archives else sink.acked_seq < last)]
+        if not left:
             return ExitCode.DONE
-        if [sink.acked_seq for sink in sinks] != taken:
-            taken, moved = [sink.acked_seq for sink in sinks], context.clock.monotonic()
+        if (reached := [sink.acked_seq for sink in shipping.sinks]) != taken:
+            taken, moved = reached, context.clock.monotonic()
         await context.clock.sleep(0.5)
-    for sink in sinks:
-        if sink.backlog:
-            output.note(f"{sink.name}: {sink.backlog} entries were not taken: {sink.error or sink.state.value}")
+    for sink in left:
+        output.note(
+            f"{sink.name}: {max(sink.backlog, last - sink.acked_seq)} entries were not taken: {sink.error or sink.state.value}"
+        )
     return ExitCode.FAILED

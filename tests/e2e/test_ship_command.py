@@ -170,6 +170,36 @@ def test_one_process_ships_a_home_follows_its_configuration_and_ends_when_told(
         first.communicate()
 
 
+def test_once_beside_another_waits_for_what_was_written_a_moment_ago(tmp_path: Path, words: list[str], server: Elastic) -> None:
+    write(tmp_path, 2)
+    first = shipper(words)
+    try:
+        eventually("the entries there", lambda: len(server.sequences) == 3 or None)
+        for number in range(3):
+            write(tmp_path, 1)
+            assert main([*words, "journal", "ship", "--once"]) == 0
+            assert len(server.sequences) == 4 + number
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_everything_is_sent_again_while_a_shipper_is_at_work(tmp_path: Path, words: list[str], server: Elastic) -> None:
+    write(tmp_path, 3)
+    command = [sys.executable, "-m", "console.cli", *words, "journal", "acknowledge", "--reason", "nothing to see"]
+    subprocess.run(command, capture_output=True, timeout=60, check=False)
+    try:
+        eventually("the entries there", lambda: len(server.sequences) >= 4 or None)
+        before = matching("journal", "ship", str(tmp_path / "home"))
+        server.documents.drop(server.documents.indices[0])
+        assert main([*words, "journal", "ship", "--again", "central"]) == 0
+        eventually("all of them there again", lambda: sorted(server.sequences)[:4] == [1, 2, 3, 4] or None)
+        assert not set(before) & set(matching("journal", "ship", str(tmp_path / "home")))
+    finally:
+        for pid in matching("journal", "ship", str(tmp_path / "home")):
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_whoever_writes_starts_a_shipper_that_outlives_it(tmp_path: Path, words: list[str], server: Elastic) -> None:
     write(tmp_path, 1)
     # A command that writes an entry, and is over at once.

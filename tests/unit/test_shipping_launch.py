@@ -1,5 +1,6 @@
 """Who keeps a shipper at work: every process that may still write, for as long as it lives, and nobody else."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.sinks import LeapingClock
 
+from console.shipping import kept_shipping
 from services.audit.shipping.launch import attach, attached
 from services.audit.shipping.shipper import ShipperRuns, only_one
 from services.audit.shipping.status import running
@@ -43,3 +46,22 @@ def test_one_ships_a_home_and_looking_takes_nothing_away(tmp_path: Path) -> None
         with pytest.raises(ShipperRuns, match=tmp_path.name), only_one(tmp_path):
             raise AssertionError("two at once")
     assert not running(tmp_path)
+
+
+async def test_a_driver_has_a_shipper_at_work_for_as_long_as_it_drives() -> None:
+    class Kept:
+        clock = LeapingClock()
+        asked = 0
+
+        def keep_shipping(self) -> bool:
+            self.asked += 1
+            return True
+
+    context = Kept()
+    async with kept_shipping(context):  # type: ignore[arg-type]
+        async with asyncio.timeout(10):
+            while context.asked < 3:  # noqa: ASYNC110 - it is asked by a task of its own
+                await asyncio.sleep(0)
+    there = context.asked
+    await asyncio.sleep(0)
+    assert context.asked == there
