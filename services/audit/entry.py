@@ -54,8 +54,8 @@ class Draft(msgspec.Struct, kw_only=True):
         return start.encode("ascii") + rest[1:-1] + late
 
 
-class Moment(msgspec.Struct, frozen=True):
-    """When something was handed in; it may be written later."""
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """When something was handed in (UTC); it may be written later."""
 
     now: datetime
     monotonic: float
@@ -66,7 +66,7 @@ class Moment(msgspec.Struct, frozen=True):
 
     @property
     def stamp(self) -> str:
-        return self.now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return self.now.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def placed(drafts: Sequence[Draft], seq: int, hash_: str) -> tuple[bytes, list[Receipt]]:
@@ -130,9 +130,13 @@ class _Bounds:
             return value  # by far the most there is
         if kind is dict:
             return {
-                self.plain(key if isinstance(key, str) else str(key), depth): self.plain(part, depth + 1)
+                key
+                if type(key) is str and key.isascii()
+                else self.plain(key if isinstance(key, str) else str(key), depth): self.plain(part, depth + 1)
                 for key, part in value.items()
             }
+        if kind is int and -_MAX_INT <= value < _MAX_INT:
+            return value
         if isinstance(value, Enum):
             return self.plain(value.value, depth)
         if value is None or isinstance(value, bool):

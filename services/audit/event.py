@@ -32,7 +32,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Json] = {}
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Proof that an entry is durable: its place in the journal, its id (a ULID), the chain's hash up to it, its time stamp."""
 
     seq: int

@@ -6,7 +6,7 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -173,11 +173,15 @@ class Redactor:
         if depth > MAX_DEPTH:
             return "[cut: nested too deep]"
         if isinstance(v, dict):
-            hidden = _hidden_parts(v)
+            hidden, clean = _hidden_parts(v), self._clean
             return {
-                self._text(key, rules) if isinstance(key, str) else key: self._secret(part, rules, depth + 1)
-                if key in hidden or (isinstance(key, str) and names_a_secret(key))
-                else self._value(part, rules, depth + 1)
+                (key if key in clean or not isinstance(key, str) else self._text(key, rules)): (
+                    self._secret(part, rules, depth + 1)
+                    if key in hidden or (isinstance(key, str) and names_a_secret(key))
+                    else part
+                    if type(part) is str and part in clean
+                    else self._value(part, rules, depth + 1)
+                )
                 for key, part in v.items()
             }
         if isinstance(v, list | tuple):
@@ -245,9 +249,14 @@ def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:
     if v.get("kind") == "Secret":
         return ("data", "stringData")
     path = v.get("path")
-    if isinstance(path, str) and path.startswith("/") and any(names_a_secret(part) for part in pointer_parts(path)[-2:]):
+    if isinstance(path, str) and path.startswith("/") and _leads_to_a_secret(path):
         return ("old", "new", "value")
     return ()
+
+
+@lru_cache(maxsize=1024)
+def _leads_to_a_secret(path: str) -> bool:
+    return any(names_a_secret(part) for part in pointer_parts(path)[-2:])
 
 
 def _bits_per_character(text: str) -> float:

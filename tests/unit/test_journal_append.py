@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import json
+import re
 import stat
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,6 +18,7 @@ from support.clock import ManualClock
 
 from services.audit import Event, Journal, JournalUnavailable, verify
 from services.audit import place as place_module
+from services.audit.ulid import new_ulid
 from services.redaction import Redactor
 
 R61 = {
@@ -318,3 +320,13 @@ async def test_after_closing_nothing_is_taken(tmp_path: Path) -> None:
     with pytest.raises(JournalUnavailable, match="closed"):
         await journal.append(started())
     assert await journal.append_within(started()) is None
+
+
+def test_an_id_is_a_ulid_of_its_moment() -> None:
+    """The time stamp of the ULID specification's own example, and the largest one there is."""
+    made = [new_ulid(1469918176.385) for _ in range(100)]
+    assert {each[:10] for each in made} == {"01ARYZ6S41"}
+    assert len(set(made)) == 100
+    assert all(re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", each) for each in made)
+    assert new_ulid(-1.0)[:10] == "0" * 10
+    assert new_ulid(((1 << 48) - 1) / 1000)[:10] == "7ZZZZZZZZZ"
