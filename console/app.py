@@ -33,7 +33,7 @@ from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
 from console.session import Session
 from console.trouble import Trouble
-from console.view import Picture, Selection
+from console.view import DrawnBeside, Picture, Selection
 from services.clock import SystemClock
 from services.model.errors import ExitCode, QuarterdeckError
 from services.model.fleet import PodView
@@ -144,6 +144,8 @@ class ConsoleApp(Finding):
         if isinstance(self.screen, ConsoleScreen):
             self.screen.show(picture)
             self.session.look_at(self.screen.services_in_view(picture))
+        elif isinstance(self.screen, DrawnBeside):
+            self.screen.draw_beside(picture)
 
     # ---- going places
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from services.model.fleet import EnvironmentView, FleetView, ServiceFigures, ServiceView
 from services.model.rollout import Phase, Rollout
@@ -122,3 +122,10 @@ class Selection:
     """The sequence number of a selected entry."""
     phase: str = ""
     """``intent`` or ``outcome``, of a selected entry that is one."""
+
+
+@runtime_checkable
+class DrawnBeside(Protocol):
+    """A dialog over a screen that shows what is in the picture, too."""
+
+    def draw_beside(self, picture: Picture) -> None: ...

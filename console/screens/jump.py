@@ -73,15 +73,27 @@ class JumpScreen(ModalScreen[None]):
             self._input.value = ""
         self._look()
 
+    def draw_beside(self, picture: Picture) -> None:
+        """Look again among the services there are now: clusters answer one after the other. What is selected stays selected."""
+        among = targets(picture.fleet)
+        if among != self._targets:
+            self._targets = among
+            self._list(self._grid.selected)
+
     def on_screen_resume(self) -> None:
         self.set_focus(self._input)
 
     @on(Input.Changed)
     def _look(self) -> None:
+        self._list(None)
+
+    def _list(self, selected: str | None) -> None:
+        """What matches, with the row ``selected``, else the best, offered."""
         found, count = matching(self._input.value, self._targets, here=self._here)
         self._found = {target.key: target for target in found}
         self._grid.apply(row_of(target) for target in found)
-        self._grid.select(found[0].key if found else None)
+        best = found[0].key if found else None
+        self._grid.select(selected if selected in self._found else best)
         self._pane.border_title = ink.title(f"jump to a service: {count} of {len(self._targets)}")
         self._pane.border_subtitle = ink.title(f"enter opens {glyphs.current().bullet} esc closes")
 

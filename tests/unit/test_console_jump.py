@@ -109,6 +109,34 @@ async def test_letters_and_enter_go_to_a_service_of_any_environment():
         await until(pilot, lambda: isinstance(app.screen, FleetScreen))
 
 
+async def test_a_cluster_that_answers_later_is_looked_through_too_and_what_is_selected_stays_so():
+    there = environment("production", (service("payment-service", "production"), service("payments-ui", "production")))
+    late = environment("staging", (service("payment-service", "staging"),))
+    app = TestConsole(picture(fleet=FleetView(environments=(there,)), rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("f", *"pay", "down")
+        app.new_picture(picture(fleet=FleetView(environments=(late, there)), rollouts=()))
+        await until(pilot, lambda: "3 of 3" in words_on(app))
+        assert "staging" in words_on(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
+        assert (app.screen.selection().environment, app.screen.selection().service) == ("production", "payments-ui")
+
+
+async def test_nothing_that_matches_yet_is_found_when_it_is_there():
+    there = environment("production", (service("payment-service", "production"),))
+    late = environment("staging", (service("payment-service", "staging"),))
+    app = TestConsole(picture(fleet=FleetView(environments=(there,)), rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("f", *"pay", "space", *"st")
+        await until(pilot, lambda: "no service has these letters" in words_on(app))
+        app.new_picture(picture(fleet=FleetView(environments=(late, there)), rollouts=()))
+        await until(pilot, lambda: "1 of 2" in words_on(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
+        assert (app.screen.selection().environment, app.screen.selection().service) == ("staging", "payment-service")
+
+
 async def test_it_shows_where_what_and_how_well_and_esc_leaves_everything_as_it_was():
     ill = environment("dev", (service("search", "dev", version="v9", health=Health.FAILED),))
     app = TestConsole(picture(fleet=FleetView(environments=(ill,)), rollouts=()))
