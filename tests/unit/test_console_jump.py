@@ -114,13 +114,13 @@ async def test_a_cluster_that_answers_later_is_looked_through_too_and_what_is_se
     late = environment("staging", (service("payment-service", "staging"),))
     app = TestConsole(picture(fleet=FleetView(environments=(there,)), rollouts=()))
     async with app.run_test(size=WIDE) as pilot:
-        await pilot.press("f", *"pay", "down")
+        await pilot.press("f", *"pay", "down")  # to the longer name
         app.new_picture(picture(fleet=FleetView(environments=(late, there)), rollouts=()))
         await until(pilot, lambda: "3 of 3" in words_on(app))
         assert "staging" in words_on(app)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
-        assert (app.screen.selection().environment, app.screen.selection().service) == ("production", "payments-ui")
+        assert (app.screen.selection().environment, app.screen.selection().service) == ("production", "payment-service")
 
 
 async def test_nothing_that_matches_yet_is_found_when_it_is_there():
