@@ -83,6 +83,8 @@ class Writer:
         self._program = program
         self._queue: queue.SimpleQueue[Pending | _Look | None] = queue.SimpleQueue()
         self._kept: list[Draft] = []
+        self._under_way: list[Pending] = []
+        """What the thread is at."""
         self._degraded_since: str | None = None
         self._why = ""
         self._refused = 0
@@ -139,7 +141,19 @@ class Writer:
             self._thread.join(CLOSE_SECONDS)
         for left in self._kept:
             _log.error("not written to the journal: %s", left.body(0).decode())
-        return self._thread is None or not self._thread.is_alive()
+        if self._thread is None or not self._thread.is_alive():
+            return True
+        # The disk holds it up: what it was at, and what waits behind that, may not be on the disk when this process ends.
+        held = list(self._under_way)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if isinstance(item := self._queue.get_nowait(), Pending):
+                    held.append(item)
+        for pending in held:
+            if pending.keep and pending.draft is not None and not (pending.answered or pending.saved):
+                _log.error("perhaps not written to the journal: %s", pending.draft.body(0).decode())
+        self._queue.put(None)
+        return False
 
     def log(self, pending: Pending) -> None:
         """The log is the last place for what must be kept."""
@@ -174,6 +188,7 @@ class Writer:
                     if len(batch) >= MAX_BATCH:
                         break
                     item = self._queue.get_nowait()
+            self._under_way = batch
             try:
                 if asked:
                     self._probe(must=False)

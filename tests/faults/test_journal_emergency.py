@@ -118,6 +118,23 @@ async def test_a_disk_that_hangs_holds_a_rollback_up_for_a_quarter_of_a_second_a
     assert verify(tmp_path / "journal").ok
 
 
+async def test_what_neither_file_took_before_the_end_is_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.audit.writer.CLOSE_SECONDS", 0.1)
+    disk = Stuck()
+    journal = opened(tmp_path / "journal", disk)
+    await journal.append(started())
+    (tmp_path / "journal" / EMERGENCY).unlink()
+    disk.stuck = True
+    for n in range(3):
+        assert await journal.append_within(rollback(n), 0.05) is None
+    journal.close()
+    told = [record.getMessage() for record in caplog.records if "perhaps not written" in record.getMessage()]
+    assert [f'"n":{n}' in each for n, each in enumerate(told)] == [True] * 3
+    disk.go.set()
+
+
 async def test_what_does_not_fit_any_more_stays_in_memory(tmp_path: Path) -> None:
     disk = Broken()
     journal = opened(tmp_path / "journal", disk)
