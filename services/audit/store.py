@@ -95,6 +95,8 @@ class Store:
     def append(self, drafts: Sequence[Draft], *, despite_damage: bool = False, must: bool = False) -> list[Receipt]:
         """Write ``drafts`` and return once they are on the disk; all of them or none.
 
+        One that was saved in the emergency segment while it waited, and that another process has taken up from there, is in the
+        journal already: it is left out, and there is no receipt of it.
         On a full disk what ``must`` be written takes the room that was kept for it; nothing else is written without such room.
         While damage stands unacknowledged only ``despite_damage`` writes (rollbacks, and the acknowledgement itself).
         """
@@ -107,7 +109,9 @@ class Store:
                     raise refused_by(tail.damage)
                 if not must:
                     reserve(self.directory, disk=self._disk)
-                return self._chain.append(drafts)
+                known = self._known([made for made in drafts if made.late])
+                missing = [made for made in drafts if made.id not in known] if known else drafts
+                return self._chain.append(missing) if missing else []
         except OSError as error:
             if must and error.errno in (errno.ENOSPC, errno.EDQUOT) and release(self.directory):
                 return self.append(drafts, despite_damage=despite_damage, must=True)

@@ -37,6 +37,8 @@ BEGINNINGS = frozenset({"deployment.started"})
 PROMOTES = "promote "
 """How the name of a step begins that gives the new version all of the traffic."""
 
+_TAKEN_UP = JournalUnavailable("Taken up from the emergency segment", "Another process has written it to the journal.")
+
 _log = logging.getLogger("quarterdeck.journal")
 
 
@@ -283,7 +285,11 @@ class Writer:
         self._unseen += 1
         if not self.health.ok or self._unseen >= SEEN_AFTER:
             self._look()
-        _answer(list(zip(batch, receipts, strict=True)))
+        if len(receipts) < len(batch):
+            by_id = {receipt.id: receipt for receipt in receipts}
+            _answer([(pending, by_id.get(pending.draft.id, _TAKEN_UP)) for pending in batch if pending.draft])
+        else:
+            _answer(list(zip(batch, receipts, strict=True)))
 
     def _refuse(self, batch: Sequence[Pending], error: JournalUnavailable) -> None:
         must = [pending.draft for pending in batch if pending.keep and pending.draft is not None and not pending.saved]

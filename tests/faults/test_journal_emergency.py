@@ -118,6 +118,42 @@ async def test_a_disk_that_hangs_holds_a_rollback_up_for_a_quarter_of_a_second_a
     assert verify(tmp_path / "journal").ok
 
 
+class Looking(Disk):
+    """A look at the room does not come back before it is let go."""
+
+    def __init__(self) -> None:
+        self.stuck = False
+        self.go = threading.Event()
+
+    def room(self, path: str) -> Room | None:
+        if self.stuck:
+            self.go.wait(20)
+        return super().room(path)
+
+
+async def test_what_another_process_took_up_from_the_emergency_segment_is_not_written_again(tmp_path: Path) -> None:
+    disk = Looking()
+    journal = opened(tmp_path / "journal", disk)
+    await journal.append(started(1))
+    disk.stuck = True
+    starting = asyncio.ensure_future(journal.append(started(2)))
+    await asyncio.sleep(0)
+    assert await journal.append_within(rollback()) is None
+    emergency = Emergency(tmp_path / "journal", disk=Disk())
+    for _ in range(500):
+        if not emergency.empty():
+            break
+        await asyncio.sleep(0.01)
+    assert stored(tmp_path / "journal") == [(0, True)], "the other process has it"
+    disk.stuck = False
+    disk.go.set()
+    assert (await starting).seq > 2
+    assert await journal.append_within(rollback(1), 10) is not None
+    journal.close()
+    assert stored(tmp_path / "journal") == [(0, True), (1, False)]
+    assert verify(tmp_path / "journal").ok
+
+
 async def test_what_neither_file_took_before_the_end_is_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
