@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,13 +136,13 @@ async def _ship(args: argparse.Namespace) -> int:
         try:
             if args.again is not None:
                 return await _again(context, args.again)
-            with only_one(directory):
-                return await _run(context, args)
+            with only_one(directory) as held:
+                return await _run(context, args, held)
         except ShipperRuns:
             return await _beside(context, args)
 
 
-async def _run(context: "Context", args: argparse.Namespace) -> int:
+async def _run(context: "Context", args: argparse.Namespace, held: Callable[[], bool]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -150,7 +150,7 @@ async def _run(context: "Context", args: argparse.Namespace) -> int:
     settings = context.settings
     while True:
         async with _shipping(context, settings) as (shipper, task):
-            ended = await _until_over(context, settings, args, shipper, task, stopping)
+            ended = await _until_over(context, settings, args, shipper, task, stopping, held)
         if isinstance(ended, int):
             return ended
         settings = ended
@@ -184,6 +184,7 @@ async def _until_over(
     shipper: "Shipper",
     task: "asyncio.Task[None]",
     stopping: asyncio.Event,
+    held: Callable[[], bool],
 ) -> "int | Settings":
     """The exit code, or the configuration to go on with once it was changed."""
     from services.audit.shipping.launch import IDLE_SECONDS, attached
@@ -203,12 +204,12 @@ async def _until_over(
             return ExitCode.DONE
         if args.once and now - moved > GIVE_UP_SECONDS:
             return _gave_up(shipper)
-        if args.until_idle and not context.home.exists():
+        if not held():
+            # The journal was moved away, or another put in its place, whose writers start a shipper of its own.
+            return ExitCode.DONE if args.until_idle else ExitCode.NEEDS_ATTENTION
+        over = shipper.quiet_seconds > IDLE_SECONDS or _orphaned(settings, shipper)
+        if args.until_idle and over and not attached(context.home / "journal"):
             return ExitCode.DONE
-        if args.until_idle and not attached(context.home / "journal"):
-            orphaned = settings.sandbox is not None and shipper.failing_seconds > ORPHANED_SECONDS
-            if orphaned or shipper.quiet_seconds > IDLE_SECONDS:
-                return ExitCode.DONE
         if now - looked >= RELOAD_SECONDS:
             looked = now
             if (found := _stamp(context.config)) != stamp:
@@ -216,6 +217,15 @@ async def _until_over(
                 if (changed := _reloaded(context)) is not None and changed.journal != settings.journal:
                     return changed
     return ExitCode.DONE
+
+
+def _orphaned(settings: "Settings", shipper: "Shipper") -> bool:
+    """Whether the sandbox that it ships to is gone, and not only its log store for a while."""
+    if settings.sandbox is None or settings.home is None or shipper.failing_seconds <= ORPHANED_SECONDS:
+        return False
+    from services.sandbox.home import held
+
+    return not held(settings.home)
 
 
 def _stamp(config: Path | None) -> tuple[int, int, int] | None:

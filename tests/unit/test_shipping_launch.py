@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.sinks import LeapingClock
 
+from console.commands.ship import _orphaned
 from console.shipping import kept_shipping
 from services.audit.shipping.launch import attach, attached
 from services.audit.shipping.shipper import ShipperRuns, only_one
 from services.audit.shipping.status import running
+from services.sandbox.home import lock
 
 HOLDER = """
 import sys
@@ -65,3 +68,26 @@ async def test_a_driver_has_a_shipper_at_work_for_as_long_as_it_drives() -> None
     there = context.asked
     await asyncio.sleep(0)
     assert context.asked == there
+
+
+def test_a_journal_that_was_moved_away_is_shipped_by_another_from_then_on(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    with only_one(directory) as held:
+        assert held()
+        directory.rename(tmp_path / "away")
+        assert not held()
+        with only_one(directory) as again:
+            assert again()
+            assert not held()
+
+
+def test_only_a_sandbox_that_is_gone_orphans_its_shipper(tmp_path: Path) -> None:
+    """One whose log store is away for minutes is shipped to when that is back."""
+    settings = SimpleNamespace(sandbox=object(), home=tmp_path)
+    failing = SimpleNamespace(failing_seconds=600.0)
+    file = lock(tmp_path)
+    assert not _orphaned(settings, failing)  # type: ignore[arg-type]
+    file.close()
+    assert _orphaned(settings, failing)  # type: ignore[arg-type]
+    assert not _orphaned(settings, SimpleNamespace(failing_seconds=5.0))  # type: ignore[arg-type]
+    assert not _orphaned(SimpleNamespace(sandbox=None, home=tmp_path), failing)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -45,10 +45,20 @@ class ShipperRuns(Exception):
 
 
 @contextlib.contextmanager
-def only_one(directory: Path) -> Iterator[None]:
-    """Be the one process that ships this journal. Raises :class:`ShipperRuns`. Blocks for a second at most."""
+def only_one(directory: Path) -> Iterator[Callable[[], bool]]:
+    """Be the one process that ships this journal. Raises :class:`ShipperRuns`. Blocks for a second at most.
+
+    What is given tells whether it is still so: a directory that was moved away took the lock with it.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory / status.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def held() -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(directory / status.LOCK))
+        except FileNotFoundError:
+            return False
+
     try:
         for attempt in range(_TRIES):
             try:
@@ -59,7 +69,7 @@ def only_one(directory: Path) -> Iterator[None]:
                 if attempt == _TRIES - 1:
                     raise ShipperRuns(str(directory)) from None
                 time.sleep(_TRY_SECONDS)
-        yield
+        yield held
     finally:
         os.close(descriptor)
 
