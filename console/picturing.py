@@ -65,7 +65,7 @@ def _with_problems(fleet: FleetView, problems: dict[str, str]) -> FleetView:
 
 def _cards(context: Context, watching: Watching, takeovers: Takeovers) -> tuple[RolloutCard, ...]:
     from services.cluster.fleet import rollouts
-    from services.rollout.home import alive, home_id
+    from services.rollout.home import alive, driven_from, home_id
     from services.rollout.routes import read_back
 
     now, mine = context.clock.now(), home_id(context.home)
@@ -81,7 +81,7 @@ def _cards(context: Context, watching: Watching, takeovers: Takeovers) -> tuple[
                     environment=rollout.release.target.environment,
                     watched=not watch.orphaned,
                     driver=watch.who,
-                    own=rollout.driver is not None and rollout.driver.home == mine,
+                    own=driven_from(context.home, rollout),
                     window_left=max(0.0, window),
                     lease_age=watch.lease_age,
                     why_orphaned=watch.reason,

@@ -229,7 +229,8 @@ class Session:
         from services.rollout.intents import Ask, Intent, send
 
         must_be_live(card, self._picture.rollout(card.key))
-        answer = await send(self.context.home, card.key, Ask(intent=Intent(verb), operator=self.context.user))
+        ask = Ask(intent=Intent(verb), operator=self.context.user)
+        answer = await send(self.context.home, card.key, ask, begun=card.rollout.driver is not None)
         return Answer(answer.detail if answer.ok else f"not done: {answer.detail}", card.key)
 
     async def take_over(self, card: RolloutCard) -> Answer:

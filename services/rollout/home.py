@@ -113,6 +113,14 @@ class Living:
         os.close(self._file)
 
 
+def driven_from(home: Path, rollout: Rollout) -> bool:
+    """Whether the driver of ``rollout`` is one of this home; until a driver has written itself into the checkpoint, whether this
+    home started it."""
+    if rollout.driver is None:
+        return (directory(home, rollout.id) / "rollout.json").exists()
+    return rollout.driver.home == home_id(home)
+
+
 def alive(home: Path, rollout: Rollout) -> bool | None:
     """Whether the driver of ``rollout`` lives, seen from its own home; ``None`` where another home drives it (ask its lease)."""
     if rollout.driver is None or rollout.driver.home != home_id(home):

@@ -16,6 +16,8 @@ from services.model.errors import NeedsAttention, QuarterdeckError
 from services.rollout.home import socket_path
 
 _LINE_LIMIT = 16 * 1024
+_AGAIN = 0.05
+"""Wall seconds between two attempts at a driver that does not listen yet."""
 
 
 class Intent(StrEnum):
@@ -41,12 +43,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-async def send(home: Path, rollout_id: str, ask: Ask, *, timeout: float = 5.0) -> Answer:
-    """Ask the driver of ``rollout_id``. Raises :class:`NeedsAttention` where no driver of this home answers."""
-    path = socket_path(home, rollout_id)
+async def send(home: Path, rollout_id: str, ask: Ask, *, timeout: float = 5.0, begun: bool = True) -> Answer:
+    """Ask the driver of ``rollout_id``; where that has not ``begun``, it may take a part of ``timeout`` (wall seconds) until it
+    listens. Raises :class:`NeedsAttention` where no driver of this home answers."""
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_unix_connection(str(path), limit=_LINE_LIMIT)
+            reader, writer = await _connected(socket_path(home, rollout_id), begun=begun)
             try:
                 writer.write(msgspec.json.encode(ask) + b"\n")
                 await writer.drain()
@@ -59,6 +61,16 @@ async def send(home: Path, rollout_id: str, ask: Ask, *, timeout: float = 5.0) -
             f"Nobody answered on its socket ({type(error).__name__}).",
             f"Resume it with `quarterdeck drive {rollout_id} --take-over`, or roll back.",
         ) from error
+
+
+async def _connected(path: Path, *, begun: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    while True:
+        try:
+            return await asyncio.open_unix_connection(str(path), limit=_LINE_LIMIT)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if begun:
+                raise
+        await asyncio.sleep(_AGAIN)
 
 
 class IntentServer:

@@ -89,6 +89,16 @@ def test_nobody_can_tell_of_another_homes_driver(tmp_path: Path) -> None:
     assert homes.alive(tmp_path, msgspec.structs.replace(other, driver=None)) is None
 
 
+def test_a_rollout_is_driven_from_the_home_that_started_it_until_a_driver_says_otherwise(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    started = msgspec.structs.replace(a_rollout(), driver=None)
+    homes.write_started(here, started)
+    assert homes.driven_from(here, started)
+    assert not homes.driven_from(there, started)
+    assert homes.driven_from(there, driven(there))
+    assert not homes.driven_from(here, driven(there))
+
+
 def test_the_last_words_keep_their_exit_code(tmp_path: Path) -> None:
     homes.write_started(tmp_path, a_rollout("r1"))
     held = HeldByAnother("driven by amira", "Since noon.", "Wait.")
@@ -141,6 +151,20 @@ async def test_an_intent_is_answered(tmp_path: Path) -> None:
     assert not homes.socket_path(tmp_path, "r1").exists()
 
 
+async def test_a_driver_that_was_started_a_moment_ago_is_waited_for(tmp_path: Path) -> None:
+    async def handle(ask: Ask) -> Answer:
+        return Answer(ok=True, detail="paused")
+
+    asked = asyncio.create_task(send(tmp_path, "r1", Ask(intent=Intent.PAUSE, operator="jane"), begun=False))
+    server = IntentServer(tmp_path, "r1", handle)
+    await asyncio.sleep(0)
+    await server.open()
+    try:
+        assert (await asked).ok
+    finally:
+        await server.close()
+
+
 async def test_what_is_no_intent_is_told_so(tmp_path: Path) -> None:
     async def handle(ask: Ask) -> Answer:
         raise NeedsAttention("can't now")
@@ -159,9 +183,10 @@ async def test_what_is_no_intent_is_told_so(tmp_path: Path) -> None:
         await server.close()
 
 
-async def test_no_driver_is_said_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [True, False])
+async def test_no_driver_is_said_so(tmp_path: Path, begun: bool) -> None:
     with pytest.raises(NeedsAttention) as caught:
-        await send(tmp_path, "r1", Ask(intent=Intent.PAUSE, operator="jane"))
+        await send(tmp_path, "r1", Ask(intent=Intent.PAUSE, operator="jane"), timeout=0.2, begun=begun)
     assert "take-over" in caught.value.hint
 
 
