@@ -165,13 +165,13 @@ def _shipper_words(picture: Picture) -> Iterator[tuple[str, Tone]]:
     shipping = picture.shipping
     if shipping is None or not shipping.sinks:
         return
-    if shipping.running:
+    if shipping.silence:
+        yield f"  {shipping.silence}", Tone.BAD
+    elif shipping.running:
         pid = f" (process {shipping.status.pid})" if shipping.status else ""
         yield f"  shipped by a process of this home{pid}", Tone.MUTED
     else:
         yield "  no shipper runs: the next entry starts one", Tone.WARN if shipping.waiting else Tone.MUTED
-    if shipping.silence:
-        yield f"  {shipping.silence}", Tone.BAD
     if shipping.running and shipping.status and shipping.status.note:
         yield f"  {shipping.status.note}", Tone.WARN
     if not any(sink.assurance == "durable" for sink in shipping.sinks):

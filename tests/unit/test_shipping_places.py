@@ -1,6 +1,8 @@
 """Where delivery goes on: after a restart, with a cursor that was lost, is another's, newer than the journal, or garbage."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +268,24 @@ async def test_a_packed_segment_that_is_damaged_is_no_concern_of_a_sink_that_has
             await place.until(lambda: place.shipper.sinks[1].error)
             assert not place.shipper._note
         assert fresh.taken == []
+
+
+def test_on_a_full_disk_it_goes_on_being_told_how_shipping_stands(tmp_path: Path) -> None:
+    from services.audit.place import Disk
+    from services.audit.shipping.status import ShippingStatus, read, write
+
+    class Full(Disk):
+        """Has no room for a new file; what is there can be written over."""
+
+        def write(self, descriptor: int, content: memoryview) -> int:
+            if not os.fstat(descriptor).st_size:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(descriptor, content)
+
+    first = ShippingStatus(journal="j", pid=1, started=1.0, updated=2.0, note="long " * 20)
+    write(tmp_path, first, disk=Disk())
+    later = ShippingStatus(journal="j", pid=1, started=1.0, updated=3.0)
+    write(tmp_path, later, disk=Full())
+    assert read(tmp_path) == later
+    write(tmp_path, first, disk=Disk())
+    assert read(tmp_path) == first

@@ -3,6 +3,7 @@
 Read by consoles and the command line, which know nothing else of it. Blocks for a moment; not for the event loop.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ class Shipping(msgspec.Struct, frozen=True, kw_only=True):
         """What a person is told of that; empty where there is none."""
         who = f"The process that ships this home ({self.status.pid})" if self.status else "The process that ships this home"
         return (
-            f"{who} has said nothing for {self.silent_seconds:.0f} s: it is stuck or was stopped" if self.silent_seconds else ""
+            f"{who} has said nothing for {self.silent_seconds:.0f} s: it is stuck, or was stopped" if self.silent_seconds else ""
         )
 
     @property
@@ -135,15 +136,29 @@ _decoder = msgspec.json.Decoder(ShippingStatus)
 
 
 def write(directory: Path, status: ShippingStatus, *, disk: Disk) -> None:
-    """Raises ``OSError``; the old one stands then. Not synced: after a power cut it would be out of date anyway."""
+    """Raises ``OSError``; the old one stands then. Not synced: after a power cut it would be out of date anyway.
+
+    On a full disk the room that it has is written over: what is sent goes on being told, and is not taken for stuck.
+    """
+    content = msgspec.json.encode(status) + b"\n"
     # One name, since one process writes it: a kill leaves no more than this.
     draft = directory / f".{NAME}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        write_all(descriptor, msgspec.json.encode(status) + b"\n", disk)
+        _put(draft, content, os.O_CREAT | os.O_TRUNC, disk)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _put(directory / NAME, content.ljust((directory / NAME).stat().st_size), 0, disk)
+    else:
+        os.replace(draft, directory / NAME)
+
+
+def _put(path: Path, content: bytes, flags: int, disk: Disk) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    try:
+        write_all(descriptor, content, disk)
     finally:
         os.close(descriptor)
-    os.replace(draft, directory / NAME)
 
 
 def read(directory: Path) -> ShippingStatus | None:
