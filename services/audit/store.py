@@ -41,6 +41,8 @@ HEARTBEAT = 3600.0
 """Seconds by the entries' own time stamps without an entry, after which a checkpoint becomes one."""
 _BEFORE = 60.0
 _LOOKED_AT = 50_000
+_AT_LEAST = 1000
+"""Entries that are looked at whatever their time stamps say: another process's clock may be behind, or have been set back."""
 
 
 class Store:
@@ -191,7 +193,8 @@ class Store:
                 continue
             if entry.id in wanted:
                 found.add(entry.id)
-            if looked > _LOOKED_AT or (not entry.late and _unix(entry.timestamp) < earliest):
+            before = looked > _AT_LEAST and not entry.late and _unix(entry.timestamp) < earliest
+            if looked > _LOOKED_AT or before or found == wanted:
                 break
         return found
 

@@ -131,9 +131,11 @@ class Looking(Disk):
         return super().room(path)
 
 
-async def test_what_another_process_took_up_from_the_emergency_segment_is_not_written_again(tmp_path: Path) -> None:
-    disk = Looking()
-    journal = opened(tmp_path / "journal", disk)
+@pytest.mark.parametrize("ahead", [0.0, 7200.0], ids=["", "and-its-clock-is-behind"])
+async def test_what_another_process_took_up_from_the_emergency_segment_is_not_written_again(tmp_path: Path, ahead: float) -> None:
+    disk, clock = Looking(), ManualClock()
+    await clock.advance(ahead)
+    journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=clock, disk=disk)
     await journal.append(started(1))
     disk.stuck = True
     starting = asyncio.ensure_future(journal.append(started(2)))
@@ -145,6 +147,9 @@ async def test_what_another_process_took_up_from_the_emergency_segment_is_not_wr
             break
         await asyncio.sleep(0.01)
     assert stored(tmp_path / "journal") == [(0, True)], "the other process has it"
+    other = opened(tmp_path / "journal")
+    await other.append(started(3))
+    other.close()
     disk.stuck = False
     disk.go.set()
     assert (await starting).seq > 2
