@@ -136,13 +136,20 @@ async def _ship(args: argparse.Namespace) -> int:
         try:
             if args.again is not None:
                 return await _again(context, args.again)
-            with only_one(directory) as held:
-                return await _run(context, args, held)
+            while True:
+                with only_one(directory) as held:
+                    code = await _run(context, args, held)
+                if code is not None:
+                    return code
+                # Whoever wrote between the last look and now found one at work, and started none.
+                if not await asyncio.to_thread(_waiting, context):
+                    return ExitCode.DONE
         except ShipperRuns:
             return await _beside(context, args)
 
 
-async def _run(context: "Context", args: argparse.Namespace, held: Callable[[], bool]) -> int:
+async def _run(context: "Context", args: argparse.Namespace, held: Callable[[], bool]) -> int | None:
+    """The exit code; ``None`` where there was nothing to do for long enough."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -151,7 +158,7 @@ async def _run(context: "Context", args: argparse.Namespace, held: Callable[[], 
     while True:
         async with _shipping(context, settings) as (shipper, task):
             ended = await _until_over(context, settings, args, shipper, task, stopping, held)
-        if isinstance(ended, int):
+        if ended is None or isinstance(ended, int):
             return ended
         settings = ended
 
@@ -185,8 +192,8 @@ async def _until_over(
     task: "asyncio.Task[None]",
     stopping: asyncio.Event,
     held: Callable[[], bool],
-) -> "int | Settings":
-    """The exit code, or the configuration to go on with once it was changed."""
+) -> "int | Settings | None":
+    """The exit code, or the configuration to go on with once it was changed. ``None``: nothing to do for long enough."""
     from services.audit.shipping.launch import IDLE_SECONDS, attached
 
     clock = context.clock
@@ -207,9 +214,11 @@ async def _until_over(
         if not held():
             # The journal was moved away, or another put in its place, whose writers start a shipper of its own.
             return ExitCode.DONE if args.until_idle else ExitCode.NEEDS_ATTENTION
-        over = shipper.quiet_seconds > IDLE_SECONDS or _orphaned(settings, shipper)
-        if args.until_idle and over and not attached(context.home / "journal"):
-            return ExitCode.DONE
+        if args.until_idle and not attached(context.home / "journal"):
+            if shipper.quiet_seconds > IDLE_SECONDS:
+                return None
+            if _orphaned(settings, shipper):
+                return ExitCode.DONE
         if now - looked >= RELOAD_SECONDS:
             looked = now
             if (found := _stamp(context.config)) != stamp:
@@ -217,6 +226,12 @@ async def _until_over(
                 if (changed := _reloaded(context)) is not None and changed.journal != settings.journal:
                     return changed
     return ExitCode.DONE
+
+
+def _waiting(context: "Context") -> bool:
+    from services.audit.shipping.status import look
+
+    return look(context.home / "journal", context.clock.unix(), context.settings.journal.sinks).waiting
 
 
 def _orphaned(settings: "Settings", shipper: "Shipper") -> bool:

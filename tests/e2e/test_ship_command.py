@@ -200,6 +200,29 @@ def test_everything_is_sent_again_while_a_shipper_is_at_work(tmp_path: Path, wor
             os.kill(pid, signal.SIGKILL)
 
 
+def test_what_is_written_while_an_idle_shipper_ends_is_sent_all_the_same(
+    tmp_path: Path, words: list[str], server: Elastic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from console.commands import ship
+    from services.audit.shipping import launch
+
+    monkeypatch.setattr(launch, "IDLE_SECONDS", 0.5)
+    whole, ended = ship._run, []
+
+    async def run(*given: Any) -> int | None:
+        code = await whole(*given)
+        if not ended:
+            await asyncio.to_thread(write, tmp_path, 1)
+        ended.append(code)
+        return code
+
+    monkeypatch.setattr(ship, "_run", run)
+    write(tmp_path, 2)
+    assert main([*words, "journal", "ship", "--until-idle"]) == 0
+    assert ended == [None, None]
+    assert len(server.sequences) == 4
+
+
 def test_whoever_writes_starts_a_shipper_that_outlives_it(tmp_path: Path, words: list[str], server: Elastic) -> None:
     write(tmp_path, 1)
     # A command that writes an entry, and is over at once.

@@ -289,3 +289,21 @@ def test_on_a_full_disk_it_goes_on_being_told_how_shipping_stands(tmp_path: Path
     assert read(tmp_path) == later
     write(tmp_path, first, disk=Disk())
     assert read(tmp_path) == first
+
+
+async def test_what_a_sink_never_shows_is_told_of_and_sent_again_less_and_less_often(tmp_path: Path) -> None:
+    """A filter or a quota behind the sink's yes takes it away, each time."""
+
+    class Filtering(ScriptedSink):
+        async def missing(self, records: "list[object]") -> list[int]:  # type: ignore[override]
+            return [5]
+
+    sink, clock = Filtering(assurance=Assurance.ACCEPTED), QuickClock(200.0)
+    async with shipping(tmp_path, sink, entries=ENTRIES, clock=clock) as place:
+        await place.until(lambda: place.shipper.drained)
+        began = clock.monotonic()
+        await place.until(lambda: [record.seq for record in sink.taken].count(5) == 5)
+        # 60 s for the first look, then 60, 120 and 240 between two of them.
+        assert clock.monotonic() - began > 450
+        assert place.shipper._lanes[0].note == "scripted does not hold 1 entries that it took: sent again"
+        assert place.status.confirmed_seq == 0

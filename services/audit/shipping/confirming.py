@@ -40,6 +40,8 @@ class Confirmation:
     def __init__(self, sink: Sink, courier: Courier, bounds: Bounds, journal: str, clock: Clock) -> None:
         self.queried = False
         """The sink has answered once: from then on only its answers count."""
+        self.note = ""
+        """What a person should know: a sink that took entries and does not hold them loses them, or filters them out."""
         self._sink = sink
         self._courier = courier
         self._bounds = bounds
@@ -48,6 +50,8 @@ class Confirmation:
         self._confirmed = START
         self._taken: deque[_Taken] = deque()
         self._ask_at = 0.0
+        self._misses = 0
+        """Times in a row that something was missing."""
 
     def begin(self, cursor: Cursor) -> None:
         """From what an earlier process left."""
@@ -79,8 +83,11 @@ class Confirmation:
         self.queried = True
         if missing:
             wanted = set(missing)
+            self.note = f"{self._sink.name} does not hold {len(wanted)} entries that it took: sent again"
             await self._courier.deliver([record for record in records if record.seq in wanted])
-            self._ask_at = self._clock.monotonic() + READ_BACK_SECONDS
+            # What is filtered out there never appears, however often it is sent.
+            self._ask_at = self._clock.monotonic() + min(OVERLAP_SECONDS, READ_BACK_SECONDS * 2 ** min(self._misses, 10))
+            self._misses += 1
             return None
         return self._confirm(Place(records[-1].seq, records[-1].hash))
 
@@ -105,6 +112,7 @@ class Confirmation:
 
     def _confirm(self, place: Place) -> Place:
         self._confirmed = place
+        self.note, self._misses = "", 0
         while self._taken and self._taken[0].place.seq <= place.seq:
             self._taken.popleft()
         return place

@@ -122,7 +122,7 @@ class Lane:
     @property
     def note(self) -> str:
         """What a person should know of it beside its state."""
-        return "; ".join(said for said in (self._unsaved, self._uncounted) if said)
+        return "; ".join(said for said in (self._unsaved, self._uncounted, self._confirmation.note) if said)
 
     @property
     def drained(self) -> bool:
