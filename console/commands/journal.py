@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.commands import retain, ship
-from services.model.errors import ExitCode, Rejected
+from services.model.errors import ExitCode, NeedsAttention, Rejected
 
 if TYPE_CHECKING:
     from services.audit import Verification
@@ -102,7 +102,14 @@ def run(args: argparse.Namespace) -> int:
 
     directory = home_of(args) / "journal"
     actions = {"list": _list, "show": _show, "export": _export, "verify": _verify}
-    return actions[args.action](args, directory)
+    from services.audit.packed import NotPacked
+
+    try:
+        return actions[args.action](args, directory)
+    except NotPacked as error:
+        raise NeedsAttention(
+            "A segment of the journal can't be read", f"{error}.", "Run `quarterdeck journal verify`: it names what is damaged."
+        ) from error
 
 
 def since(text: str, now: datetime, field: str = "since") -> datetime:
@@ -125,7 +132,10 @@ def _list(args: argparse.Namespace, directory: Path) -> int:
 
     if args.limit is not None and args.limit < 0:
         raise Rejected("limit", str(args.limit), "is negative", "0 or more")
-    entries = reading.entries(directory, limit=args.limit, **_filters(args))
+    unreadable: list[str] = []
+    entries = reading.entries(directory, limit=args.limit, unreadable=unreadable, **_filters(args))
+    for name in unreadable:
+        output.note(f"{name} is damaged, and entries of it are missing here: see `quarterdeck journal verify`.")
     if args.output == "json":
         output.document({"entries": entries})
         return ExitCode.DONE

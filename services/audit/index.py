@@ -4,6 +4,7 @@ It only says where to look. Every line is read from the journal itself and judge
 never make one up; ``index.db`` can be deleted at any time and is then made anew. Blocks; not for the event loop.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from services.audit.line import HASH_LENGTH
+from services.audit.packed import NotPacked
 from services.audit.place import locked
 from services.audit.segments import Segment, opened, segments
 
@@ -33,6 +35,8 @@ CREATE TABLE lines (
 );
 """
 _INDEXES = {name: f"CREATE INDEX by_{name} ON lines ({name}) WHERE {name} != ''" for name in ("timestamp", *COLUMNS)}
+
+_log = logging.getLogger("quarterdeck.journal")
 
 
 class IndexUnusable(Exception):
@@ -62,8 +66,9 @@ _columns = msgspec.json.Decoder(_Columns).decode
 _NOWHERE = _Reached(0, 0, 0, "")
 
 
-def matching(directory: Path, exact: Mapping[str, str], since: str = "") -> Iterator[bytes]:
+def matching(directory: Path, exact: Mapping[str, str], since: str = "", unreadable: list[str] | None = None) -> Iterator[bytes]:
     """The lines with these values (of ``COLUMNS``) from the time stamp ``since`` on, newest first, brought up to date before.
+    What a damaged packed segment does not give is left out: the log says so, and ``unreadable`` has its name.
 
     Raises :class:`IndexUnusable`, before the first line only.
     """
@@ -77,7 +82,7 @@ def matching(directory: Path, exact: Mapping[str, str], since: str = "") -> Iter
             raise
     except (sqlite3.Error, OSError) as error:
         raise IndexUnusable(f"{directory / NAME}: {error}") from error
-    return _lines(directory, database, places)
+    return _lines(directory, database, places, [] if unreadable is None else unreadable)
 
 
 def _asked(database: sqlite3.Connection, exact: Mapping[str, str], since: str) -> sqlite3.Cursor:
@@ -100,7 +105,7 @@ def _asked(database: sqlite3.Connection, exact: Mapping[str, str], since: str) -
     return database.execute(asked, tuple(values[name] for name in conditions))
 
 
-def _lines(directory: Path, database: sqlite3.Connection, places: sqlite3.Cursor) -> Iterator[bytes]:
+def _lines(directory: Path, database: sqlite3.Connection, places: sqlite3.Cursor, unreadable: list[str]) -> Iterator[bytes]:
     current, file = -1, None
     known = {segment.first: segment for segment in segments(directory)}
     try:
@@ -110,14 +115,28 @@ def _lines(directory: Path, database: sqlite3.Connection, places: sqlite3.Cursor
                     file.close()
                 current, file = first, None
                 with suppress(FileNotFoundError):  # removed since: kept for as long as it had to be
-                    file = opened(known[first]) if first in known else None
+                    try:
+                        file = opened(known[first]) if first in known else None
+                    except NotPacked as error:
+                        _damaged(known[first], error, unreadable)
             if file is not None:
                 file.seek(start)
-                yield file.read(length)
+                try:
+                    line = file.read(length)
+                except NotPacked as error:
+                    _damaged(known[first], error, unreadable)
+                else:
+                    yield line
     finally:
         database.close()
         if file is not None:
             file.close()
+
+
+def _damaged(segment: Segment, error: NotPacked, unreadable: list[str]) -> None:
+    if segment.path.name not in unreadable:
+        _log.error("a segment can't be read whole: %s", error)
+        unreadable.append(segment.path.name)
 
 
 def _opened(directory: Path) -> sqlite3.Connection:

@@ -10,8 +10,9 @@ import msgspec
 
 from services.audit.event import JournalUnavailable
 from services.audit.line import HASH_LENGTH, encode
+from services.audit.packed import NotPacked
 from services.audit.paging import place_of
-from services.audit.segments import opened, segments
+from services.audit.segments import Segment, opened, segments
 from services.model.objects import Json
 
 _BLOCK = 256 * 1024
@@ -31,16 +32,17 @@ def entries(
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int | None = None,
+    unreadable: list[str] | None = None,
 ) -> list[dict[str, Json]]:
     """The entries that match, as stored, oldest first; with ``limit`` the newest so many. Lines that are not entries are left
-    to ``verify``."""
+    to ``verify``, and so are damaged packed segments, whose names ``unreadable`` is given."""
     asked = {"service": service, "environment": environment, "event": event, "rollout": rollout}
     exact = {name: value for name, value in {**asked, "user": user, "outcome": outcome}.items() if value is not None}
     wanted = matching_all(exact, since, until)
     # An entry that matches holds the value's JSON form; looking for it first spares decoding the others.
     needles = [encode(value) for value in exact.values()]
     found: list[dict[str, Json]] = []
-    for raw in _candidates(directory, exact, since):
+    for raw in _candidates(directory, exact, since, unreadable):
         if limit is not None and len(found) >= limit:
             break
         if any(needle not in raw for needle in needles):
@@ -70,7 +72,9 @@ def matching_all(
     return holds
 
 
-def _candidates(directory: Path, exact: Mapping[str, str], since: datetime | None) -> Iterator[bytes]:
+def _candidates(
+    directory: Path, exact: Mapping[str, str], since: datetime | None, unreadable: list[str] | None
+) -> Iterator[bytes]:
     """The lines that can be what is asked for, newest first: those of the index, or all where it is of no use."""
     stamp = ""
     if since is not None and since.year >= 1000:
@@ -82,10 +86,10 @@ def _candidates(directory: Path, exact: Mapping[str, str], since: datetime | Non
         from services.audit.index import IndexUnusable, matching
 
         try:
-            return matching(directory, telling, stamp)
+            return matching(directory, telling, stamp, unreadable)
         except (IndexUnusable, JournalUnavailable) as error:
             _log.info("read without its index: %s", error)
-    return lines_backwards(directory)
+    return lines_backwards(directory, unreadable)
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,25 +128,34 @@ def _located(entry: dict[str, Json], raw: bytes, segment: str) -> Located:
     return Located(entry=entry, body=body, hash=hash_, segment=segment)
 
 
-def lines_backwards(directory: Path) -> Iterator[bytes]:
+def lines_backwards(directory: Path, unreadable: list[str] | None = None) -> Iterator[bytes]:
+    """All lines, newest first. What a damaged packed segment does not give is left out: the log says so, and ``unreadable`` has
+    its name."""
     for segment in reversed(segments(directory)):
         try:
-            file = opened(segment)
+            yield from _backwards(segment)
         except FileNotFoundError:
             continue  # kept long enough, and removed since the directory was listed
-        with file:
-            position = file.seek(0, os.SEEK_END)
-            held = b""
-            while position > 0:
-                start = max(0, position - _BLOCK)
-                file.seek(start)
-                held = file.read(position - start) + held
-                position = start
-                first, *rest = held.split(b"\n")
-                yield from (raw for raw in reversed(rest) if raw)
-                held = first
-            if held:
-                yield held
+        except NotPacked as error:
+            _log.error("a segment can't be read whole: %s", error)
+            if unreadable is not None:
+                unreadable.append(segment.path.name)
+
+
+def _backwards(segment: Segment) -> Iterator[bytes]:
+    with opened(segment) as file:
+        position = file.seek(0, os.SEEK_END)
+        held = b""
+        while position > 0:
+            start = max(0, position - _BLOCK)
+            file.seek(start)
+            held = file.read(position - start) + held
+            position = start
+            first, *rest = held.split(b"\n")
+            yield from (raw for raw in reversed(rest) if raw)
+            held = first
+        if held:
+            yield held
 
 
 def _entry(raw: bytes) -> dict[str, Json] | None:

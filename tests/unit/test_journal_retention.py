@@ -8,49 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.aged import DAY, POLICY, filled, lived, names, retained
 from support.clock import ManualClock
 
 from services.audit import Event, Journal, reading, verify
 from services.audit.paging import newer, older
 from services.audit.place import Disk
-from services.audit.retention import Action, Policy, Retention, plan
+from services.audit.retention import Action, Policy, plan
 from services.audit.segments import segments
 from services.audit.shipping.tail import Bounds, Place, Tail
 from services.audit.watermark import behind
 from services.redaction import Redactor
-
-DAY = 86400.0
-POLICY = Policy()
-
-
-async def filled(directory: Path, clock: ManualClock, segments: int, entries: int = 4) -> None:
-    """A segment a day."""
-    journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=clock)
-    for segment in range(segments):
-        for n in range(entries):
-            data = {"n": n, "pad": "x" * 300}
-            await journal.append(Event(event="deployment.executed", user="jane", rollout=f"r-{segment}", data=data))
-        await clock.advance(1.1 * DAY)
-    await journal.append(Event(event="deployment.executed", user="jane"))
-    journal.close()
-
-
-async def lived(directory: Path, clock: ManualClock, days: float) -> None:
-    """Days in which the journal was used, if only once in four weeks."""
-    while days > 28:
-        await clock.advance(28 * DAY)
-        days -= 28
-        await filled(directory, clock, 0)
-    await clock.advance(days * DAY)
-
-
-def retained(directory: Path, clock: ManualClock, policy: Policy = POLICY, disk: Disk | None = None) -> list[tuple[str, str]]:
-    steps = Retention(directory, policy, clock=clock, redactor=Redactor(b"k" * 32), disk=disk).run()
-    return [(step.action.value, step.segment[:12].lstrip("0")) for step in steps]
-
-
-def names(directory: Path) -> list[str]:
-    return sorted(path.name.lstrip("0") for path in (directory / "seg").iterdir())
 
 
 def confirm(directory: Path, sink: str, seq: int, kind: str = "x") -> None:
@@ -333,49 +301,3 @@ def test_twelve_months_are_the_least() -> None:
     with pytest.raises(ValueError, match="366 days at least"):
         Policy(days=365)
     assert timedelta(days=Policy().days) >= timedelta(days=400)
-
-
-async def test_a_clock_that_jumps_ahead_by_ten_years_makes_nothing_old(tmp_path: Path) -> None:
-    directory, clock = tmp_path / "journal", ManualClock()
-    await filled(directory, clock, 3)
-    await clock.advance(3653 * DAY)
-    assert {action for action, _ in retained(directory, clock)} == {"pack"}
-    # Nor once entries were written at that time, and a second jump.
-    await filled(directory, clock, 2)
-    await clock.advance(3653 * DAY)
-    assert {action for action, _ in retained(directory, clock)} == {"pack"}
-    assert verify(directory).removed == 0
-    await lived(directory, clock, 300)
-    assert "record" not in {action for action, _ in retained(directory, clock)}
-    await lived(directory, clock, 100)
-    assert ("remove", "1") in retained(directory, clock)
-    assert verify(directory).ok
-
-
-async def test_a_file_beside_a_segment_is_no_reason_to_delete_it(tmp_path: Path) -> None:
-    directory, clock = tmp_path / "journal", ManualClock()
-    await filled(directory, clock, 2)
-    seg, entries = directory / "seg", reading.entries(directory)
-    for path in list(seg.iterdir()):
-        # Packed by hand, or anything else of that name; and what looks like the rest of a removed one.
-        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(b"something else"))
-        path.with_suffix(".gone").write_bytes(b"")
-    retained(directory, clock)
-    assert {"1.jsonl", "7.jsonl", "13.jsonl"} <= set(names(directory))
-    await clock.advance(8 * DAY)
-    retained(directory, clock)
-    assert reading.entries(directory) == entries
-    assert verify(directory).ok
-    assert "13.jsonl" in names(directory)
-
-
-async def test_nothing_is_done_to_the_journal_of_a_newer_version(tmp_path: Path) -> None:
-    directory, clock = tmp_path / "journal", ManualClock()
-    await filled(directory, clock, 2)
-    newest = sorted((directory / "seg").iterdir())[-1]
-    newer = {"v": 2, "event": "journal.segment", "data": "of another form"}
-    newest.write_bytes(b"0" * 64 + b"\t" + json.dumps(newer).encode() + b"\n")
-    before = names(directory)
-    await clock.advance(8 * DAY)
-    assert retained(directory, clock) == []
-    assert names(directory) == before
