@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.binding import Binding, BindingType
 
-from console.actions import Situation
+from console.actions import ACTIONS, Situation
 from console.draft import Answer
 from console.screens.base import ConsoleScreen
 from console.screens.restore import RestoreScreen
@@ -22,6 +22,8 @@ from widgets.toast import toast
 
 if TYPE_CHECKING:
     from console.session import Session
+
+_CHANGING = frozenset(key for action in ACTIONS if action.changes for key in action.keys)
 
 
 class Intents(InOrder):
@@ -40,6 +42,18 @@ class Intents(InOrder):
         """Whether what a rollback would restore is being looked up, or shown."""
         self._replaced: dict[str, str] = {}
         """Of the rollouts that somebody took over from this home: who, as the operator was told."""
+
+    def may_change(self, key: events.Key) -> bool:
+        return key.key in _CHANGING or key.character in _CHANGING
+
+    def keys_refused(self) -> None:
+        toast(
+            self.screen,
+            "They came faster than any hand, as a paste does. If you pressed one of them, press it again.",
+            title="Keys were not answered",
+            severity="warning",
+            seconds=8,
+        )
 
     def open_rollout(self, key: str) -> None:
         """Show a rollout, if it is not shown already."""

@@ -3,6 +3,9 @@
 Textual hands a key to the focused widget's queue and takes the next one. What a key does, a moment later, may move the focus or
 the selection; the keys behind it would still go where it was. On a slow line that makes ``/P`` promote a rollout instead of
 looking for a P, and ``jR`` roll back the row above. So each key waits until the one before has come back through every queue.
+
+A burst that no hand types is not answered at all (:mod:`console.bursts`), unless a text field takes it. A key that may change a
+cluster waits a moment for what comes behind it: a paste may begin with it.
 """
 
 import asyncio
@@ -11,11 +14,17 @@ from collections import deque
 from textual import events
 from textual.app import App
 from textual.message import Message
+from textual.widgets import Input
+
+from console.bursts import Bursts
 
 PATIENCE = 0.25
 """Seconds after which a key no longer waits: the widget that had the one before may be gone."""
 ASSEMBLY = 3.0
 """…for a screen that is still being put together, on a machine that is very busy: it could not take the key yet."""
+
+HEED = 0.01
+"""Seconds that a key which may change a cluster waits for those behind it."""
 
 
 class Answered(Message):
@@ -36,6 +45,9 @@ class InOrder(App[int]):
         self.pressed = 0
         """How many keys came so far."""
         self._waiting: deque[events.Key] = deque()
+        self._bursts = Bursts()
+        self._heeded: events.Key | None = None
+        self._heeding = False
         self._under_way: events.Key | None = None
         self._feeding = False
         self._done = False
@@ -53,8 +65,21 @@ class InOrder(App[int]):
             await super().on_event(event)
             return
         self.pressed += 1
+        refused_before = self._bursts.under_way
+        if not self._bursts.takes_in(event.time, isinstance(self.focused, Input)):
+            self._waiting.clear()
+            if not refused_before:
+                self.keys_refused()
+            return
         self._waiting.append(event)
         await self.feed_keys()
+
+    def keys_refused(self) -> None:
+        """A burst of keys that no hand types is not answered, from now on until it is over."""
+
+    def may_change(self, key: events.Key) -> bool:
+        """Whether a key may change a cluster."""
+        return False
 
     async def feed_keys(self, *, ready: bool | None = None) -> None:
         """Hand out the keys that waited, as far as it goes."""
@@ -66,6 +91,8 @@ class InOrder(App[int]):
                 if not (self.ready_for_keys() if ready is None else ready):
                     self._wait(None)
                     return
+                if self._heed(self._waiting[0]):
+                    return
                 key = self._under_way = self._waiting.popleft()
                 self._wait(key)
                 self._done = False
@@ -75,6 +102,20 @@ class InOrder(App[int]):
                     self._under_way = None
         finally:
             self._feeding = False
+
+    def _heed(self, key: events.Key) -> bool:
+        """Whether ``key`` has to wait for what may come behind it. Without a terminal nothing is pasted."""
+        if self.is_headless or isinstance(self.focused, Input) or not self.may_change(key):
+            return False
+        if self._heeded is not key:
+            self._heeded, self._heeding = key, True
+            asyncio.get_running_loop().call_later(HEED, self.call_later, self._heeded_enough, key)
+        return self._heeding
+
+    async def _heeded_enough(self, key: events.Key) -> None:
+        if self._heeded is key:
+            self._heeding = False
+            await self.feed_keys()
 
     async def on_answered(self, message: Answered) -> None:
         if message.key is self._under_way:

@@ -133,6 +133,16 @@ def bare(value: float | None, unit: str) -> str:
     return reading(value, unit if unit in _UNITS or unit in ("%", "ms") else "")
 
 
+def of_hundred(value: float | None, limit: float | None) -> str:
+    """Evidence as a person reads it: 0 to 100, where 100 is the ``limit`` that acts. Both in one unit; evidence of the contrary
+    is 0."""
+    number, most = known(value), known(limit)
+    if number is None or most is None or most <= 0:
+        return UNKNOWN
+    # only what reaches the limit is 100
+    return "100" if number >= most else f"{min(99.0, max(0.0, 100.0 * number / most)):.0f}"
+
+
 def _nats(value: float) -> str:
     return f"{value:.1f}"
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from services.model.errors import ExitCode, HeldByAnother, ObserverMode, QuarterdeckError, Rejected
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from services.cluster.inventory import Inventory
     from services.model.gates import Checklist
     from services.model.release import Release
-    from services.model.rollout import Rollout
+    from services.model.rollout import Reason, Rollout
     from services.model.steps import Plan
     from services.rollout.foresight import Foresight
 
@@ -299,19 +300,32 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     if args.output == "json":
         output.document(deploy_document(final, outcome, reason))
     else:
-        _tell(final, outcome, reason)
+        for line in told(final, outcome, reason):
+            output.text(line)
     return code
 
 
-def _tell(rollout: "Rollout", outcome: str, reason: Any) -> None:
-    from console import output
+def _figures(rollout: "Rollout", reason: "Reason") -> str:
+    """What a reason measured and its limit, in the unit of the trigger that fired, as the screen has them."""
+    from widgets.format import of_hundred, reading
 
+    if not isinstance(reason.value, int | float) or isinstance(reason.value, bool):
+        return "" if reason.value is None else str(reason.value)
+    limit = reason.limit if isinstance(reason.limit, int | float) and not isinstance(reason.limit, bool) else None
+    # the undecided judge's figures are of 100 already: those are not the trigger's
+    unit = next((one.unit for one in rollout.triggers if one.name == reason.name and one.limit == limit), "")
+    if unit == "nats":
+        return f"{of_hundred(reason.value, limit)} (limit 100)"
+    return reading(reason.value, unit) + (f" (limit {reading(limit, unit)})" if limit is not None else "")
+
+
+def told(rollout: "Rollout", outcome: str, reason: "Reason | None") -> Iterator[str]:
+    """How a rollout ended, line by line, for a person."""
     place = f"{rollout.release.service} in {rollout.release.target.environment}"
-    output.text(f"{outcome.replace('_', ' ')}: {place}, {rollout.plan.previous_version} → {rollout.release.version}")
+    yield f"{outcome.replace('_', ' ')}: {place}, {rollout.plan.previous_version} → {rollout.release.version}"
     if reason is not None:
-        limit = f" (limit {reason.limit})" if reason.limit is not None else ""
-        output.text(f"  {reason.name} {reason.value if reason.value is not None else ''}{limit} {reason.detail}".rstrip())
+        yield f"  {' '.join(part for part in (reason.name, _figures(rollout, reason), reason.detail) if part)}"
     for command in rollout.left:
-        output.text(f"  by hand: {command}")
+        yield f"  by hand: {command}"
     if outcome in ("needs_attention", "interrupted"):
-        output.text(f"  quarterdeck watch {rollout.id}")
+        yield f"  quarterdeck watch {rollout.id}"

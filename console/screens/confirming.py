@@ -75,6 +75,8 @@ class ConfirmingScreen(ModalScreen[bool]):
         self._name_keys()
 
     def _name_keys(self) -> None:
+        if not self.query(VerticalScroll):
+            return  # it was left before it was drawn, and is being taken apart
         gone = self.objection()
         if gone and gone != self._told:
             self._told = gone

@@ -34,6 +34,9 @@ class Figures:
     errors: TriggerReading | None
     latency: TriggerReading | None
     wanted: int
+    """Requests of the new version that the analysis under way asks for, …"""
+    served: float
+    """…and those that it has served while it ran; the samples count the last minute only."""
     age: float | None
     compared: tuple[JudgedMetric | None, JudgedMetric | None] = (None, None)
     """Failures and slow requests of both versions, as the judge has them."""
@@ -54,7 +57,8 @@ def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = Fa
         baseline=rollout.baseline,
         errors=readings.get(TriggerName.ERROR_RATE),
         latency=readings.get(TriggerName.LATENCY_P99),
-        wanted=step.min_requests if isinstance(step, Analyse) else 0,
+        wanted=step.min_requests if live and isinstance(step, Analyse) else 0,
+        served=rollout.steps[rollout.step].requests if rollout.step < len(rollout.steps) else 0.0,
         age=max(0.0, pace - rollout.samples[-1].at) if rollout.samples else None,
         compared=(metric_of(rollout.judgement, ("errors",)), metric_of(rollout.judgement, ("latency-p99", "latency-p90"))),
         against="before" if rollout.judgement is not None and rollout.judgement.past else "stable",
@@ -123,7 +127,7 @@ def draw_figures(value: Figures, width: int) -> Lines:
                 width,
             ),
             *(_ratio(value.compared[1], value.against) if width >= _ROOMY else ()),
-            _requests(canary, stable, value),
+            _requests(canary, stable, value, width),
         ]
     if value.gauges is not None:
         lines += draw_gauges(value.gauges, width, LABEL)
@@ -166,20 +170,23 @@ def _ratio(metric: JudgedMetric | None, against: str) -> Lines:
     return (((" " * LABEL, Tone.TEXT), (f"{slow}{ratio_words(metric, against)}", Tone.BAD if surely else Tone.MUTED)),)
 
 
-def _requests(canary: Arm, stable: Arm, value: Figures) -> Line:
-    enough = f" of {value.wanted}" if value.wanted and canary.requests < value.wanted else ""
-    old: Line = ()
-    if value.age is not None:
-        old = ((f"   measured {age(value.age)} ago", Tone.MUTED if value.age < STALE else Tone.WARN),)
-    return (
+def _requests(canary: Arm, stable: Arm, value: Figures, width: int) -> Line:
+    """Those of the last minute; those of the step, while it needs more of them; how old all figures are, in fewer words where it
+    is narrow."""
+    line: Line = (
         _label("REQUESTS"),
         ("canary ", Tone.CANARY),
-        (pad(count(canary.requests), 7, "right"), Tone.WARN if enough else Tone.TEXT),
-        (enough, Tone.WARN),
+        (pad(count(canary.requests), 7, "right"), Tone.TEXT),
         ("   stable ", Tone.STABLE),
         (pad(count(stable.requests), 7, "right"), Tone.TEXT),
-        *old,
     )
+    if value.served < value.wanted:
+        line = (*line, (f"   step {count(value.served)}/{count(value.wanted)}", Tone.WARN))
+    if value.age is None:
+        return line
+    words, tone = f"{age(value.age)} ago", Tone.MUTED if value.age < STALE else Tone.WARN
+    whole: Line = (*line, (f"   measured {words}", tone))
+    return whole if ink.cells(whole) <= width else (*line, (f"   {words}", tone))
 
 
 class Vitals(Drawn["Figures | None"]):

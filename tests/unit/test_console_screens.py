@@ -302,6 +302,22 @@ async def test_a_key_pressed_twice_or_held_confirms_no_rollback(app, key):
         await until(pilot, lambda: len(app.session.asked) == 2)
 
 
+async def test_a_question_that_is_left_before_it_is_drawn_leaves_no_trouble(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        for _ in range(5):
+            question = RestoreScreen(app.clock, await app.session.rollbacks.preview("production", "accounts"))
+            app.push_screen(question)
+            await until(pilot, lambda asked=question: asked.query("VerticalScroll"))
+            await question.query("VerticalScroll").remove()  # as it is taken apart
+            question.action_confirm()
+            question.call_after_refresh(question.action_confirm)
+            await pilot.pause()
+            question.dismiss(False)
+            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        assert app._exception is None
+
+
 async def test_alt_r_over_the_palette_over_the_question_answers_the_question(app):
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()

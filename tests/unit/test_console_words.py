@@ -4,6 +4,7 @@ import os
 import pty
 from dataclasses import replace
 
+import msgspec
 import pytest
 from support.consoles import ENTRIES, FLEET, PACE, card, entry, environment, picture, rollout, service
 
@@ -161,14 +162,24 @@ def test_a_finished_rollout_shows_no_traffic_that_nobody_looks_at_any_more():
     assert not any("TRAFFIC" in ink.plain(line) for line in lines)
 
 
-def test_too_few_requests_are_said():
-    lines = draw_figures(figures_of(rollout(samples=tuple(_few(sample) for sample in rollout().samples)), PACE, live=True), 100)
-    assert any("12 of 500" in " ".join(ink.plain(line).split()) for line in lines)
+@pytest.mark.parametrize("columns", [71, 78, 130])
+def test_what_an_analysis_still_needs_is_counted_over_the_step_not_over_the_last_minute(columns):
+    few = rollout(samples=tuple(_few(sample) for sample in rollout().samples))
+    steps = list(few.steps)
+    steps[few.step] = msgspec.structs.replace(steps[few.step], requests=66.0)
+    shown = msgspec.structs.replace(few, steps=tuple(steps))
+    lines = [" ".join(ink.plain(line).split()) for line in draw_figures(figures_of(shown, PACE, live=True), columns)]
+    line = next(line for line in lines if line.startswith("REQUESTS"))
+    assert "canary 12 " in line
+    assert "step 66/500" in line
+    assert line.endswith("s ago")
+    steps[few.step] = msgspec.structs.replace(steps[few.step], requests=500.0)
+    enough = draw_figures(figures_of(msgspec.structs.replace(few, steps=tuple(steps)), PACE, live=True), columns)
+    assert not any("/500" in ink.plain(line) for line in enough)
+    assert not any("/500" in ink.plain(line) for line in draw_figures(figures_of(shown, PACE, live=False), columns))
 
 
 def _few(sample):
-    import msgspec
-
     return msgspec.structs.replace(sample, canary=msgspec.structs.replace(sample.canary, requests=12.0))
 
 

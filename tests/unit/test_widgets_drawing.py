@@ -198,6 +198,19 @@ def test_a_deadline_is_a_wait_not_a_latency():
     assert ink.plain(draw_trigger(reading, 100)).split()[3:] == ["0.0s", "░░░░░░░░░░", "limit", "10m", "00s"]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(-1.2, "0"), (0.0, "0"), (2.3, "50"), (4.604, "99"), (4.605, "100"), (9.0, "100"), (float("-inf"), "?")]
+)
+def test_the_judge_is_read_as_its_gauge_is(value, shown):
+    reading = TriggerReading(name=TriggerName.JUDGE, value=value, limit=4.605, unit="nats", fired=value >= 4.605)
+    line = ink.plain(draw_trigger(reading, 100))
+    assert line.split("judge")[1].split()[0] == shown
+    assert line.endswith("limit 100")
+    assert "nats" not in line
+    narrow = ink.plain(draw_trigger(reading, 40))
+    assert f"{shown} / 100" in narrow or shown == "?" in narrow
+
+
 def test_a_value_that_is_no_number_is_unknown_not_ok():
     reading = TriggerReading(name=TriggerName.CPU, value=float("nan"), limit=0.9, unit="share")
     assert "unknown" in ink.plain(draw_trigger(reading, 100))

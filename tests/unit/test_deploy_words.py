@@ -1,0 +1,30 @@
+"""What a deploy without a screen says of its end: figures in the units that the screen has them in."""
+
+import pytest
+from support.consoles import rollout
+
+from console.commands.deploy import told
+from services.model.rollout import Phase, Reason, TriggerName, TriggerReading
+
+READINGS = (
+    TriggerReading(name=TriggerName.ERROR_RATE, value=0.081234567, limit=0.05, unit="share", fired=True),
+    TriggerReading(name=TriggerName.LATENCY_P99, value=0.0912, limit=0.066, unit="s", fired=True),
+    TriggerReading(name=TriggerName.JUDGE, value=4.813, limit=4.605, unit="nats", fired=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit", "words"),
+    [
+        ("error-rate", 0.081234567, 0.05, "error-rate 8.1% (limit 5%) why"),
+        ("latency-p99", 0.0912, 0.066, "latency-p99 91ms (limit 66ms) why"),
+        ("judge", 4.813, 4.605, "judge 100 (limit 100) why"),
+        ("judge", 71.2, 100.0, "judge 71 (limit 100) why"),  # undecided: of the proof of health
+        ("ticket", None, None, "ticket why"),
+        ("artifact", "sha256:1", None, "artifact sha256:1 why"),
+    ],
+)
+def test_a_reason_has_its_figures_in_their_unit(name, value, limit, words):
+    ended = rollout(phase=Phase.ROLLED_BACK, triggers=READINGS)
+    said = list(told(ended, "rolled_back", Reason(kind="trigger", name=name, value=value, limit=limit, detail="why")))
+    assert said[1] == f"  {words}"
