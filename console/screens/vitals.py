@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from console.screens.evidence import Gauges, draw_gauges, gauges_of, metric_of
-from services.model.rollout import Arm, Baseline, JudgedMetric, Rollout, Sample, TriggerName, TriggerReading
+from services.model.rollout import Arm, Baseline, JudgedMetric, Phase, Rollout, Sample, TriggerName, TriggerReading
 from services.model.steps import Analyse
 from widgets import glyphs, ink
 from widgets.charts import spark
@@ -57,7 +57,7 @@ def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = Fa
         baseline=rollout.baseline,
         errors=readings.get(TriggerName.ERROR_RATE),
         latency=readings.get(TriggerName.LATENCY_P99),
-        wanted=step.min_requests if live and isinstance(step, Analyse) else 0,
+        wanted=step.min_requests if isinstance(step, Analyse) and rollout.phase in (Phase.RUNNING, Phase.PAUSED) else 0,
         served=rollout.steps[rollout.step].requests if rollout.step < len(rollout.steps) else 0.0,
         age=max(0.0, pace - rollout.samples[-1].at) if rollout.samples else None,
         compared=(metric_of(rollout.judgement, ("errors",)), metric_of(rollout.judgement, ("latency-p99", "latency-p90"))),

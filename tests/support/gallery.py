@@ -88,8 +88,8 @@ PLAN = Plan(
 )
 
 
-def step(outcome: StepOutcome, seconds: float = 0.0, note: str = "") -> StepState:
-    return StepState(outcome=outcome, seconds=seconds, note=note)
+def step(outcome: StepOutcome, seconds: float = 0.0, note: str = "", requests: float = 0.0) -> StepState:
+    return StepState(outcome=outcome, seconds=seconds, note=note, requests=requests)
 
 
 ROLLOUT = Rollout(
@@ -109,7 +109,7 @@ ROLLOUT = Rollout(
         step(StepOutcome.DONE, 60),
         step(StepOutcome.DONE, 4.1),
         step(StepOutcome.DONE, 0.4),
-        step(StepOutcome.RUNNING, 70, "analysing"),
+        step(StepOutcome.RUNNING, 70, "analysing", 1050),
         step(StepOutcome.PENDING),
         step(StepOutcome.PENDING),
     ),
