@@ -8,6 +8,7 @@ from services.model.errors import ExitCode
 _RETAIN = (
     "Packs sealed segments (gzip; read and verified as before) and removes those whose time is over: when all entries are older "
     "than journal.retention_days (400; 366 at least), every required sink has confirmed them, and an entry says what is removed. "
+    "Days in which nothing was written count as 31 at most: a clock that jumps ahead makes nothing old. "
     "Their first and last lines are kept, so that the chain verifies across the hole. Whoever has the journal open does the same "
     "once a day."
 )
