@@ -69,6 +69,7 @@ class Deploys:
         """What the analyses of the plan will see at the service's traffic: from memory at once, then as it is measured. Raises
         ``Unavailable`` where nothing is known of the cluster."""
         from services.cluster.watched import rollouts
+        from services.rollout.alerting import beside
         from services.rollout.foresight import foreseen
         from services.rollout.outlook import measured_before
 
@@ -76,7 +77,8 @@ class Deploys:
         inventory = self._watching.inventory_of(target.context)
         earlier = measured_before((watch.rollout for watch in rollouts(inventory, context.clock)), draft.release)
         connection = await context.clusters.connect(target.context)
-        async with contextlib.aclosing(foreseen(context, connection, inventory, draft.release, draft.plan, earlier)) as looks:
+        measuring = foreseen(context, connection, inventory, draft.release, draft.plan, earlier)
+        async with contextlib.aclosing(beside(measuring, context, draft.release, draft.plan)) as looks:
             async for look in looks:
                 yield look
 

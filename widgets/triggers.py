@@ -19,6 +19,8 @@ _WIDE = 64
 class _Readings:
     readings: tuple[TriggerReading, ...]
     age: float | None
+    told: float | None = None
+    """Seconds since the latest answer about alerts."""
 
 
 def limit_of(reading: TriggerReading | None) -> float | None:
@@ -72,8 +74,24 @@ def _figure(reading: TriggerReading, value: float | None, *, named: bool = False
     return figures.reading(value, reading.unit) if named else figures.bare(value, reading.unit)
 
 
-def draw_trigger(reading: TriggerReading, width: int) -> Line:
-    """One trigger: sign, word, name, value, bar up to the limit, limit, and what is missing; the essence where it is narrow."""
+def alert_words(reading: TriggerReading, told: float | None) -> str:
+    """The trigger ``alert`` in short, with the seconds since its source ``told`` anything: an answer has an age of its own."""
+    signs = glyphs.current()
+    if reading.fired:
+        return f"alert {reading.subject}"
+    if figures.known(reading.value) is None:
+        return f"alerts not watched{_last(told)}"
+    old = f" {signs.bullet} {figures.age(told)} ago" if told is not None else ""
+    return f"alerts {reading.detail}{old}"
+
+
+def _last(told: float | None) -> str:
+    return f", last answer {figures.age(told)} ago" if told is not None else ""
+
+
+def draw_trigger(reading: TriggerReading, width: int, told: float | None = None) -> Line:
+    """One trigger: sign, word, name, value, bar up to the limit, limit, and what is missing; the essence where it is narrow.
+    ``told``: the seconds since the latest answer, where it has an age of its own."""
     sign, word, tone = _verdict(reading)
     name_tone = Tone.STRONG if reading.fired else Tone.TEXT
     value = _figure(reading, reading.value)
@@ -96,6 +114,9 @@ def draw_trigger(reading: TriggerReading, width: int) -> Line:
     line.append((f"limit {limit_words(reading, named=True)}", Tone.MUTED))
     if reading.detail:
         line.append((f"  {reading.detail}", tone if reading.fired else Tone.MUTED))
+    if told is not None:
+        known = figures.known(reading.value) is not None
+        line.append((f" {glyphs.current().bullet} {figures.age(told)} ago" if known else _last(told), Tone.MUTED))
     return ink.fit(tuple(line), width)
 
 
@@ -105,9 +126,9 @@ class Triggers(Drawn[_Readings]):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(_Readings((), None), id=id, classes=classes)
 
-    def show(self, readings: Sequence[TriggerReading], age: float | None = None) -> None:
-        """Show ``readings``, looked at ``age`` seconds ago."""
-        self.replace(_Readings(tuple(readings), age))
+    def show(self, readings: Sequence[TriggerReading], age: float | None = None, told: float | None = None) -> None:
+        """Show ``readings``, looked at ``age`` seconds ago; of alerts anything was ``told`` so many seconds ago."""
+        self.replace(_Readings(tuple(readings), age, told))
 
     def draw(self, value: _Readings, width: int, height: int | None) -> Lines:
         if not value.readings:
@@ -117,4 +138,5 @@ class Triggers(Drawn[_Readings]):
             if value.age is not None
             else (("never looked at", Tone.WARN),)
         )
-        return (*(draw_trigger(reading, width) for reading in value.readings), looked)
+        ages = {TriggerName.ALERT: value.told}
+        return (*(draw_trigger(reading, width, ages.get(reading.name)) for reading in value.readings), looked)

@@ -1,7 +1,7 @@
 """``quarterdeck config init|check|schema``: a first configuration, everything that is wrong with one, and what there is to say.
 
-Needs no cluster. Queries that the configuration holds are tried by the metrics server, where it can be asked, and each sink of
-the journal is asked whether it would take an entry.
+Needs no cluster. Queries that the configuration holds are tried by the metrics server, where it can be asked, and so is
+the source of alerts; each sink of the journal is asked whether it would take an entry.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     making.add_argument("--force", action="store_true", help="replace a file that is there")
     checking = actions.add_parser("check", parents=parents, help="report every problem, with its line")
     checking.add_argument("path", metavar="PATH", nargs="?", help="the file (else --config, else where it is looked for)")
-    checking.add_argument("--offline", action="store_true", help="don't ask the metrics server and the sinks")
+    checking.add_argument("--offline", action="store_true", help="don't ask the metrics server, the alerts and the sinks")
     actions.add_parser("schema", parents=parents, help="print the JSON schema of the configuration, for editors")
     parser.set_defaults(run=run)
 
@@ -91,6 +91,7 @@ def _check(args: argparse.Namespace, path: Path) -> int:
         problems = (*_open_secrets(settings, path), *_missing(settings, path))
         if not args.offline:
             problems += _refused_queries(settings, path, redactor)
+            problems += _refused_alerts(settings, path, redactor)
             problems += _refusing_sinks(settings, path, redactor)
     except ConfigurationError as caught:
         error, problems = caught, caught.problems
@@ -140,6 +141,9 @@ def _secrets(settings: "Settings") -> "dict[str, SecretRef]":
     from services.settings.secrets import SecretRef
 
     found = {"tickets.token": settings.tickets.token} if settings.tickets is not None else {}
+    if settings.alerts is not None:
+        given = {"token": settings.alerts.token, "password": settings.alerts.password}
+        found |= {f"alerts.{key}": secret for key, secret in given.items() if secret is not None}
     if (server := settings.metrics.prometheus) is not None:
         given = {"token": server.token, "password": server.password}
         found |= {f"metrics.prometheus.{key}": secret for key, secret in given.items() if secret is not None}
@@ -175,6 +179,8 @@ def _missing(settings: "Settings", path: Path) -> "tuple[Problem, ...]":
     server = settings.metrics.prometheus
     if server is not None and server.ca_file is not None and not server.ca_file.exists():
         add("metrics.prometheus.ca_file", "the file is not there", "a PEM file with an authority")
+    if settings.alerts is not None and settings.alerts.ca_file is not None and not settings.alerts.ca_file.exists():
+        add("alerts.ca_file", "the file is not there", "a PEM file with an authority")
     if settings.kubeconfig is not None:
         try:
             known = context_names((settings.kubeconfig,))
@@ -205,6 +211,35 @@ def _refused_queries(settings: "Settings", path: Path, redactor: "Redactor") -> 
         Problem(file=str(path), line=settings.line(key), key=key, problem=f"is refused: {redactor.text(said)}", accepted=accepted)
         for key, said in found.refused.items()
     )
+
+
+def _refused_alerts(settings: "Settings", path: Path, redactor: "Redactor") -> "tuple[Problem, ...]":
+    """What the source of alerts refuses. One that can't be asked is not the file's fault."""
+    from console import output
+    from services.integrations.alerts import AlertsRefused, AlertsUnavailable, open_alerts
+    from services.model.alerts import AlertSubject
+    from services.settings import Problem
+
+    source = open_alerts(settings, redactor=redactor, clock=settings.clock())
+    if source is None:
+        return ()
+    name, environment = next(iter(settings.environments.items()))
+    anyone = AlertSubject(service="checkout", namespace=environment.namespaces[0], environment=name, workloads=("checkout",))
+
+    async def asked() -> None:
+        try:
+            await source.firing(anyone)
+        finally:
+            await source.close()
+
+    try:
+        asyncio.run(asked())
+    except AlertsRefused as error:
+        problem, accepted = redactor.text(error.detail), "a source of alerts that answers (--offline: don't ask it)"
+        return (Problem(file=str(path), line=settings.line("alerts"), key="alerts", problem=problem, accepted=accepted),)
+    except AlertsUnavailable as error:
+        output.note(f"The source of alerts could not be asked: {redactor.text(error.detail or error.title)}")
+    return ()
 
 
 def _refusing_sinks(settings: "Settings", path: Path, redactor: "Redactor") -> "tuple[Problem, ...]":

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from services.cluster.connection import Connection
     from services.cluster.inventory import Inventory
     from services.model.gates import Checklist
+    from services.model.objects import Json
     from services.model.release import Release
     from services.model.rollout import Reason, Rollout
     from services.model.steps import Plan
+    from services.rollout.alerting import Foreseen as AlertsForeseen
     from services.rollout.foresight import Foresight
 
 
@@ -102,9 +104,15 @@ async def _attempt(args: argparse.Namespace, context: "Context", request: Deploy
     if args.dry_run:
         from console.commands.foreseeing import remembered
 
-        checklist, foresight = await asyncio.gather(_checked(context, args, release, plan), remembered(context, release, plan))
-        return _show_plan(args, plan, checklist, foresight)
-    checklist = await _checked(context, args, release, plan)
+        checklist, foresight, alerts = await asyncio.gather(
+            _checked(context, args, release, plan), remembered(context, release, plan), _alerts(context, release, plan)
+        )
+        return _show_plan(args, plan, checklist, foresight, alerts)
+    checklist, alerts = await asyncio.gather(_checked(context, args, release, plan), _alerts(context, release, plan))
+    if alerts is not None and not alerts.watched:
+        from console import output
+
+        output.note(f"quarterdeck: {alerts.words()}")
     if not checklist.passed:
         return await _refuse(args, context, release, plan, checklist)
     return await _start(args, context, release, plan, checklist)
@@ -192,7 +200,15 @@ async def _checked(context: "Context", args: argparse.Namespace, release: "Relea
             await tickets.close()
 
 
-def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist", foresight: "Foresight") -> int:
+async def _alerts(context: "Context", release: "Release", plan: "Plan") -> "AlertsForeseen | None":
+    from services.rollout.alerting import foreseen
+
+    return await foreseen(context, release, plan)
+
+
+def _show_plan(
+    args: argparse.Namespace, plan: "Plan", checklist: "Checklist", foresight: "Foresight", alerts: "AlertsForeseen | None"
+) -> int:
     from console import output
     from console.commands import foreseeing
     from services.actuator.shown import shown
@@ -200,7 +216,8 @@ def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist", f
     from services.rollout.report import dry_run_document
 
     if args.output == "json":
-        output.document(dry_run_document(plan, checklist.results) | {"foresight": foreseeing.document(foresight)})
+        more: dict[str, Json] = {"foresight": foreseeing.document(foresight), "alerts": foreseeing.alerts_document(alerts)}
+        output.document(dry_run_document(plan, checklist.results) | more)
         return ExitCode.DONE
     for step in plan.steps:
         output.text(f"{step.name}  (about {step.expected_seconds:.0f} s; undo: {step.undo.value})")
@@ -211,6 +228,8 @@ def _show_plan(args: argparse.Namespace, plan: "Plan", checklist: "Checklist", f
             output.text(f"    {step.command}")
     for line in foreseeing.lines(foresight):
         output.text(line)
+    if alerts is not None:
+        output.text(alerts.words())
     _show_gates(checklist)
     return ExitCode.DONE
 

@@ -130,7 +130,7 @@ async def _with_systems(
     checks: "list[Check]",
 ) -> "list[Finding]":
     """The findings of ``checks``, of the clusters, of the ticket system and of the sinks."""
-    from console.doctor import apis, clusters, measurements, metricsource, permissions, sinks
+    from console.doctor import alerts, apis, clusters, measurements, metricsource, permissions, sinks
     from console.doctor.examination import examine
     from console.doctor.site import Place, Site
     from console.doctor.tickets import Desk
@@ -162,6 +162,7 @@ async def _with_systems(
         checks = [
             *checks,
             *metricsource.checks(settings, clock, setup.redactor),
+            *alerts.checks(settings, clock, setup.redactor),
             *desk.checks(),
             *sinks.checks(settings, setup.home, clock, setup.redactor),
         ]

@@ -10,6 +10,7 @@ from services.model.errors import QuarterdeckError
 from services.model.objects import Json
 from services.model.release import Release
 from services.model.steps import Plan
+from services.rollout.alerting import Foreseen
 from services.rollout.foresight import Foresight, recalled
 from services.rollout.outlook import measured_before, replay_words
 
@@ -57,6 +58,11 @@ def document(foresight: Foresight) -> Json:
             for one in foresight.outlook
         ],
     }
+
+
+def alerts_document(found: Foreseen | None) -> Json:
+    """``null`` where no source of alerts is configured."""
+    return None if found is None else {"watched": found.watched, "firing": list(found.firing), "problem": found.problem or None}
 
 
 def lines(foresight: Foresight) -> Iterator[str]:

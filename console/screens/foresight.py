@@ -36,7 +36,16 @@ class Sight:
 
 
 def draw_sight(value: Sight, width: int) -> Lines:
-    """What is known, how it is known, and what is not."""
+    """What is known, how it is known, and what is not; and what there is to know of alerts."""
+    lines = _draw_analyses(value, width)
+    alerts = value.foresight.alerts if value.foresight is not None else ""
+    if not alerts:
+        return lines
+    told = text.wrap(f"{glyphs.current().warning} {alerts}", width)
+    return (*lines[:-1], *(((part, Tone.WARN),) for part in told), ())
+
+
+def _draw_analyses(value: Sight, width: int) -> Lines:
     known = value.foresight
     if known is None and not value.problem:
         return ((("asking what the running version serves", Tone.MUTED),), ()) if value.asking else ()

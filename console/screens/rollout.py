@@ -11,7 +11,7 @@ from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.evidence import course_of, judged_of
 from console.screens.headline import Head, Headline, footline, head_of
 from console.screens.pane import Pane
-from console.screens.vitals import Vitals, figures_of
+from console.screens.vitals import Vitals, figures_of, told_ago
 from console.screens.words import entry_line, planned_calls, reading_of, telling
 from console.view import Picture, RolloutCard, Selection
 from services.model.rollout import Arm, Rollout, TriggerName
@@ -158,7 +158,7 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#vitals", Vitals).show(figures_of(rollout, picture.pace, card.live, triggers=not self.folded()))
         since = max(0.0, picture.pace - rollout.samples[-1].at) if rollout.samples else None
         self.query_one("#judgement", JudgementView).show(judged_of(rollout))
-        self.query_one("#triggers", Triggers).show(rollout.triggers, since)
+        self.query_one("#triggers", Triggers).show(rollout.triggers, since, told_ago(rollout, picture.pace))
         self.query_one("#pods", PodStrip).show(self.console.pods(card.environment, rollout.release.service))
         self._draw_charts(rollout)
         self.query_one("#next", Note).show(footline(card, picture))

@@ -13,7 +13,7 @@ from widgets.format import age, bare, count, milliseconds, percent, seconds
 from widgets.ink import Line, Lines, Span, Tone
 from widgets.text import pad
 from widgets.traffic import Traffic, draw_traffic
-from widgets.triggers import is_over, limit_of, limit_words
+from widgets.triggers import alert_words, is_over, limit_of, limit_words
 
 LABEL = 10
 _SPARK = 24
@@ -44,6 +44,8 @@ class Figures:
     gauges: Gauges | None = None
     triggers: tuple[TriggerReading, ...] = ()
     """Those that are told in short."""
+    told: float | None = None
+    """Seconds since the latest answer about alerts."""
 
 
 def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = False) -> Figures:
@@ -64,7 +66,14 @@ def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = Fa
         against="before" if rollout.judgement is not None and rollout.judgement.past else "stable",
         gauges=gauges_of(rollout, pace, live),
         triggers=tuple(reading for reading in rollout.triggers if reading.name not in _TOLD) if triggers else (),
+        told=told_ago(rollout, pace),
     )
+
+
+def told_ago(rollout: Rollout, pace: float) -> float | None:
+    """Seconds since the source of alerts answered; ``None`` where it never did, or nobody asks it."""
+    told = next((reading.at for reading in rollout.triggers if reading.name is TriggerName.ALERT), None)
+    return None if told is None else max(0.0, pace - told)
 
 
 def _label(name: str) -> Span:
@@ -132,7 +141,7 @@ def draw_figures(value: Figures, width: int) -> Lines:
     if value.gauges is not None:
         lines += draw_gauges(value.gauges, width, LABEL)
     if value.triggers:
-        lines.append(_limits(value.triggers))
+        lines.append(_limits(value.triggers, value.told))
     if value.baseline is not None:
         lines.append(_before(value.baseline, width))
     return tuple(ink.fit(line, width) for line in lines)
@@ -150,15 +159,24 @@ def _before(before: Baseline, width: int) -> Line:
     return whole if ink.cells(whole) <= width else (*told, *judged)
 
 
-def _limits(readings: tuple[TriggerReading, ...]) -> Line:
+def _limits(readings: tuple[TriggerReading, ...], ago: float | None) -> Line:
     """Every trigger that is no line of its own: its value of its limit."""
+    parts = [_alerts(each, ago) if each.name is TriggerName.ALERT else _limit(each) for each in readings]
+    return (_label("TRIGGERS"), *ink.joined(parts, (f" {glyphs.current().bullet} ", Tone.MUTED)))
+
+
+def _limit(reading: TriggerReading) -> Line:
     signs = glyphs.current()
-    parts: list[Line] = []
-    for reading in readings:
-        told = f"{reading.name.value} {bare(reading.value, reading.unit)}/{limit_words(reading)}"
-        fired = reading.fired or is_over(reading)
-        parts.append(((f"{signs.bad if reading.fired else signs.warning} {told}", Tone.BAD) if fired else (told, Tone.TEXT),))
-    return (_label("TRIGGERS"), *ink.joined(parts, (f" {signs.bullet} ", Tone.MUTED)))
+    told = f"{reading.name.value} {bare(reading.value, reading.unit)}/{limit_words(reading)}"
+    over = reading.fired or is_over(reading)
+    return ((f"{signs.bad if reading.fired else signs.warning} {told}", Tone.BAD) if over else (told, Tone.TEXT),)
+
+
+def _alerts(reading: TriggerReading, ago: float | None) -> Line:
+    signs, words = glyphs.current(), alert_words(reading, ago)
+    if reading.fired:
+        return ((f"{signs.bad} {words}", Tone.BAD),)
+    return ((f"{signs.unknown} {words}", Tone.WARN),) if reading.value is None else ((words, Tone.TEXT),)
 
 
 def _ratio(metric: JudgedMetric | None, against: str) -> Lines:

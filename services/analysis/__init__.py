@@ -8,7 +8,7 @@ from services.analysis.probes import HealthHistory, HealthProbe
 from services.analysis.scrape import DirectScrape, PodSource
 from services.analysis.smoke import SmokeResult, SmokeRunner
 from services.analysis.targets import PodTarget, target_of
-from services.analysis.triggers import Unserved, WorkloadFacts, evaluate, reasons
+from services.analysis.triggers import Unserved, WorkloadFacts, alert, evaluate, reasons
 from services.analysis.windows import ArmName, Windows
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Unserved",
     "Windows",
     "WorkloadFacts",
+    "alert",
     "evaluate",
     "exceeds",
     "is_shared_incident",

@@ -6,7 +6,8 @@ service at the limit; a share of a limit must be over in three samples running. 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -14,9 +15,11 @@ from services.analysis.incident import SHARED_INCIDENT, control_fails, control_s
 from services.analysis.limits import SLOW_SHARE, Limits, exceeds, strict, too_slow
 from services.analysis.probes import HealthHistory
 from services.analysis.windows import ArmName, PodHistory, Windows
+from services.model.alerts import Alert, AlertsLook
 from services.model.rollout import Baseline, Reason, TriggerName, TriggerReading
 
 PRECEDENCE = (
+    TriggerName.ALERT,
     TriggerName.HEALTH,
     TriggerName.CRASH_LOOP,
     TriggerName.PROGRESS_DEADLINE,
@@ -27,6 +30,10 @@ PRECEDENCE = (
     TriggerName.JUDGE,
 )
 """Which of several reasons is named first: the plainest one."""
+
+
+NAMED = 3
+"""Alerts that are told by name."""
 
 
 class WorkloadFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,11 +215,43 @@ def memory(limits: Limits, pods: Sequence[PodHistory], *, since: float) -> Trigg
     )
 
 
+def alert(look: AlertsLook, *, before: Collection[str] | None, begun: datetime, changed: bool) -> TriggerReading:
+    """Any alert of the service that fires now and did not ``before`` anything was changed (fingerprints; ``None``: nobody could
+    say, and those that fire since earlier than ``begun`` are taken for such). Nothing fires before anything is ``changed``."""
+    reading = _Reading(TriggerName.ALERT, 0.0, "alerts")
+    if not look.known:
+        told = reading.unknown(f"alerts are not watched: {look.problem or 'not asked yet'}")
+        return msgspec.structs.replace(told, at=look.at)
+    new = [each for each in look.firing if changed and not _fired_before(each, before, begun)]
+    old = [each for each in look.firing if each not in new]
+    if new:
+        told = reading.fires(float(len(new)), f"{_named(new)} firing for the service")
+        return msgspec.structs.replace(told, at=look.at, subject=new[0].name)
+    since = f" new; firing since before: {_named(old)}" if old else ""
+    return msgspec.structs.replace(reading.quiet(0.0, f"none{since}"), at=look.at)
+
+
+def _fired_before(alert: Alert, before: Collection[str] | None, begun: datetime) -> bool:
+    return alert.since < begun if before is None else alert.fingerprint in before
+
+
+def _named(alerts: Sequence[Alert]) -> str:
+    names = list(dict.fromkeys(f"{each.name} (since {each.since.astimezone(UTC):%H:%M:%S}Z)" for each in alerts))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
 def reasons(readings: Sequence[TriggerReading]) -> tuple[Reason, ...]:
     """Everything that fired, in order of precedence: the first is the reason, the others were true as well."""
     fired = sorted((reading for reading in readings if reading.fired), key=lambda reading: PRECEDENCE.index(reading.name))
     return tuple(
-        Reason(kind="trigger", name=reading.name.value, value=reading.value, limit=reading.limit, detail=reading.detail)
+        Reason(
+            kind="trigger",
+            name=reading.name.value,
+            value=reading.subject or reading.value,
+            limit=reading.limit,
+            detail=reading.detail,
+        )
         for reading in fired
     )
 

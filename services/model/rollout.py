@@ -61,6 +61,7 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TriggerName(StrEnum):
+    ALERT = "alert"
     ERROR_RATE = "error-rate"
     LATENCY_P99 = "latency-p99"
     HEALTH = "health"
@@ -83,6 +84,10 @@ class TriggerReading(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     fired: bool = False
     detail: str = ""
+    at: float | None = None
+    """Pace second at which what it rests on was told, where that is not the look's own."""
+    subject: str = ""
+    """What it fired for, where that says more than the value: the name of an alert."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -297,6 +302,8 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     journal_last: int | None = None
     pause_reason: str = ""
     judgement: Judgement | None = None
+    alerts_before: tuple[str, ...] | None = None
+    """Fingerprints of the alerts that fired for the service before anything was changed; ``None``: nobody could say."""
     cluster: str = ""
     """What tells its cluster from others (see ``services/rollout/belonging.py``); empty where that could not be read."""
 

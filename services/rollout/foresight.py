@@ -34,13 +34,15 @@ REPLAYS = frozenset({6, 12, 30, 60})
 
 class Foresight(msgspec.Struct, frozen=True, kw_only=True):
     """``outlook`` of every analysis, by ``baseline``. ``measured`` by a rollout that began then; ``None``: now. ``problem`` says
-    why nothing is known, or nothing new; ``unreplayed`` why the judge can't be replayed."""
+    why nothing is known, or nothing new; ``unreplayed`` why the judge can't be replayed. ``alerts``: what a
+    person has to know of them; empty where they are watched and none fires."""
 
     outlook: tuple[Outlook, ...] = ()
     baseline: Baseline | None = None
     measured: datetime | None = None
     problem: str = ""
     unreplayed: str = ""
+    alerts: str = ""
 
 
 def recalled(plan: Plan, earlier: Rollout | None, settings: Settings) -> Foresight:

@@ -3,10 +3,12 @@
 Times called ``pace`` are pace seconds (see :mod:`services.clock`). Nothing here knows a cluster, a file or a clock.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
+from services.model.alerts import Alert
 from services.model.gates import Checklist
 from services.model.release import Release
 from services.model.rollout import (
@@ -25,6 +27,8 @@ from services.model.rollout import (
 from services.model.steps import Analyse, AnyStep, MeasureBaseline, OnUndecided, Pause, Plan, SetTraffic, Step
 
 MAX_SAMPLES = 60
+MAX_ALERTS = 1000
+"""Fingerprints that are remembered: they have to fit into the checkpoint."""
 UNDECIDED_WORDS = {
     OnUndecided.PAUSE: "ask a person",
     OnUndecided.ADVANCE: "go on with a note",
@@ -207,6 +211,12 @@ def observed(
     return msgspec.structs.replace(rollout, samples=samples, triggers=triggers, actual_weight=actual_weight)
 
 
+def alerts_known(rollout: Rollout, firing: Sequence[Alert]) -> Rollout:
+    """These fire while nothing is changed yet: whatever they are about, it is not the new version."""
+    before = dict.fromkeys((*(rollout.alerts_before or ()), *(each.fingerprint for each in firing)))
+    return msgspec.structs.replace(rollout, alerts_before=tuple(before)[-MAX_ALERTS:])
+
+
 def judged(rollout: Rollout, judgement: Judgement) -> Rollout:
     """What the judge says after its latest look, with all that it goes on from."""
     return msgspec.structs.replace(rollout, judgement=judgement)
@@ -279,6 +289,7 @@ def rebased(rollout: Rollout, *, pace: float, now: datetime, speed: float) -> Ro
         breach_at=moved(rollout.breach_at),
         rollback_started=moved(rollout.rollback_started),
         samples=tuple(msgspec.structs.replace(sample, at=sample.at + shift) for sample in rollout.samples),
+        triggers=tuple(msgspec.structs.replace(reading, at=moved(reading.at)) for reading in rollout.triggers),
         judgement=msgspec.structs.replace(judgement, at=moved(judgement.at)) if judgement is not None else None,
     )
 

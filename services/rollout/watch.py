@@ -25,6 +25,7 @@ from services.model.objects import Json
 from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
 from services.model.steps import Analyse, MeasureBaseline, WaitReady
 from services.rollout import judging, state
+from services.rollout.alerting import AlertWatch
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
 from services.rollout.elsewhere import Elsewhere
 from services.rollout.run import Breach, Run
@@ -59,6 +60,7 @@ class Watch:
         self._served = 0.0
         self._held = False
         self._split = SplitWatch(run)
+        self._alerts = AlertWatch.configured(run)
         run.baseline = self._baseline
 
     async def watch(self) -> None:
@@ -74,6 +76,7 @@ class Watch:
         finally:
             await self._source.close()
             await self._probe.close()
+            await self._alerts.close()
             if self._elsewhere is not None:
                 await self._elsewhere.close()
 
@@ -99,6 +102,7 @@ class Watch:
 
     async def _round(self) -> None:
         run = self._run
+        self._alerts.ask()
         found = arms(run.inventory, run.rollout) if run.sees_cluster else Arms((), ())
         if run.sees_cluster:
             await self._read(found)
@@ -116,7 +120,7 @@ class Watch:
             unserved=self._unserved(now),
             workload=self._facts() if run.sees_cluster else None,
         )
-        readings = (*readings, judging.reading(run.rollout.judgement))
+        readings = (*readings, *await self._alerts.readings(), judging.reading(run.rollout.judgement))
         sample = self._windows.sample() if run.sees_cluster else None
         run.change(state.observed(run.rollout, sample=sample, triggers=readings, actual_weight=actual_weight(run)))
         self._count()

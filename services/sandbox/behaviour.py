@@ -29,6 +29,20 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "crash" if self.crash else "neverready" if self.stuck else ""
 
 
+class Raised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An alert: of ``service``, else of the one whose new version is out; ``after`` so many pace seconds of the new version's
+    first requests, in its namespace. Without ``after`` it fires all the time, in ``namespace``."""
+
+    name: str
+    severity: str = "critical"
+    service: str = ""
+    namespace: str = "production"
+    after: float | None = None
+
+    def labels(self, service: str, namespace: str) -> dict[str, str]:
+        return {"alertname": self.name, "severity": self.severity, "service": service, "namespace": namespace}
+
+
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rate``: requests a second to each service, in place of its own. ``settings``: sections of the written configuration."""
 
@@ -38,6 +52,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     noise: Noise = Noise()
     incident: Incident | None = None
     settings: dict[str, Any] = {}
+    alerts: tuple[Raised, ...] = ()
 
 
 WELL = Behaviour()

@@ -10,10 +10,11 @@ from services.sandbox.errors import ApiError, bad_request, unauthorized
 ACCEPTED = {
     "api": ("", "down", "forbidden", "unauthorized", "throttle", "slow", "conflict"),
     "tickets": ("", "down", "slow", "garbage"),
+    "alerts": ("", "down", "slow", "garbage"),
     "logs": ("", "down", "slow", "garbage"),
     "metrics": ("", "down", "slow", "garbage"),
 }
-SLOW_SECONDS = {"api": 3.0, "tickets": 20.0, "logs": 20.0, "metrics": 8.0}
+SLOW_SECONDS = {"api": 3.0, "tickets": 20.0, "alerts": 20.0, "logs": 20.0, "metrics": 8.0}
 """Wall seconds that a slow system takes to answer: longer than its clients are ready to wait, but for the API."""
 
 

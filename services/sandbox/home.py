@@ -126,6 +126,7 @@ def configuration(
             "approved_statuses": ["Approved"],
             "timeout": 5,
         },
+        "alerts": {"kind": "alertmanager", "url": f"{web}/alerts", "timeout": 5},
         "metrics": {"interval": 10, "warm_up": 30, "port": fleet.PORT, "path": "/metrics"},
         "probes": {"interval": 10, "failures": 3, "port": fleet.PORT, "path": "/healthz"},
         "journal": {"sinks": [{"kind": "elasticsearch", "name": "log-store", "url": f"{web}/logs"}]},
@@ -150,16 +151,18 @@ def write_yaml(path: Path, document: dict[str, Any], mode: int = 0o644) -> None:
     place(path, heading + yaml.safe_dump(document, sort_keys=False, allow_unicode=True), mode)
 
 
-def ready_document(home: Path, kubeconfig_path: Path, *, tickets: str, prometheus: str, log_store: str) -> dict[str, Any]:
+def ready_document(
+    home: Path, kubeconfig_path: Path, *, tickets: str, alerts: str, prometheus: str, log_store: str
+) -> dict[str, Any]:
     """What the ready file says (paths and URLs; null where there is no such thing). ``prometheus``: the page with all pods'
-    metrics, for a Prometheus to scrape. ``log_store`` speaks Elasticsearch's protocol."""
+    metrics, for a Prometheus to scrape. ``alerts`` speaks Alertmanager's protocol, ``log_store`` Elasticsearch's protocol."""
     return {
         "config": str(home / "config.yaml"),
         "kubeconfig": str(kubeconfig_path),
         "contexts": list(CONTEXTS),
         "prometheus": prometheus,
         "tickets": tickets,
-        "alerts": None,
+        "alerts": alerts,
         "log_store": log_store,
         "pid": os.getpid(),
     }

@@ -20,6 +20,7 @@ from services.clock import SystemClock
 from services.model.errors import Unavailable
 from services.sandbox import certificate, fleet, home
 from services.sandbox.access import Tokens
+from services.sandbox.alerts import Alerts
 from services.sandbox.api import Api, answer
 from services.sandbox.behaviour import Behaviours, Scenario, scenarios
 from services.sandbox.cluster import EmbeddedCluster
@@ -101,7 +102,8 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
             await _background(stack, cluster.watch())
         control = Control(tokens, faults, behaviours, traffic, cluster, api, options.home / "config.yaml")
         logs = LogStore(await asyncio.to_thread(Documents, options.home / "logs.jsonl"))
-        url = await _serve_site(stack, tokens, clock, faults, pods, control, logs)
+        alerts = Alerts(clock, behaviours, traffic)
+        url = await _serve_site(stack, tokens, clock, faults, pods, control, logs, alerts)
         await _until_ready(cluster, clock)
         if api is not None:
             api.compact()
@@ -117,7 +119,12 @@ async def serve(options: Options) -> AsyncIterator[dict[str, object]]:
         )
         control.configure(settings)
         document = home.ready_document(
-            options.home, kubeconfig, tickets=f"{url}/jira", prometheus=f"{url}/prometheus/metrics", log_store=f"{url}/logs"
+            options.home,
+            kubeconfig,
+            tickets=f"{url}/jira",
+            alerts=f"{url}/alerts",
+            prometheus=f"{url}/prometheus/metrics",
+            log_store=f"{url}/logs",
         )
         home.place_ready(ready_paths, document)
         try:
@@ -158,6 +165,7 @@ async def _serve_site(
     pods: PodWeb,
     control: "Control",
     logs: LogStore,
+    alerts: Alerts,
 ) -> str:
     """Serve everything that is not the Kubernetes API; returns the base URL."""
     listener = _socket()
@@ -178,10 +186,14 @@ async def _serve_site(
     async def of_logs(request: web.Request) -> web.StreamResponse:
         return await faults.other("logs", request) or await logs.handle(request)
 
+    async def of_alerts(request: web.Request) -> web.StreamResponse:
+        return await faults.other("alerts", request) or await alerts.handle(request)
+
     site = web.Application(client_max_size=LOG_BYTES)
     site.router.add_route("*", "/logs", of_logs)
     site.router.add_route("*", "/logs/{path:.*}", of_logs)
     site.router.add_route("*", "/jira/{path:.*}", tickets)
+    site.router.add_route("*", "/alerts/{path:.*}", of_alerts)
     site.router.add_get("/prometheus/metrics", pods.prometheus)
     site.router.add_get("/pods/{namespace}/{name}/{path:.*}", of_pod)
     site.router.add_get("/services/{namespace}/{name}/{path:.*}", of_service)

@@ -84,6 +84,10 @@ class Traffic:
         since = self.faulty_since(pod)
         return self._behaviour(pod) if since is not None and since <= self._clock.pace() else WELL
 
+    def exposures(self) -> list[tuple[str, str, float]]:
+        """Namespace and service of each new version that gets requests, and the pace second of its first ones."""
+        return [(*key, min(flow.exposed.values())) for key, flow in self._flows.items() if flow.exposed]
+
     def scenario_changed(self) -> None:
         """Count everything up to now; from now on the pods behave as the scenario says."""
         for (namespace, service), flow in self._flows.items():

@@ -11,6 +11,7 @@ from services.model.errors import Rejected
 from services.model.gates import Person
 from services.model.release import Tier
 from services.model.steps import SmokeCheck
+from services.settings.alerting import Alerts
 from services.settings.journal import JournalOptions
 from services.settings.policy import Policies
 from services.settings.schema import (
@@ -52,6 +53,7 @@ class Settings(Section):
     policy: Policies = Policies()
     people: tuple[PersonField, ...] = Field(default=(), description="a list of {name, login, ticket_account}")
     tickets: Tickets | None = None
+    alerts: Alerts | None = None
     metrics: Metrics = Metrics()
     probes: Probes = Probes()
     smoke: Smoke = Smoke()
@@ -130,6 +132,7 @@ class Settings(Section):
             ("probes", "url"): self.probes.url,
             ("smoke", "url"): self.smoke.url,
             ("tickets", "url"): self.tickets.url if self.tickets else None,
+            ("alerts", "url"): self.alerts.url if self.alerts else None,
         }
         for key, url in urls.items():
             if url is not None and not is_loopback(url.replace("{", "").replace("}", "")):

@@ -39,6 +39,13 @@ _REST = """\
 #   token: env:JIRA_TOKEN
 #   approved_statuses: [Approved]
 
+# The Alertmanager whose critical alerts for the service roll its deploy back, and the labels that name the service there.
+# alerts:
+#   url: https://alertmanager.example.com
+#   token: env:ALERTMANAGER_TOKEN        # or user and password
+#   severities: [critical]
+#   match: {service: {service: '{service}', app: '{service}', deployment: '{workload}'}, namespace: {namespace: '{namespace}'}}
+
 # HTTP checks that run by themselves after a deploy, by service.
 # smoke_tests:
 #   payment-service:

@@ -51,7 +51,8 @@ def test_the_ready_file_names_everything(home: Path) -> None:
     document = json.loads((home / "ready.json").read_text())
     assert set(document) == {"config", "kubeconfig", "contexts", "prometheus", "tickets", "alerts", "log_store", "pid"}
     assert document["contexts"] == ["dev", "staging", "canary", "production", "production-viewer"]
-    assert document["alerts"] is None
+    assert document["alerts"] == document["tickets"].removesuffix("/jira") + "/alerts"
+    assert get(document["alerts"] + "/api/v2/alerts") == (200, b"[]")
     status, page = get(document["prometheus"])
     assert status == 200
     assert b'process_cpu_seconds_total{namespace="production",pod="payment-service-' in page
@@ -116,7 +117,7 @@ def test_what_a_dead_one_left_is_ignored(tmp_path: Path) -> None:
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="did not start") as failed:
         start_detached(tmp_path, "no-such-scenario", 1.0)
-    assert "accepted: crash, errors, good" in failed.value.detail
+    assert "accepted: alert, crash, errors, good" in failed.value.detail
 
 
 def test_the_api_is_served_with_tls_and_its_own_authority(home: Path) -> None:

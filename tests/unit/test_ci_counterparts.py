@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / ".ci" / "counterparts"
-PACKAGES = {"prometheus", "rsyslog", "rsyslog-relp", "rsyslog-gnutls", "rsyslog-openssl", "rsyslog-elasticsearch", "strace"}
+PACKAGES = {
+    *("prometheus", "prometheus-alertmanager", "strace"),
+    *("rsyslog", "rsyslog-relp", "rsyslog-gnutls", "rsyslog-openssl", "rsyslog-elasticsearch"),
+}
 
 
 class Machine:
