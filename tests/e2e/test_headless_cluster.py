@@ -49,6 +49,8 @@ def free_port() -> int:
         ("crash", 4, "crash-loop"),
         ("stuck", 4, "progress-deadline"),
         ("leak", 4, "memory"),
+        ("alert", 4, "alert"),
+        ("other-alerts", 0, None),
     ],
 )
 def test_the_outcome_is_the_same(kubeconfig: Path, tmp_path: Path, scenario: str, code: int, trigger: str | None) -> None:

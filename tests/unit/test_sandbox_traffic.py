@@ -232,7 +232,7 @@ def test_quantities() -> None:
 def test_every_scenario_has_what_its_name_says() -> None:
     found = scenarios()
     bad = {"errors", "tiny", "late", "slow", "crash", "stuck", "leak"}
-    assert set(found) == bad | {"good", "noisy-healthy", "shared", "low-traffic", "no-traffic"}
+    assert set(found) == bad | {"good", "noisy-healthy", "shared", "low-traffic", "no-traffic", "alert", "other-alerts"}
     offered = fleet.image(fleet.OFFER_SERVICE, fleet.OFFER_VERSION)
     running = fleet.image(fleet.OFFER_SERVICE, "v2.14.1")
     for name, scenario in found.items():
