@@ -250,7 +250,8 @@ class Watch:
                 trial = judging.trial_of(self._run.rollout, self._run.settings)
                 data["judge"]["parameters"] = msgspec.to_builtins(trial.parameters)
                 data["judge"]["edges"] = dict(trial.edges)
-        await self._run.note("deployment.health_check", outcome=verdict, data=data)
+        # what is to be rolled back waits for its journal no longer than a rollback does
+        await self._run.note("deployment.health_check", outcome=verdict, data=data, seconds=0.25 if fired else 2.0)
 
     def _decide(self, readings: tuple[TriggerReading, ...], limits: Limits, now: float) -> None:
         run = self._run

@@ -9,7 +9,7 @@ from support.configuration import WHOLE, configured
 from support.judged import analysis, judged
 
 from console import cli
-from services.audit import reading
+from services.audit import Event, reading
 from services.coordination.checkpoint import LIMIT
 from services.model.rollout import Phase, Rollout, TriggerName
 from services.model.steps import OnUndecided
@@ -166,6 +166,26 @@ async def test_a_judge_that_can_not_read_its_memory_passes_nothing_and_hides_no_
             await on.advance(1000)
             assert trigger(on.rollout) == found
             assert not on.passed
+
+
+async def test_a_journal_that_takes_nothing_holds_a_breach_up_no_longer_than_a_rollback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with judged(tmp_path, monkeypatch, analysis(600)) as on:
+        await on.advance(90)
+        waits: list[tuple[str, float]] = []
+        append = on.run.journal.append_within
+
+        async def patience(event: Event, seconds: float = 0.25) -> object:
+            waits.append((event.outcome, seconds))
+            return await append(event, seconds)
+
+        monkeypatch.setattr(on.run.journal, "append_within", patience)
+        on.service.serve()
+        on.service.canary = Behaviour(errors=0.2)
+        await on.advance(60)
+        assert trigger(on.rollout) == "error-rate"
+        assert max(seconds for outcome, seconds in waits if outcome == "regressed") <= 0.25
 
 
 async def test_a_gap_in_the_metrics_is_bridged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
