@@ -42,7 +42,8 @@ async def test_a_sink_that_does_not_answer_in_time_is_given_up_on_and_asked_agai
         server.faults.append(Fault(store=True, seconds=30.0))
         section = Elasticsearch(kind="elasticsearch", url=server.url, timeout=0.3)
         sink = ElasticsearchSink(section, secrets=Redactor(), clock=QuickClock(1.0))
-        assert "no answer within 0.3 s" in (await sink.send(records(2))).detail
-        assert len((await sink.send(records(2))).answers) == 2
+        batch = records(2)
+        assert "no answer within 0.3 s" in (await sink.send(batch)).detail
+        assert len((await sink.send(batch)).answers) == 2
         await eventually(lambda: len(server.documents) == 2)
         await sink.close()
