@@ -1,5 +1,6 @@
 """Elasticsearch and OpenSearch: every row of the bulk protocol's answers, credentials, the place of an entry, the read-back."""
 
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -316,3 +317,17 @@ async def test_where_a_key_may_only_create_the_number_alone_tells() -> None:
     assert (await one.send(batch)).answers == (TWICE, TWICE)
     await one.close()
     await server.stop()
+
+
+async def test_batches_that_are_sent_side_by_side_leave_no_connection_open() -> None:
+    async with elastic() as server:
+        one = sink(server.url)
+        await asyncio.gather(*(one.send(records(2, first)) for first in (1, 3, 5, 7)))
+        await one.close()
+        open_ = server.seen
+        for _ in range(100):
+            open_ = [request for request in server.seen if request.transport is not None and not request.transport.is_closing()]
+            if not open_:
+                break
+            await asyncio.sleep(0.01)
+    assert open_ == []

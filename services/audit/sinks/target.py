@@ -128,14 +128,8 @@ class HttpTarget:
             except (OSError, ssl.SSLError) as error:
                 detail = self.inert(f"{self._ca_file} can't be used as an authority: {error}")
                 return Delivery(trouble=Trouble.HOLD, detail=detail)
-            self._client = httpx.AsyncClient(
-                verify=verify,
-                timeout=httpx.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout)),
-                follow_redirects=False,
-                transport=self._transport,
-                # What is on this machine is never behind a proxy.
-                trust_env=not is_loopback(self._url),
-            )
+            # Others that asked at the same time may have made it meanwhile; one that was made twice would never be closed.
+            self._client = self._client or self._opened(verify)
         request = self._client.build_request(method, self._url + path, headers=headers, content=content)
         response = await self._client.send(request, stream=True)
         try:
@@ -148,6 +142,16 @@ class HttpTarget:
             return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
         finally:
             await response.aclose()
+
+    def _opened(self, verify: ssl.SSLContext) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=verify,
+            timeout=httpx.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout)),
+            follow_redirects=False,
+            transport=self._transport,
+            # What is on this machine is never behind a proxy.
+            trust_env=not is_loopback(self._url),
+        )
 
     def _authorities(self) -> ssl.SSLContext:
         """Who may vouch for the server. Reading them all takes a while: not for the loop, and nothing to do where nothing is
