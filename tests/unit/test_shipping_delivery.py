@@ -202,7 +202,7 @@ async def test_a_sink_that_is_down_or_refuses_does_not_hold_up_another(tmp_path:
     down, good = ScriptedSink("down"), ScriptedSink("good")
     down.answers = [UNREACHABLE] * 10_000
     async with shipping(tmp_path, [down, good], entries=300, clock=QuickClock(20.0)) as place:
-        await place.until(lambda: len(good.taken) >= 301)
+        await place.until(lambda: len(good.taken) >= 301 and place.status.error)
         first, second = place.shipper.sinks
         assert (first.state, second.state) == (SinkState.RETRYING, SinkState.SHIPPING)
         assert (first.backlog, second.backlog) == (first.backlog, 0)
