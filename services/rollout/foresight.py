@@ -1,6 +1,7 @@
 """What the analyses of a plan will be able to see, measured on the running version while a person reads the plan.
 
-Reads only, in the rhythm of the metrics; whoever asks waits for nothing. A plan that is begun measures its own baseline.
+Reads only, in the rhythm of the metrics, or more slowly where there are many pods; whoever asks waits for nothing. A plan that is
+begun measures its own baseline.
 """
 
 import asyncio
@@ -28,6 +29,10 @@ KEPT_SECONDS = 600.0
 """Pace seconds that are measured; older counts say less about now than they cost."""
 HISTORY_SECONDS = 1800.0
 """Pace seconds that a server is asked for which remembers them."""
+PAGES = 5.0
+"""Pages of pods that are asked for in a pace second, on average: somebody may leave a plan on the screen for hours. Of more pods
+than can be read so every :data:`SLOWEST` seconds more pages are asked for: counts that are too far apart measure nothing."""
+SLOWEST = KEPT_SECONDS / 4
 REPLAYS = frozenset({6, 12, 30, 60})
 """After so many looks the judge is replayed on them: each time is ten canaries' work."""
 
@@ -81,7 +86,7 @@ async def foreseen(
                 yield now
             else:
                 yield msgspec.structs.replace(known, problem=now.problem)
-            await clock.pace_sleep(settings.metrics.interval)
+            await clock.pace_sleep(max(settings.metrics.interval, min(SLOWEST, looking.pages / PAGES)))
     finally:
         await looking.close()
 
@@ -106,6 +111,8 @@ class _Looking:
         """Why the metrics server could not tell of the time before."""
         self._problem = ""
         self._looks = 0
+        self.pages = 0
+        """How many were asked for at the latest look."""
         self._replay: Replayed | None = None
 
     async def remember(self) -> Foresight:
@@ -134,6 +141,7 @@ class _Looking:
         self._problem = "" if found.stable else f"no pod runs {self._proposed.plan.previous_version}"
         # where a server is asked the pages have nothing to tell: it is CPU and memory that a rollout reads there
         readings = {} if self._elsewhere else await self._pages.scrape(found.targets(service))
+        self.pages = len(readings)
         self._windows.feed(self._clock.pace(), found.names, readings)
         if self._elsewhere:
             reading = await self._source.read(self._windows.now)

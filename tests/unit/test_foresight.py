@@ -1,8 +1,9 @@
 """What the analyses of a plan will see, measured on simulated pods; and what is not known, with its reason."""
 
 import asyncio
+import copy
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from support.judged import Service, analysis
 from support.rollouts import rollout
 
 from console.commands import foreseeing
-from services.analysis import ArmName
+from services.analysis import ArmName, PodTarget
 from services.analysis.sources import ERRORS_NAME, Tally
 from services.analysis.sources import Reading as Counted
 from services.model.objects import ObjectRef
@@ -132,6 +133,29 @@ async def test_what_is_measured_is_what_the_service_serves(monkeypatch: pytest.M
         assert first.surely is not None
         assert second.surely is not None
         assert second.surely < first.surely
+
+
+async def test_a_form_that_stays_open_asks_an_api_server_for_few_pages_however_many_pods_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[float, int]] = []
+
+    def large(service: Service) -> None:
+        service.pods |= {f"old-{number}": copy.deepcopy(service.pods["old-1"]) for number in range(4, 300)}
+        scrape = service.scrape
+
+        async def counted(pods: Sequence[PodTarget]) -> Any:
+            asked.append((service.clock.pace(), len(pods)))
+            return await scrape(pods)
+
+        monkeypatch.setattr(service, "scrape", counted)
+
+    async with looking(monkeypatch, change=large) as person:
+        seen = (await person.until(6)).outlook
+        assert seen[0].rate == pytest.approx(2000.0, rel=0.05)  # of all of them
+    (began, _), *_, (ended, last) = asked
+    pages = sum(count for _, count in asked) - last
+    assert pages / (ended - began) <= room.PAGES
 
 
 async def test_the_judge_is_replayed_on_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
