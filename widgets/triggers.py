@@ -76,17 +76,28 @@ def _figure(reading: TriggerReading, value: float | None, *, named: bool = False
 
 def alert_words(reading: TriggerReading, told: float | None) -> str:
     """The trigger ``alert`` in short, with the seconds since its source ``told`` anything: an answer has an age of its own."""
-    signs = glyphs.current()
     if reading.fired:
         return f"alert {reading.subject}"
     if figures.known(reading.value) is None:
         return f"alerts not watched{_last(told)}"
-    old = f" {signs.bullet} {figures.age(told)} ago" if told is not None else ""
-    return f"alerts {reading.detail}{old}"
+    return f"alerts {_aged(reading.detail, told)}"
 
 
 def _last(told: float | None) -> str:
     return f", last answer {figures.age(told)} ago" if told is not None else ""
+
+
+def _aged(detail: str, told: float | None) -> str:
+    """How many fire, how old that is, and then what fires since before, which may be cut."""
+    new, sign, before = detail.partition("; ")
+    return new + (f" {glyphs.current().bullet} {figures.age(told)} ago" if told is not None else "") + sign + before
+
+
+def _alert(reading: TriggerReading, told: float | None) -> str:
+    """The trigger ``alert`` behind its name: it has no figure that a bar could show."""
+    if reading.fired:
+        return reading.detail
+    return _aged(reading.detail, told) if figures.known(reading.value) is not None else f"{reading.detail}{_last(told)}"
 
 
 def draw_trigger(reading: TriggerReading, width: int, told: float | None = None) -> Line:
@@ -94,6 +105,11 @@ def draw_trigger(reading: TriggerReading, width: int, told: float | None = None)
     ``told``: the seconds since the latest answer, where it has an age of its own."""
     sign, word, tone = _verdict(reading)
     name_tone = Tone.STRONG if reading.fired else Tone.TEXT
+    if reading.name is TriggerName.ALERT:
+        words = f"{sign} {word:<8}" if width >= _NARROW else f"{sign} "
+        name = text.pad(reading.name.value, _NAME + (width >= _NARROW))
+        said = (_alert(reading, told), tone if reading.fired else Tone.WARN if tone is Tone.WARN else Tone.MUTED)
+        return ink.fit(((words, tone), (name, name_tone), said), width)
     value = _figure(reading, reading.value)
     if width < _NARROW:
         short: Line = (
@@ -114,9 +130,6 @@ def draw_trigger(reading: TriggerReading, width: int, told: float | None = None)
     line.append((f"limit {limit_words(reading, named=True)}", Tone.MUTED))
     if reading.detail:
         line.append((f"  {reading.detail}", tone if reading.fired else Tone.MUTED))
-    if told is not None:
-        known = figures.known(reading.value) is not None
-        line.append((f" {glyphs.current().bullet} {figures.age(told)} ago" if known else _last(told), Tone.MUTED))
     return ink.fit(tuple(line), width)
 
 

@@ -49,7 +49,8 @@ class Figures:
 
 
 def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = False) -> Figures:
-    """The figures of ``rollout`` at pace second ``pace``; with ``triggers``, those in short that are no line of their own."""
+    """The figures of ``rollout`` at pace second ``pace``; with ``triggers``, those in short that are no line of their own, else
+    the alerts alone, and only where nobody watches them."""
     step = rollout.plan.steps[rollout.step] if rollout.step < len(rollout.plan.steps) else None
     readings = {reading.name: reading for reading in rollout.triggers}
     return Figures(
@@ -65,9 +66,14 @@ def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = Fa
         compared=(metric_of(rollout.judgement, ("errors",)), metric_of(rollout.judgement, ("latency-p99", "latency-p90"))),
         against="before" if rollout.judgement is not None and rollout.judgement.past else "stable",
         gauges=gauges_of(rollout, pace, live),
-        triggers=tuple(reading for reading in rollout.triggers if reading.name not in _TOLD) if triggers else (),
+        triggers=tuple(each for each in rollout.triggers if (each.name not in _TOLD if triggers else _unwatched(each))),
         told=told_ago(rollout, pace),
     )
+
+
+def _unwatched(reading: TriggerReading) -> bool:
+    """Whether it is told wherever there is room for a line: that nobody watches the alerts is no figure to look up."""
+    return reading.name is TriggerName.ALERT and reading.value is None
 
 
 def told_ago(rollout: Rollout, pace: float) -> float | None:
