@@ -170,7 +170,8 @@ def test_an_unmet_gate_is_in_the_journal(quiet: Sandbox) -> None:
 def test_a_dry_run_shows_the_plan_whatever_the_gates_say(quiet: Sandbox) -> None:
     shown = quiet.run("deploy", "payment-service", NEW, "-e", "production", "--strategy", "canary", "--dry-run")
     assert shown.code == 0, shown.err
-    assert set(shown.document) == {"digest", "steps", "gates", "foresight"}
+    assert set(shown.document) == {"digest", "steps", "gates", "foresight", "alerts"}
+    assert shown.document["alerts"] == {"watched": True, "firing": [], "problem": None}
     assert "has measured the service before" in shown.document["foresight"]["problem"]
     assert shown.document["foresight"]["analyses"] == []
     paths = {change["path"] for step in shown.document["steps"] for change in step["changes"]}
