@@ -214,11 +214,11 @@ class ConsoleScreen(Screen[None]):
                 self.app.pop_screen()
             return
         action = BY_ID[action_id]
-        situation = self.situation()
-        if key == "escape" and situation.first and self.console.tour is not None:
-            self.console.end_tour()  # only where it has nothing else to do: a way back is never in the tour's way
-            return
         try:
+            situation = self.situation()
+            if key == "escape" and situation.first and self.console.tour is not None:
+                self.console.end_tour()  # only where it has nothing else to do: a way back is never in the tour's way
+                return
             reason = action.guard(situation)
             if reason is not None:
                 toast(self, f"{action.label}: {reason}", severity="warning")

@@ -177,7 +177,7 @@ class FleetScreen(FilteredScreen):
         return [service for service in view.services if service.name in seen]
 
     def selection(self) -> Selection:
-        if not self.is_mounted:
+        if not self.is_mounted or any(not self.query(f"#{name}") for name in ("rollouts", "environments", "services", "recent")):
             return Selection()
         rollouts = self.query_one("#rollouts", Grid)
         if rollouts.has_focus:

@@ -264,7 +264,8 @@ class ServiceScreen(ConsoleScreen):
     # ---- selection and keys
 
     def selection(self) -> Selection:
-        if not self.is_mounted:
+        if not self.is_mounted or any(not self.query(f"#{name}") for name in ("rollouts", "pods", "revisions")):
+            # being put together, or taken apart: what it is about is known all the while, and R is for that
             return Selection(self.environment, self.service)
         rollouts = self.query_one("#rollouts", Grid)
         chosen = (rollouts.selected or "") if rollouts.has_focus else ""

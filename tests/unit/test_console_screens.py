@@ -302,6 +302,20 @@ async def test_a_key_pressed_twice_or_held_confirms_no_rollback(app, key):
         await until(pilot, lambda: len(app.session.asked) == 2)
 
 
+@pytest.mark.parametrize("part", ["#top", "#middle", "#body"])
+async def test_r_takes_back_what_a_half_made_screen_is_about(part):
+    app = TestConsole(picture(rollouts=(card(rollout()),)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.open_service("production", "payment-service")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen) and app.screen.entered)
+        await app.screen.query_one(part).remove()
+        await pilot.press("alt+R")
+        await until(pilot, lambda: app.session.asked)
+        assert app.session.asked == [("roll_back", "r-1")]
+        assert app._exception is None
+
+
 async def test_a_question_that_is_left_before_it_is_drawn_leaves_no_trouble(app):
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
