@@ -97,7 +97,15 @@ def figure(reading: Mapping[str, Any], part: str) -> str:
         return "unknown" if value is None else str(value)
     if name in ("error-rate", "cpu", "memory"):
         return f"{value * 100:.3g} %"
+    limit = reading.get("limit")
+    if name == "judge" and isinstance(limit, int | float) and limit > 0:
+        return _of_hundred(value, limit)
     return f"{value * 1000:.0f} ms" if name.startswith("latency") else f"{value:g}"
+
+
+def _of_hundred(value: float, limit: float) -> str:
+    """Evidence as a person reads it: only what reaches the limit is 100, and evidence of the contrary is 0."""
+    return f"{int(min(100.0, max(0.0, 100.0 * value / limit)))}"
 
 
 def evidence_words(evidence: Any) -> str:
@@ -116,7 +124,9 @@ def judge_words(data: Mapping[str, Any]) -> tuple[str, ...]:
     look = dict_of(data.get("judge"))
     if not all(isinstance(look.get(name), int | float) for name in ("log_e", "limit")):
         return ()
-    return (f"judge {look.get('verdict') or 'looked'}: ln E {look['log_e']:.2f}, rolled back from {look['limit']:.2f} on",)
+    if look["limit"] <= 0:
+        return ()
+    return (f"judge {look.get('verdict') or 'looked'}: evidence {_of_hundred(look['log_e'], look['limit'])} of 100",)
 
 
 def final_figures(entry: Entry) -> tuple[str, ...]:

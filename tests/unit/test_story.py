@@ -304,7 +304,8 @@ def test_the_judge_s_verdicts_are_told_with_their_evidence() -> None:
     assert "healthy, 24,000 requests" in step.details
     assert "evidence of regression 9 / 100, of health 100 / 100: errors 0.21 % against 0.19 %" in step.details
     trigger = next(moment for moment in moments if moment.kind is Kind.TRIGGER)
-    assert trigger.details == ("judge regressed: ln E 4.81, rolled back from 4.61 on",)
+    assert trigger.details == ("judge regressed: evidence 100 of 100",)
+    assert "judge 100 of 100" in trigger.words
 
 
 @given(
