@@ -32,7 +32,7 @@ demo: install
 	$(RUN)/quarterdeck demo
 
 test: install-dev
-	$(RUN)/python -m pytest -n 3 --dist loadfile -m "not cluster and not counterpart"
+	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not cluster and not counterpart"
 
 lint: install-dev
 	$(RUN)/ruff check .
