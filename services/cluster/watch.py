@@ -30,8 +30,8 @@ from services.model.errors import Forbidden, NotFound, QuarterdeckError, Throttl
 
 SELECTORS = {"ConfigMap": KIND_LABEL, "Lease": SERVICE_LABEL}
 """Of these kinds only what carries this label is watched: everything else in them is nobody's business here."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 4.0
-"""Full-jitter backoff in wall seconds; the longest is below 5 s, so that an outage of any length heals that fast."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
+"""Full-jitter backoff in wall seconds; the longest leaves 2 s for the lists, so that an outage of any length heals within 5 s."""
 ASK_AGAIN = 30.0
 _LONGEST_THROTTLE = 30.0
 _RESUMES = 3
