@@ -221,6 +221,10 @@ class Connection:
         await self.request(Request("GET", "/version", "GET /version", retry=False))
         return time.perf_counter() - started
 
+    async def distrust(self) -> None:
+        """Send what comes next over new connections: after an outage an old one may be dead without a sign."""
+        await self._transport.distrust()
+
     async def close(self) -> None:
         await self._transport.close()
 

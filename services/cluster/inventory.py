@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from services.clock import Clock
@@ -23,7 +23,9 @@ _HEARTBEAT_TIMEOUT = 3.0
 _PROBE_SECONDS = 0.8
 """Between questions while the server does not answer: what decides how soon it is noticed when it is back."""
 _PATIENCE_SECONDS = 10.0
-"""A list under way is not begun again for a server that is slow rather than gone."""
+"""A list under way is not begun again sooner for a server that is slow rather than gone."""
+_LEAST_PATIENCE, _PATIENT_TIMES = 1.0, 4.0
+"""What was asked of a server in the dark may take so many times as long as the answer that showed it to be back."""
 
 _log = logging.getLogger(__name__)
 
@@ -169,24 +171,38 @@ class Inventory(Picture):
         )
 
     async def _keep_time(self) -> None:
-        """One heartbeat, when one is due."""
-        quiet = self._clock.monotonic() - (self._life if self._life is not None else self._started or 0.0)
+        """Ask for a sign of life, when one is due."""
         if self._silence:
+            # None waits for those before it: one sent into the dark is silent until its timeout, long after the server is back.
+            self._begin(self._ask())
             await self._clock.sleep(_PROBE_SECONDS)
-        elif quiet < HEARTBEAT_SECONDS:
+            return
+        quiet = self._clock.monotonic() - (self._life if self._life is not None else self._started or 0.0)
+        if quiet < HEARTBEAT_SECONDS:
             await self._clock.sleep(HEARTBEAT_SECONDS - quiet)
             return
+        await self._ask()
+
+    async def _ask(self) -> None:
+        asked = self._clock.monotonic()
         try:
             await self.connection.request(self._question(), timeout=_HEARTBEAT_TIMEOUT)
         except QuarterdeckError as error:
             answered = isinstance(error, Forbidden | NotFound) and not isinstance(error, CredentialsRefused)
             if not answered:
-                self._silent_at = self._clock.monotonic()
-                if self._silence != error.title:
-                    self._silence = error.title
-                    self._bump()
+                if self._life is None or self._life <= asked:  # else a later question has been answered meanwhile
+                    await self._unanswered(error.title)
                 return
-        self._live()
+        self._live(self._clock.monotonic() - asked)
+
+    async def _unanswered(self, why: str) -> None:
+        self._silent_at = self._clock.monotonic()
+        begins = not self._silence
+        if self._silence != why:
+            self._silence = why
+            self._bump()
+        if begins:
+            await self.connection.distrust()
 
     def _question(self) -> Request:
         """The smallest read that takes the same way as ours: one object of a kind we watch."""
@@ -199,27 +215,51 @@ class Inventory(Picture):
             params["labelSelector"] = selector
         return Request("GET", path_of(live[0].kind, live[0].namespace), "heartbeat", params=params, retry=False)
 
-    def _live(self) -> None:
+    def _live(self, took: float | None = None) -> None:
         self._life = self._clock.monotonic()
         if self._silence:
             self._silence = ""
-            self._restart()
+            self._resume(_HEARTBEAT_TIMEOUT if took is None else took)
             self._bump()
 
-    def _restart(self) -> None:
-        """After an outage no stream from before it is to be trusted, and no backoff need be waited for."""
+    def _resume(self, took: float) -> None:
+        """After an outage nothing from before it is to be trusted, and no backoff need be waited for. ``took``: wall seconds in
+        which the server answers now."""
         now = self._clock.monotonic()
-        for reflector, task in self._watching.items():
+        patience = min(_PATIENCE_SECONDS, max(_LEAST_PATIENCE, _PATIENT_TIMES * took))
+        for reflector, task in tuple(self._watching.items()):
+            if task is asyncio.current_task():
+                continue
             patient = reflector.listing and now - reflector.attempted < _PATIENCE_SECONDS
-            if task is not asyncio.current_task() and reflector.attempted <= self._silent_at and not patient:
-                task.cancel()
-                self._watch(reflector)
+            if reflector.resting or (reflector.attempted <= self._silent_at and not patient):
+                self._restart(reflector)
+            elif not reflector.following:
+                self._begin(self._restart_unless_heard(reflector, task, patience))
+
+    async def _restart_unless_heard(self, reflector: Reflector, task: "asyncio.Task[None]", patience: float) -> None:
+        """Begin anew what is under way, unless it hears something within ``patience`` wall seconds: it went into the dark."""
+        since, attempt = self._clock.monotonic(), reflector.attempted
+        await self._clock.sleep(patience)
+        if self._watching[reflector] is task and reflector.attempted == attempt and reflector.heard <= since:
+            self._restart(reflector)
+
+    def _restart(self, reflector: Reflector) -> None:
+        self._watching[reflector].cancel()
+        self._watch(reflector)
 
     def _watch(self, reflector: Reflector) -> None:
-        task = asyncio.create_task(reflector.run())
-        self._watching[reflector] = task
+        self._watching[reflector] = self._begin(reflector.run())
+
+    def _begin(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # a defect of ours must not end the watches
+            _log.error("watching %s failed", self.context, exc_info=error)
 
     def _bump(self) -> None:
         self.version += 1

@@ -1,6 +1,8 @@
 """The HTTP connections to API servers: how long they are kept, and how soon a dead one is noticed."""
 
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +12,41 @@ _KEEP_IDLE_SECONDS = 30.0
 """Below the idle limits of API servers and balancers, above the inventory's heartbeat: a rollback finds an open connection."""
 
 
-def new_session() -> "aiohttp.ClientSession":
+class Pool:
+    """Connections to one server, opened when they are needed. ``retire`` lets them be used to the end by who has them, and by
+    nobody else: what comes next needs another pool."""
+
+    def __init__(self) -> None:
+        self._session = _new_session()
+        self._users = 0
+        self._retired = False
+
+    @property
+    def used(self) -> bool:
+        return self._users > 0
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator["aiohttp.ClientSession"]:
+        """For one request, from its sending to the end of its answer."""
+        self._users += 1
+        try:
+            yield self._session
+        finally:
+            self._users -= 1
+            if self._retired and not self._users:
+                await self._session.close()
+
+    async def retire(self) -> None:
+        self._retired = True
+        if not self._users:
+            await self._session.close()
+
+    async def close(self) -> None:
+        """At once, whatever is under way."""
+        await self._session.close()
+
+
+def _new_session() -> "aiohttp.ClientSession":
     """A session that tells a request's flight (its trace context) when its headers have left."""
     import aiohttp
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from services.clock import Clock
 from services.cluster.answers import refusal
 from services.cluster.credentials import Credentials, CredentialSource
-from services.cluster.sockets import new_session
+from services.cluster.sockets import Pool
 from services.model.errors import OutcomeUnknown, QuarterdeckError, Throttled, Unavailable
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class Transport:
         self._calls = calls
         self._source = source
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
+        self._retired: list[Pool] = []
         self._credentials: Credentials | None = None
         self._stale = False
         self._loading: asyncio.Task[Credentials] | None = None
@@ -180,9 +181,19 @@ class Transport:
         if (loading := self._loading) is not None:
             loading.cancel()
             await asyncio.wait([loading])  # a plugin it runs is to end before we do
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for pool in (self._pool, *self._retired):
+            if pool is not None:
+                await pool.close()
+        self._pool = None
+        self._retired.clear()
+
+    async def distrust(self) -> None:
+        """Send what comes next over new connections. After an outage an old one may be dead without a sign, and a request sent
+        over it would wait for its whole timeout; those under way go on."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.retire()
+            self._retired = [one for one in (*self._retired, pool) if one.used]
 
     async def _with_retries(self, request: Request, flight: _Flight, limit: asyncio.Timeout) -> Answer:
         attempt = 0
@@ -226,29 +237,35 @@ class Transport:
         fresh = False
         while True:
             credentials = await self._current()
-            try:
-                response = await self._send(credentials, request, flight, timeout)
-            except aiohttp.ClientConnectorError as error:
-                raise self._unreachable(request, error) from error
-            except (aiohttp.ClientError, OSError) as error:
-                raise _Hiccup(self._broken(request, flight, error)) from error
-            flight.status = response.status
-            async with response:
-                if response.status == 401 and not request.passes and not fresh and self._may_reload(credentials):
-                    fresh = True
-                    continue
-                if response.status >= 400 and not request.passes:
-                    raise self._refused(request, response, await self._body(response))
-                yield response
-                return
+            if self._pool is None:
+                self._pool = Pool()
+            async with self._pool.session() as session:
+                try:
+                    response = await self._send(session, credentials, request, flight, timeout)
+                except aiohttp.ClientConnectorError as error:
+                    raise self._unreachable(request, error) from error
+                except (aiohttp.ClientError, OSError) as error:
+                    raise _Hiccup(self._broken(request, flight, error)) from error
+                flight.status = response.status
+                async with response:
+                    if response.status == 401 and not request.passes and not fresh and self._may_reload(credentials):
+                        fresh = True
+                        continue
+                    if response.status >= 400 and not request.passes:
+                        raise self._refused(request, response, await self._body(response))
+                    yield response
+                    return
 
     async def _send(
-        self, credentials: Credentials, request: Request, flight: _Flight, timeout: "aiohttp.ClientTimeout"
+        self,
+        session: "aiohttp.ClientSession",
+        credentials: Credentials,
+        request: Request,
+        flight: _Flight,
+        timeout: "aiohttp.ClientTimeout",
     ) -> "aiohttp.ClientResponse":
         from yarl import URL
 
-        if self._session is None:
-            self._session = new_session()
         headers = dict(credentials.headers)
         headers["Accept"] = "application/json"
         headers["User-Agent"] = "quarterdeck"  # what managedFields and the server's own audit log name us
@@ -257,7 +274,7 @@ class Transport:
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         url = URL(credentials.server + request.path, encoded=True)
-        return await self._session.request(
+        return await session.request(
             request.method,
             url.with_query(dict(request.params)) if request.params else url,
             headers=headers,

@@ -59,7 +59,8 @@ class Reflector:
     """Keeps ``picture`` in step with one kind of one namespace.
 
     ``on_change`` is called once after each batch that changed the picture and after each turn of ``reading``; ``on_life`` at
-    every proof that the server lives. ``run`` may be cancelled and run again: it goes on where it was.
+    every proof that the server lives, with the wall seconds that its answer took where it was one to a question. ``run`` may be
+    cancelled and run again: it goes on where it was.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Reflector:
         clock: Clock,
         *,
         on_change: Callable[[], None],
-        on_life: Callable[[], None],
+        on_life: Callable[[float | None], None],
     ) -> None:
         self.kind = kind
         self.namespace = namespace
@@ -81,6 +82,10 @@ class Reflector:
         """Monotonic second at which its part of the picture was last known to be true."""
         self.attempted = 0.0
         """Monotonic second at which the list or watch under way began."""
+        self.heard = 0.0
+        """Monotonic second of the last that the server said to it."""
+        self.resting = False
+        """Between two attempts."""
         self.listing = False
         self.following = False
         """The server has accepted the watch, and nothing has been heard of its end."""
@@ -110,7 +115,11 @@ class Reflector:
             self.attempted = self._clock.monotonic()
             pause = await self._attempt()
             if pause:
-                await self._clock.sleep(pause)
+                self.resting = True
+                try:
+                    await self._clock.sleep(pause)
+                finally:
+                    self.resting = False
 
     async def _attempt(self) -> float:
         """One list where needed, and one watch; how long to wait before the next."""
@@ -159,10 +168,12 @@ class Reflector:
         selector = SELECTORS.get(self.kind, "")
         try:
             async with aclosing(self._connection.pages(self.kind, self.namespace, labels=selector, retry=False)) as pages:
+                asked = self._clock.monotonic()
                 async for page in pages:  # each decoded before the next is asked for: no page holds the loop for long
+                    self._hear(self._clock.monotonic() - asked)
                     entries.extend(self._picture.decode(self.kind, item) for item in page.items or ())
                     version = page.metadata.resource_version
-                    self._on_life()
+                    asked = self._clock.monotonic()
         except msgspec.DecodeError as error:
             raise Garbled(f"the list of {self.name} can't be read: {error}") from error
         self._picture.replace(self.kind, self.namespace, entries, self._clock.monotonic())
@@ -208,8 +219,12 @@ class Reflector:
         server = self._connection.server
         return refusal(code, body, {}, context=self._connection.context, server=server, what=f"watch {self.name}")
 
+    def _hear(self, took: float | None = None) -> None:
+        self.heard = self._clock.monotonic()
+        self._on_life(took)
+
     def _alive(self, *, changed: bool) -> None:
-        self._on_life()
+        self._hear()
         self.proved = self._clock.monotonic()
         self._refused_at = None
         if self.reading is not Reading.LIVE:
@@ -231,7 +246,7 @@ class Reflector:
         return pause
 
     def _refused(self, reading: Reading, problem: str) -> float:
-        self._on_life()
+        self._hear()
         now = self._clock.monotonic()
         if self.reading in (Reading.LIVE, Reading.BROKEN):
             self._refused_at = now if self._refused_at is None else self._refused_at

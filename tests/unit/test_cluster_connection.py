@@ -459,3 +459,30 @@ async def test_a_context_without_a_cluster_is_unusable_not_fatal(tmp_path: Path)
     with pytest.raises(Unavailable, match="credentials of context test can't be loaded"):
         await (await clusters.connect("test")).get(REF)
     await clusters.close()
+
+
+async def test_after_an_outage_no_old_connection_is_used_and_what_is_under_way_goes_on(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (api, connection):
+        ports: list[int] = []
+        may_answer = asyncio.Event()
+
+        async def slowly(request: web.Request) -> web.StreamResponse:
+            await may_answer.wait()
+            return web.json_response({"kind": "Deployment", "metadata": {"name": "cart"}})
+
+        async def quickly(request: web.Request) -> web.StreamResponse:
+            ports.append(request.transport.get_extra_info("peername")[1])  # type: ignore[union-attr]
+            return web.json_response({"kind": "Deployment"})
+
+        api.always(quickly, path="/version")
+        for _ in range(2):
+            await connection.latency()
+        api.once(slowly, path="/deployments/cart")
+        under_way = asyncio.create_task(connection.get(REF))
+        await eventually(lambda: api.count(path="/deployments/cart") == 1)
+        await connection.distrust()
+        await connection.latency()
+        may_answer.set()
+        assert (await under_way)["metadata"] == {"name": "cart"}
+        first, second, after = ports
+        assert first == second != after

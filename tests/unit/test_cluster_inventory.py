@@ -181,6 +181,35 @@ async def test_it_heals_soon_after_an_outage_of_any_length(tmp_path: Path) -> No
         await eventually(lambda: inventory.problem == "" and (inventory.age() or 0) < 6)
 
 
+async def test_what_was_asked_in_the_dark_is_asked_again_once_the_server_is_back(tmp_path: Path) -> None:
+    """The network swallows: watches break, lists and signs of life go out and are never answered, not even afterwards."""
+    dark = False
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            request.transport.abort()  # type: ignore[union-attr]
+            return web.Response()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with running(tmp_path, factor=10) as (api, inventory, _):
+
+        def lists() -> int:
+            return sum("watch" not in params and params.get("limit") != "1" for _, _, params in api.requests)
+
+        before = lists()
+        api.rules.append((lambda request: dark, answer))
+        dark = True
+        api.cut("pods")
+        await eventually(lambda: lists() > before and inventory.problem != "" and (inventory.age() or 0) > 8)
+        api.put("pods", manifest("Pod", "meanwhile"))
+        asked = len(api.requests)
+        await eventually(lambda: len(api.requests) > asked)  # a sign of life has just gone out, and will wait for its timeout
+        dark, began = False, time.monotonic()
+        await eventually(lambda: "meanwhile" in names(inventory) and inventory.problem == "" and (inventory.age() or 0) < 1)
+        assert time.monotonic() - began < 2  # a sign of life alone would wait for 3 s, and a list for 30
+
+
 async def test_a_server_down_at_the_start_is_a_problem_with_no_age(tmp_path: Path) -> None:
     async with running(tmp_path, wait=False) as (api, inventory, _):
         await api.stop()
