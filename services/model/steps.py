@@ -186,6 +186,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rollback_seconds: float
     """Predicted pace seconds from the rollback key to the restored service."""
     notes: tuple[str, ...] = ()
+    pinned: bool = False
+    """Whether the route sends some users to the canary whatever the weight. Such rules were there before and are left alone:
+    who is sent by them finds no pods once the canary is gone, as before the rollout."""
 
 
 def object_changes(step: Step) -> dict[ObjectRef, list[Change]]:

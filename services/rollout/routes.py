@@ -24,9 +24,17 @@ def router_of(rollout: Rollout) -> Router | None:
 
 
 def serves_canary(rollout: Rollout, document: dict[str, Json]) -> bool:
-    """Whether the rollout's route, as it is in ``document``, sends requests to the canary, whoever laid it out."""
-    router = router_of(rollout)
-    return router is not None and router.reaches(document, rollout.release.service)
+    """Whether the rollout's route, as it is in ``document``, sends requests to the canary, whoever laid it out. Users who were
+    pinned to it before the rollout don't count: what they were sent to then is what they are sent to when it is over."""
+    router, service = router_of(rollout), rollout.release.service
+    if router is None or not router.reaches(document, service):
+        return False
+    if not rollout.plan.pinned:
+        return True
+    try:
+        return router.weight_of(document, service, Pods(0, 0)) > 0
+    except NotRoutable:
+        return True
 
 
 def weight_in(rollout: Rollout, document: dict[str, Json] | None, picture: Picture) -> int | None:

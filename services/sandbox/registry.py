@@ -114,9 +114,10 @@ class Registry:
             )
             metadata = {key: value for key, value in given.items() if key not in (*kept, "managedFields", "selfLink") and value}
             metadata |= {key: before[key] for key in (*kept, "resourceVersion") if key in before}
-            new = {**body, "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": metadata}
-            if resource.status:
-                new["status"] = old.get("status", {})
+            # whoever may write the object may not write its status, nor give one to what has none yet
+            told = {key: value for key, value in body.items() if not (resource.status and key == "status")}
+            status = {"status": old["status"]} if resource.status and "status" in old else {}
+            new = {**told, "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": metadata, **status}
             new = fill(resource, new)
             if resource is SERVICES:
                 new["spec"] = {"clusterIP": old["spec"].get("clusterIP"), **new["spec"]}

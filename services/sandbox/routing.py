@@ -51,15 +51,20 @@ def services_of(resource: Resource, found: Object) -> set[str]:
     elif resource is INGRESSES:
         names = {path["backend"]["service"]["name"] for _, path in _paths(found)}
     else:
-        names = {host(found)}
+        names = hosts(found)
     return {name.removesuffix(_CANARY) for name in names}
 
 
-def host(found: Object) -> str:
-    """The service that a Service, a VirtualService or a DestinationRule is about, without its domain."""
+def hosts(found: Object) -> set[str]:
+    """The services that a Service, a VirtualService or a DestinationRule is about, without their domain in the cluster."""
     spec = found.get("spec") or {}
-    hosts = spec.get("hosts") or ([spec["host"]] if "host" in spec else [meta(found)["name"]])
-    return str(hosts[0]).split(".")[0]
+    given = spec.get("hosts") or ([spec["host"]] if "host" in spec else [meta(found)["name"]])
+    return {_without_domain(str(each)) for each in given}
+
+
+def _without_domain(host: str) -> str:
+    parts = host.split(".")
+    return parts[0] if parts[2:3] == ["svc"] else host
 
 
 def _behind(store: Store, namespace: str, service: Object | None) -> list[Object]:
@@ -70,12 +75,13 @@ def _behind(store: Store, namespace: str, service: Object | None) -> list[Object
 
 
 def _mesh(store: Store, namespace: str, name: str, service: Object) -> Arms:
-    """By the first rule of the VirtualService of the service's host."""
-    routes = [found for found in store.each(VIRTUALSERVICES, namespace) if name in (found["spec"].get("hosts") or ())]
-    http = (routes[0]["spec"].get("http") or [{}])[0].get("route") if routes else None
+    """By the first rule of the VirtualService of the service's host that takes any request."""
+    routes = [found for found in store.each(VIRTUALSERVICES, namespace) if name in hosts(found)]
+    everybody = [rule for found in routes[:1] for rule in found["spec"].get("http") or () if _takes_any(rule)]
+    http = everybody[0].get("route") if everybody else None
     if not http:
         return []
-    rules = [found for found in store.each(DESTINATIONRULES, namespace) if host(found) == name]
+    rules = [found for found in store.each(DESTINATIONRULES, namespace) if name in hosts(found)]
     subsets: dict[str, dict[str, str]] = {
         subset["name"]: subset.get("labels") or {} for rule in rules for subset in rule["spec"].get("subsets") or ()
     }
@@ -122,6 +128,12 @@ def _nginx(store: Store, namespace: str, name: str) -> Arms:
             share = int(_annotation(ingress, "canary-weight") or 0) / int(_annotation(ingress, "canary-weight-total") or 100)
             return [(stable, 1 - share), (_behind(store, namespace, store.get(SERVICES, namespace, backends[0])), share)]
     return [(stable, 1.0)]
+
+
+def _takes_any(rule: dict[str, Any]) -> bool:
+    """Whether a VirtualService's rule asks nothing of a request."""
+    asked = [{key: value for key, value in match.items() if key != "name"} for match in rule.get("match") or ()]
+    return not asked or any(each in ({}, {"uri": {"prefix": "/"}}) for each in asked)
 
 
 def _names(rule: dict[str, Any]) -> set[str]:

@@ -83,6 +83,9 @@ def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
         common.patch_image(release, about, draft, f"promote stable to {release.version}"),
         ready(about.stable, f"stable ready on {release.version}", rolls, course.promote_timeout),
         split(0, "traffic back to stable"),
+    ]
+    pinned = chosen.router.reaches(draft.at(route.ref, ""), release.service)
+    steps += [
         *soak,
         *(() if by_pods else (_scale(release, ref, draft, 0, at_least=False),)),
         *traffic.clean_up(release, chosen, draft),
@@ -104,7 +107,8 @@ def canary(release: Release, state: ServiceState, settings: Settings) -> Plan:
         new_images=about.new_images,
         digest=digest(release, steps, basis),
         rollback_seconds=estimate.ROUTE_PROPAGATION,
-        notes=_notes(release, state, about, chosen, shares, rolls),
+        notes=_notes(release, state, about, chosen, shares, rolls, pinned),
+        pinned=pinned,
     )
 
 
@@ -178,7 +182,7 @@ def _scale(release: Release, ref: ObjectRef, draft: Draft, replicas: int, *, at_
 
 
 def _notes(
-    release: Release, state: ServiceState, about: Subject, chosen: Chosen, shares: tuple[Share, ...], rolls: float
+    release: Release, state: ServiceState, about: Subject, chosen: Chosen, shares: tuple[Share, ...], rolls: float, pinned: bool
 ) -> tuple[str, ...]:
     first, *rest = [f"{share.weight} %" for share in shares]
     notes = [
@@ -189,6 +193,8 @@ def _notes(
         f"Once stable is being promoted, a rollback has to roll its pods back: about {rolls:.0f} s.",
         *traffic.notes(chosen, shares, about.replicas),
     ]
+    if pinned:
+        notes.append("Whoever is sent to the canary whatever the weight finds no pods there before it is up and once it is gone.")
     if claims := _claims(state.stable):
         notes.append(
             f"The canary mounts what stable mounts ({', '.join(claims)}): both versions write to it, and a volume that only one "

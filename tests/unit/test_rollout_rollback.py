@@ -220,6 +220,33 @@ async def test_pods_that_still_get_requests_are_not_taken_away(tmp_path: Path) -
         assert any(command.startswith("kubectl scale") for command in final.left)
 
 
+def a_pinned_rule(document: dict[str, Json]) -> None:
+    destination = {"host": ROUTE.name, "subset": "canary"}
+    document["spec"]["http"].append({"match": [{"headers": {"x-beta": {"exact": "1"}}}], "route": [{"destination": destination}]})
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_users_who_were_pinned_before_the_rollout_hold_up_no_rollback(tmp_path: Path, before: bool) -> None:
+    async with bench(tmp_path) as on:
+        on.cluster.edit(ROUTE, a_pinned_rule)
+        on.run.change(msgspec.structs.replace(on.run.rollout, plan=msgspec.structs.replace(on.run.rollout.plan, pinned=before)))
+        final = await on.ended(roll_back(on.run), 30.0)
+        assert on.weights()[:2] == [100, 0]
+        if before:
+            assert (final.phase, final.left, on.replicas()) == (Phase.ROLLED_BACK, (), 0)
+        else:
+            assert (final.phase, on.replicas()) == (Phase.NEEDS_ATTENTION, 2), "somebody sent them there meanwhile"
+
+
+async def test_a_share_counts_also_where_users_were_pinned(tmp_path: Path) -> None:
+    async with bench(tmp_path, phase=Phase.RUNNING) as on:
+        on.cluster.edit(ROUTE, a_pinned_rule)
+        on.run.change(msgspec.structs.replace(on.run.rollout, plan=msgspec.structs.replace(on.run.rollout.plan, pinned=True)))
+        with pytest.raises(PersonNeeded, match="still sends requests"):
+            await scale(on.run, STEPS[2])
+        assert on.replicas() == 2
+
+
 async def test_the_last_step_never_scales_away_pods_that_got_requests_meanwhile(tmp_path: Path) -> None:
     async with bench(tmp_path, phase=Phase.RUNNING) as on:
         with pytest.raises(PersonNeeded, match="still sends requests"):

@@ -14,7 +14,7 @@ from services.sandbox.behaviour import Behaviours, scenarios
 from services.sandbox.cluster import EmbeddedCluster
 from services.sandbox.errors import ApiError
 from services.sandbox.manifests import deployment, manifests
-from services.sandbox.resources import DEPLOYMENTS, HTTPROUTES, INGRESSES, PODS, SERVICES, Object, labels, meta
+from services.sandbox.resources import DEPLOYMENTS, HTTPROUTES, INGRESSES, PODS, SERVICES, VIRTUALSERVICES, Object, labels, meta
 from services.sandbox.routing import arms, services_of
 from services.sandbox.traffic import Traffic
 from services.traffic.choose import choose
@@ -95,6 +95,25 @@ async def test_an_http_route_splits_by_its_weights_and_loses_what_goes_nowhere()
     assert beside.shares() == {"stable": 0.75, "canary": 0.25, "lost": 0.0}
     beside.registry.delete(SERVICES, "production", "catalog-canary")
     assert beside.shares() == {"stable": 0.75, "canary": 0.0, "lost": 0.25}
+
+
+async def test_of_a_virtual_services_rules_the_first_that_takes_any_request_counts() -> None:
+    beside = await Beside("payment-service", own_service=False).started()
+
+    def split(stable: int, canary: int) -> list[dict[str, Any]]:
+        shares = (("stable", stable), ("canary", canary))
+        return [{"destination": {"host": beside.service, "subset": subset}, "weight": weight} for subset, weight in shares]
+
+    route = beside.registry.read(VIRTUALSERVICES, "production", beside.service)
+    beta = {"match": [{"headers": {"x-beta": {"exact": "1"}}}], "route": split(0, 100)}
+    anybody = {"match": [{"uri": {"exact": "/a"}}, {"name": "all", "uri": {"prefix": "/"}}], "route": split(75, 25)}
+    rules = [{"match": [{"uri": {"prefix": "/old"}}], "redirect": {"uri": "/"}}, beta, anybody, {"route": split(0, 100)}]
+    hosts = ["pay.example.com", "payment-service.production.svc.cluster.local"]
+    found = beside.registry.update(
+        VIRTUALSERVICES, "production", beside.service, {**route, "spec": {"hosts": hosts, "http": rules}}
+    )
+    assert beside.shares() == {"stable": 0.75, "canary": 0.25, "lost": 0.0}
+    assert beside.service in services_of(VIRTUALSERVICES, found)
 
 
 async def test_a_canary_ingress_splits_by_its_weight_and_total() -> None:
@@ -213,6 +232,18 @@ async def test_an_ingress_that_a_real_server_refuses_is_refused(path: Object, fi
         Beside("cart").registry.create(INGRESSES, "production", body)
     assert refused.value.code == 422
     assert field in refused.value.message
+
+
+async def test_a_status_that_nothing_has_given_is_given_by_no_other_write() -> None:
+    registry = Beside("web-frontend").registry
+    before = registry.read(INGRESSES, "production", "web-frontend")
+    assert "status" not in before
+    labelled = {**before, "metadata": {**meta(before), "labels": {"a": "b"}}, "status": {"loadBalancer": {}}}
+    written = registry.update(INGRESSES, "production", "web-frontend", labelled)
+    assert meta(written)["labels"] == {"a": "b"}
+    assert "status" not in written
+    told = {**written, "status": {"loadBalancer": {}}}
+    assert registry.update(INGRESSES, "production", "web-frontend", told, subresource="status")["status"]
 
 
 async def test_each_way_of_splitting_has_a_release_on_offer() -> None:

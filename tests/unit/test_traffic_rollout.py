@@ -210,11 +210,33 @@ class Course:
                 await self.run.actuator.apply(mutation, hold=self.run.hold, rollout=self.run.rollout, rollback=True)
 
 
+def pin(cluster: MemoryTransport, router: str) -> None:
+    """Testers get the canary whatever its share, as some team has arranged long ago."""
+    if router == "istio":
+        pinned = {"match": [{"headers": {"x-tester": {"exact": "1"}}}]}
+        pinned["route"] = [{"destination": {"host": "web", "subset": "canary"}}]
+        cluster.edit(VIRTUAL, lambda body: body["spec"]["http"].insert(0, pinned))
+    if router == "gateway":
+        matches = [{"headers": [{"name": "x-tester", "value": "1"}]}]
+        rule = {"matches": matches, "backendRefs": [{"name": "web-canary", "port": 80}]}
+        cluster.edit(HTTP, lambda body: body["spec"]["rules"].insert(0, rule))
+    if router == "nginx":
+        path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web-canary", "port": {"number": 80}}}}
+        rules = [{"host": "shop.example.com", "http": {"paths": [path]}}]
+        prefix = "nginx.ingress.kubernetes.io/canary"
+        annotations = {prefix: "true", f"{prefix}-by-header": "x-tester", f"{prefix}-weight": "0", "team": "shop"}
+        cluster.put(INGRESS, {"spec": {"ingressClassName": "nginx", "rules": rules}, "metadata": {"annotations": annotations}})
+
+
 @asynccontextmanager
-async def course(place: Path, router: str, monkeypatch: pytest.MonkeyPatch, replicas: int = 4) -> AsyncIterator[Course]:
+async def course(
+    place: Path, router: str, monkeypatch: pytest.MonkeyPatch, replicas: int = 4, *, pinned: bool = False
+) -> AsyncIterator[Course]:
     connection, cluster = memory_connection()
     clock = ManualClock()
     put_service(cluster, router, replicas)
+    if pinned:
+        pin(cluster, router)
     seen = Seen(cluster)
 
     def pods(picture: Any, ref: ObjectRef) -> list[Any]:
@@ -305,6 +327,20 @@ async def test_a_rollback_at_any_share_restores_the_route_exactly_and_traffic_in
         assert on.cluster.at(CANARY)["spec"]["replicas"] == 0
         assert not on.cluster.has(INGRESS)
         assert not on.cluster.has(SECOND)
+
+
+@pytest.mark.parametrize("router", ["istio", "gateway", "nginx"])
+async def test_users_who_are_pinned_to_the_canary_hold_up_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, router: str
+) -> None:
+    async with course(tmp_path, router, monkeypatch, pinned=True) as on:
+        assert on.plan.pinned
+        assert "whatever the weight finds no pods there" in " ".join(on.plan.notes)
+        await on.walk()
+        assert on.state() == on.before
+        assert on.cluster.at(CANARY)["spec"]["replicas"] == 0
+    async with course(tmp_path / "unpinned", router, monkeypatch) as on:
+        assert not on.plan.pinned
 
 
 async def test_what_somebody_else_has_made_under_that_name_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
