@@ -10,14 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from console import output
+from console.configured import Configured
 from services.clock import SystemClock
-from services.model.errors import Rejected
+from services.model.errors import QuarterdeckError, Rejected
 from services.model.gates import Person
 from services.redaction import Redactor, installation_key
 
 if TYPE_CHECKING:
     from services.audit import Journal
     from services.audit.retention import Policy
+    from services.audit.shipping.given import Given
     from services.cluster.calls import CallLog
     from services.cluster.connection import Clusters
     from services.settings import Settings
@@ -46,6 +48,8 @@ class Context:
         self._settings = settings
         self.config = config
         """The configuration file that was read, if any."""
+        self.configured = Configured(settings, config, redactor) if settings is not None and config is not None else None
+        """The same as it is now; ``None`` without one."""
         self.home = home
         self.redactor = redactor
         self.clock = clock
@@ -106,15 +110,20 @@ class Context:
             )
         return self._settings
 
-    @property
     def retention(self) -> "Policy":
-        """How long the journal is kept, and whose confirmation it takes to end that. Without a configuration as long as by
-        default, and everybody's that it was ever sent to."""
+        """How long the journal is kept, and whose confirmation it takes to end that, as it is configured now. Without a
+        configuration as long as by default, and everybody's that it was ever sent to. May be asked from any thread.
+
+        Raises :class:`JournalUnavailable` where the configuration was changed and can't be used."""
+        from services.audit.event import JournalUnavailable
         from services.audit.retention import Policy
 
-        if self._settings is None:
+        if self.configured is None:
             return Policy()
-        options = self._settings.journal
+        try:
+            options = self.configured.look().journal
+        except QuarterdeckError as error:
+            raise JournalUnavailable("The changed configuration can't be used", f"{error}") from error
         required = [sink for sink in options.sinks if sink.required]
         return Policy(
             days=options.retention_days,
@@ -138,7 +147,18 @@ class Context:
             self._attach(opened.directory)
             if self._ships:
                 self.keep_shipping()
+                self.tell_of_another()
         return opened
+
+    def tell_of_another(self) -> None:
+        """Say it where the shipper of this home is at work for another configuration: nothing goes to the sinks of this one."""
+        from services.audit.shipping.status import SinkState, look
+
+        found = look(self.home / "journal", self.clock.unix(), self.settings.journal.sinks, self.config)
+        for sink in found.sinks:
+            if found.running and sink.state is SinkState.STOPPED:
+                logging.getLogger("quarterdeck.shipping").error("nothing is sent to %s: %s", sink.name, sink.error)
+                output.note(f"Nothing is sent to {sink.name}: {sink.error}")
 
     def _attach(self, directory: Path) -> None:
         """Have no shipper end for as long as entries may come from here."""
@@ -151,16 +171,23 @@ class Context:
 
     def keep_shipping(self) -> bool:
         """Have a shipper at work for this home, where there is something to ship to; whether one was started now."""
-        if self._settings is None or not self._settings.journal.sinks or self._program == SHIPPER:
+        if self.configured is None or not self.configured.usable().journal.sinks or self._program == SHIPPER:
             return False
         from services.audit.shipping.launch import ensure
 
         try:
-            return ensure(self.home, self.config)
+            return ensure(self.home, self.config, self.given())
         except OSError:
             # Entries are recorded all the same, and sent by the next one; until then they are late for everybody to see.
             logging.getLogger("quarterdeck.shipping").exception("no shipper could be started")
             return False
+
+    def given(self) -> "Given":
+        """What a shipper that is started from here has to work with. Only where there is a configuration."""
+        from services.audit.shipping.given import given
+
+        settings = self.configured.usable() if self.configured is not None else self.settings
+        return given(self.config, settings.journal.sinks, self.redactor.digest)
 
     @cached_property
     def clusters(self) -> "Clusters":

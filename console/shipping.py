@@ -47,22 +47,23 @@ class ShippingWatch:
 
     async def run(self) -> None:
         context = self._context
-        sinks = context.settings.journal.sinks
-        if not sinks:
+        if context.configured is None or not context.settings.journal.sinks:
             return
-        from services.audit.shipping.status import look
+        from services.audit.shipping.status import SinkState, look
 
         started = context.clock.monotonic()
         while True:
             try:
-                found = await asyncio.to_thread(look, context.journal.directory, context.clock.unix(), sinks)
+                sinks = (await asyncio.to_thread(context.configured.usable)).journal.sinks
+                found = await asyncio.to_thread(look, context.journal.directory, context.clock.unix(), sinks, context.config)
             except (OSError, ValueError):
                 log.exception("how shipping stands can't be read")
             else:
                 if found != self.found:
                     self.found = found
                     self._changed()
-                if not found.running and found.waiting and context.clock.monotonic() - started > START_SECONDS:
+                wanted = any(sink.state is SinkState.HELD for sink in found.sinks) if found.running else found.waiting
+                if wanted and context.clock.monotonic() - started > START_SECONDS:
                     started = context.clock.monotonic()
                     await asyncio.to_thread(context.keep_shipping)
             await context.clock.sleep(LOOK_SECONDS)

@@ -74,7 +74,7 @@ async def _retry(args: argparse.Namespace) -> int:
     from console.context import SHIPPER, Context
     from services.audit.place import Disk
     from services.audit.shipping import deadletters
-    from services.audit.sinks.base import Answer, Archive
+    from services.audit.sinks.base import Answer, Archive, Withdrawing
     from services.audit.sinks.opening import open_sink
 
     refused = 0
@@ -100,7 +100,9 @@ async def _retry(args: argparse.Namespace) -> int:
                     at = context.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
                     done = deadletters.letter(record, deadletters.DELIVERED, at, "sent again by hand")
                     await asyncio.to_thread(deadletters.add, directory, name, done, disk=Disk())
-                    output.text(f"{name}: entry {one.seq} was taken")
+                    stays = await sink.withdraw(record) if isinstance(sink, Withdrawing) else "nothing is taken back there"
+                    left = f"; the substitute that stood in for it stays ({stays})" if stays else ""
+                    output.text(f"{name}: entry {one.seq} was taken{left}")
                 else:
                     output.note(f"{name}: entry {one.seq} is refused: {delivery.reasons.get(0) or delivery.detail}")
                     refused += 1

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from services.audit.retention import Retention, plan
 
     context = Context.open(args, needs_settings=False)
-    directory, policy = context.home / "journal", context.retention
+    directory, policy = context.home / "journal", context.retention()
     if not (directory / "seg").is_dir():
         steps = []
     elif args.dry_run:

@@ -42,6 +42,7 @@ def add(actions: "argparse._SubParsersAction[Any]", parents: list[argparse.Argum
     how.add_argument("--status", action="store_true", help="only tell how it stands; exit 5 where a sink is late or held")
     how.add_argument("--again", metavar="SINK", help="send everything to this sink again, from the first entry on")
     how.add_argument("--until-idle", action="store_true", help=argparse.SUPPRESS)
+    shipping.add_argument("--instead", action="store_true", help=argparse.SUPPRESS)
     letters = actions.add_parser(
         "dlq",
         parents=parents,
@@ -74,7 +75,7 @@ def _status(args: argparse.Namespace) -> int:
     config = rooms.find(args.config, os.environ)
     settings = rooms.load(config, redactor=Redactor()) if args.config or config.exists() else None
     home = explicit_home(args) if args.home else home_of(args)
-    shipping = look(home / "journal", SystemClock().unix(), settings.journal.sinks if settings else ())
+    shipping = look(home / "journal", SystemClock().unix(), settings.journal.sinks if settings else (), config)
     if args.output == "json":
         output.document(_document(shipping))
     else:
@@ -136,6 +137,8 @@ async def _ship(args: argparse.Namespace) -> int:
         try:
             if args.again is not None:
                 return await _again(context, args.again)
+            if args.instead:
+                await _end_another(context, directory)
             while True:
                 with only_one(directory) as held:
                     code = await _run(context, args, held)
@@ -154,7 +157,7 @@ async def _run(context: "Context", args: argparse.Namespace, held: Callable[[], 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
-    settings = context.settings
+    settings = _now(context)
     while True:
         async with _shipping(context, settings) as (shipper, task):
             ended = await _until_over(context, settings, args, shipper, task, stopping, held)
@@ -173,7 +176,11 @@ async def _shipping(context: "Context", settings: "Settings") -> "AsyncIterator[
         for section in settings.journal.sinks
     ]
     shipper = Shipper(
-        context.home / "journal", targets, record=lambda event: context.journal.append_within(event), clock=context.clock
+        context.home / "journal",
+        targets,
+        record=lambda event: context.journal.append_within(event),
+        clock=context.clock,
+        given=context.given(),
     )
     task = asyncio.create_task(shipper.run())
     try:
@@ -197,7 +204,7 @@ async def _until_over(
     from services.audit.shipping.launch import IDLE_SECONDS, attached
 
     clock = context.clock
-    stamp, looked = _stamp(context.config), clock.monotonic()
+    looked = clock.monotonic()
     taken, moved = -1, clock.monotonic()
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
@@ -221,17 +228,16 @@ async def _until_over(
                 return ExitCode.DONE
         if now - looked >= RELOAD_SECONDS:
             looked = now
-            if (found := _stamp(context.config)) != stamp:
-                stamp = found
-                if (changed := _reloaded(context)) is not None and changed.journal != settings.journal:
-                    return changed
+            changed = _now(context)
+            if changed.journal != settings.journal:
+                return changed
     return ExitCode.DONE
 
 
 def _waiting(context: "Context") -> bool:
     from services.audit.shipping.status import look
 
-    return look(context.home / "journal", context.clock.unix(), context.settings.journal.sinks).waiting
+    return look(context.home / "journal", context.clock.unix(), _now(context).journal.sinks, context.config).waiting
 
 
 def _orphaned(settings: "Settings", shipper: "Shipper") -> bool:
@@ -243,28 +249,9 @@ def _orphaned(settings: "Settings", shipper: "Shipper") -> bool:
     return not held(settings.home)
 
 
-def _stamp(config: Path | None) -> tuple[int, int, int] | None:
-    """What tells that a file was changed."""
-    try:
-        found = os.stat(config) if config is not None else None
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
-
-
-def _reloaded(context: "Context") -> "Settings | None":
-    """The configuration as it is now; ``None`` where it can't be used: then the one that was read goes on."""
-    import logging
-
-    from services.settings import ConfigurationError, load
-
-    if context.config is None:
-        return None
-    try:
-        return load(context.config, redactor=context.redactor)
-    except ConfigurationError as error:
-        logging.getLogger("quarterdeck.shipping").warning("the changed configuration is not used: %s", error)
-        return None
+def _now(context: "Context") -> "Settings":
+    """The configuration as it is now; where it was changed and can't be used, what it was before."""
+    return context.configured.usable() if context.configured is not None else context.settings
 
 
 def _gave_up(shipper: "Shipper") -> int:
@@ -332,6 +319,7 @@ async def _beside(context: "Context", args: argparse.Namespace) -> int:
         return ExitCode.DONE
     if not args.once:
         output.note(f"Another process{who} ships {directory} already: see quarterdeck journal ship --status")
+        context.tell_of_another()
         return ExitCode.HELD_BY_ANOTHER
     return await _wait_for_it(context, directory)
 
@@ -348,7 +336,8 @@ async def _wait_for_it(context: "Context", directory: Path) -> int:
     moved = context.clock.monotonic()
     left: Sequence[SinkStatus] = ()
     while context.clock.monotonic() - moved < GIVE_UP_SECONDS:
-        shipping = await asyncio.to_thread(look, directory, context.clock.unix(), context.settings.journal.sinks)
+        now = context.clock.unix()
+        shipping = await asyncio.to_thread(look, directory, now, context.settings.journal.sinks, context.config)
         left = [sink for sink in shipping.sinks if (sink.backlog if sink.name in archives else sink.acked_seq < last)]
         if not left:
             return ExitCode.DONE

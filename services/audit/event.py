@@ -32,6 +32,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Json] = {}
 
 
+BEGINNINGS = frozenset({"deployment.started"})
+PROMOTES = "promote "
+"""How the name of a step begins that gives the new version all of the traffic."""
+
+
+def begins(event: Event) -> bool:
+    """Whether ``event`` announces a start or a promotion: what a journal in a critical state does not allow."""
+    step = event.data.get("step_name") if event.phase == "intent" and not event.rollback_triggered else None
+    return event.event in BEGINNINGS or (isinstance(step, str) and step.startswith(PROMOTES))
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Proof that an entry is durable: its place in the journal, its id (a ULID), the chain's hash up to it, its time stamp."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ from services.audit import reading
 from services.audit.entry import ACKNOWLEDGED_EVENT, Moment
 from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt
 from services.audit.keeping import Keeping
+from services.audit.levels import Behind
 from services.audit.place import Disk
 from services.audit.retention import Policy
 from services.audit.store import Store
+from services.audit.watermark import behind
 from services.audit.writer import Pending, Writer
 from services.clock import Clock
 from services.model.objects import Json
 from services.redaction import Redactor
 
-POLICY = Policy()
 ASIDE_SECONDS = 0.1
 """Wall seconds of somebody's patience that are kept for the emergency segment, where the journal itself takes too long."""
 
@@ -32,10 +34,11 @@ class Journal:
     looked at again every five seconds.
     """
 
-    def __init__(self, store: Store, policy: Policy, *, redactor: Redactor, clock: Clock, program: str) -> None:
+    def __init__(self, store: Store, policy: Callable[[], Policy], *, redactor: Redactor, clock: Clock, program: str) -> None:
         self._store = store
         self._clock = clock
-        self._writer = Writer(store, redactor=redactor, clock=clock, program=program)
+        self._policy = policy
+        self._writer = Writer(store, redactor=redactor, clock=clock, program=program, lag=self._lag)
         self._keeping = Keeping(store, self._writer, policy, clock=clock, redactor=redactor)
         self._closed = False
 
@@ -48,10 +51,13 @@ class Journal:
         clock: Clock,
         program: str = "quarterdeck",
         disk: Disk | None = None,
-        policy: Policy = POLICY,
+        policy: Callable[[], Policy] = Policy,
     ) -> "Journal":
         """The journal in ``directory``, made where there is none. An interrupted write of an earlier process is set right, and
-        what it left in the emergency segment is taken up."""
+        what it left in the emergency segment is taken up.
+
+        ``policy`` is asked each time that it matters, in threads of the journal: it may change while this process lives. It
+        raises :class:`JournalUnavailable` where it can't be told: then nothing is packed or removed."""
         store = Store(directory, clock=clock, redactor=redactor, program=program, disk=disk)
         journal = cls(store, policy, redactor=redactor, clock=clock, program=program)
         journal._writer.open()
@@ -91,6 +97,11 @@ class Journal:
             either: set[asyncio.Future[Any]] = {future, self._save(pending)}
             await asyncio.wait(either, timeout=aside, return_when=asyncio.FIRST_COMPLETED)
         return None if not future.done() or future.exception() else future.result()
+
+    def _lag(self) -> Behind | None:
+        """The required sink that is behind most, if any. Raises ``OSError`` and :class:`JournalUnavailable`."""
+        policy = self._policy()
+        return behind(self.directory, policy.required, self._clock.unix(), whole=policy.whole)
 
     def _save(self, pending: Pending) -> "asyncio.Future[None]":
         """Have it saved by a thread of its own: the writer's is held up by the disk."""

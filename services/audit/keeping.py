@@ -13,7 +13,6 @@ from services.audit.retention import Policy, Retention
 from services.audit.segments import segments
 from services.audit.store import Store
 from services.audit.tail import WINDOW, holds
-from services.audit.watermark import behind
 from services.audit.writer import Writer
 from services.clock import Clock
 from services.redaction import Redactor
@@ -31,12 +30,14 @@ _log = logging.getLogger("quarterdeck.journal")
 class Keeping:
     """See the module. ``start`` and ``stop`` it once."""
 
-    def __init__(self, store: Store, writer: Writer, policy: Policy, *, clock: Clock, redactor: Redactor) -> None:
+    def __init__(self, store: Store, writer: Writer, policy: Callable[[], Policy], *, clock: Clock, redactor: Redactor) -> None:
         self._store = store
         self._writer = writer
         self._policy = policy
         self._clock = clock
-        self._retention = Retention(store.directory, policy, clock=clock, redactor=redactor)
+        self._redactor = redactor
+        self._warned: dict[str, str] = {}
+        """What could not be done, and why: said once for each reason."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -56,7 +57,7 @@ class Keeping:
         waited, due, sealed = FIRST_SECONDS, RETENTION_FIRST, 0
         while not self._stop.wait(TICK_SECONDS):
             waited += TICK_SECONDS
-            self._attempt("the shipping's lag is not known", self._see)
+            self._attempt("the shipping's lag is not known", self._writer.see)
             if waited >= due or self._store.rotations != sealed:
                 sealed, due = self._store.rotations, waited + RETENTION_SECONDS
                 self._attempt("old segments were not looked after", self._look_after)
@@ -64,8 +65,11 @@ class Keeping:
     def _attempt(self, what: str, do: Callable[[], None]) -> None:
         try:
             do()
+            self._warned.pop(what, None)
         except (OSError, JournalUnavailable) as error:
-            _log.warning("%s: %s", what, error)
+            if self._warned.get(what) != str(error):
+                self._warned[what] = str(error)
+                _log.warning("%s: %s", what, error)
         except Exception:
             # Whatever it is: the next time comes, and the journal goes on.
             _log.exception("%s", what)
@@ -80,12 +84,10 @@ class Keeping:
         if size > 2 * WINDOW and not holds(path, size):
             self._writer.suspect()
 
-    def _see(self) -> None:
-        followed = [name for name in self._policy.required or () if name not in self._policy.whole]
-        self._writer.behind = behind(self._store.directory, followed, self._clock.unix())
-
     def _look_after(self) -> None:
-        for step in self._retention.run(stopping=self._stop.is_set):
+        # As it is configured now: a console may be older than a sink that must have confirmed what goes.
+        retention = Retention(self._store.directory, self._policy(), clock=self._clock, redactor=self._redactor)
+        for step in retention.run(stopping=self._stop.is_set):
             _log.info("%s %s: %s", step.action, step.segment, step.why)
 
 

@@ -29,7 +29,7 @@ class Room(NamedTuple):
 
 
 class Behind(NamedTuple):
-    """The required sink whose oldest unconfirmed entry has waited longest, and for how many wall seconds."""
+    """The required sink whose oldest entry that it has not taken has waited longest, and for how many wall seconds."""
 
     sink: str
     seconds: float

@@ -125,7 +125,7 @@ def _decided(
     if each.damaged:
         return Action.KEEP, "damaged: left as it is for whoever looks into it"
     if not reached.covers(each.last):
-        return Action.KEEP, f"{reached.last} has confirmed entries up to {reached.up_to} only"
+        return Action.KEEP, reached.why or f"{reached.last} has confirmed entries up to {reached.up_to} only"
     if age >= policy.days * DAY:
         told = removals.get(each.segment.name)
         if told is None:

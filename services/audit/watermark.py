@@ -10,18 +10,17 @@ from services.audit import reading
 from services.audit.levels import Behind
 from services.audit.segments import segments
 
-ARCHIVE = "s3"
-"""The kind of sink that takes whole segments."""
-
 
 class Confirmed(msgspec.Struct, frozen=True):
-    """Every sink in ``sinks`` has confirmed all entries up to ``up_to``; the one that has come least far is ``last``.
+    """Every sink in ``sinks`` has confirmed all entries up to ``up_to``; the one that has come least far is ``last``. ``why``:
+    what is wrong with what that one has confirmed; empty where it only has not come further.
 
     Without sinks nobody has to confirm anything."""
 
     sinks: tuple[str, ...] = ()
     up_to: int = 0
     last: str = ""
+    why: str = ""
 
     def covers(self, seq: int) -> bool:
         return not self.sinks or seq <= self.up_to
@@ -29,9 +28,9 @@ class Confirmed(msgspec.Struct, frozen=True):
 
 class _Cursor(msgspec.Struct):
     journal_id: str = ""
-    kind: str = ""
     acked_seq: int = 0
     confirmed_seq: int = 0
+    confirmed_hash: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Cursor)
@@ -39,40 +38,60 @@ _decoder = msgspec.json.Decoder(_Cursor)
 
 def confirmed(directory: Path, required: Sequence[str] | None) -> Confirmed:
     """What every sink in ``required`` (``None``: that has a cursor) has confirmed; nothing, where one has no cursor, or one of
-    another journal."""
+    another journal, or where this journal holds another entry than the one that was confirmed: it was rewritten, or restored
+    from an older copy, and what is here now is nowhere else."""
     if required is None:
         required = sorted(path.stem for path in (directory / "cursors").glob("*.json"))
     if not required:
         return Confirmed()
-    identity = (directory / "journal.id").read_text(encoding="ascii", errors="replace").strip()
-    cursors = {name: _read(directory, name, identity) for name in required}
-    reached = {name: found.confirmed_seq if found else 0 for name, found in cursors.items()}
-    last = min(reached, key=lambda name: reached[name])
-    return Confirmed(tuple(required), reached[last], last)
+    identity = _identity(directory)
+    first = next((segment.first for segment in segments(directory)), 1)
+    reached: dict[str, tuple[int, str]] = {}
+    for name in required:
+        found = _read(directory, name, identity)
+        if found is not None and found.confirmed_seq >= first and not _holds(directory, found):
+            why = f"the entry {found.confirmed_seq} that {name} has confirmed is not the one that this journal holds"
+            reached[name] = (0, why)
+        else:
+            # What it has confirmed may be gone from this disk: then it covers nothing of what is left.
+            reached[name] = (found.confirmed_seq if found else 0, "")
+    last = min(reached, key=lambda name: reached[name][0])
+    return Confirmed(tuple(required), reached[last][0], last, reached[last][1])
 
 
-def behind(directory: Path, required: Sequence[str] | None, now: float) -> Behind | None:
+def _holds(directory: Path, cursor: _Cursor) -> bool:
+    found = reading.find(directory, cursor.confirmed_seq)
+    return found is not None and found.hash == cursor.confirmed_hash
+
+
+def behind(directory: Path, required: Sequence[str] | None, now: float, *, whole: Sequence[str] = ()) -> Behind | None:
     """The required sink whose oldest entry that it has not taken is oldest, and for how long that has waited; ``None`` where all
-    of them have all. One that has never begun is not counted: there is nothing yet that it is behind."""
+    of them have all. One that has never taken anything owes what this disk holds, from the first entry on. ``whole``: those that
+    take a segment once it is sealed, and owe it from then on."""
     if not required:
         return None
-    identity = (directory / "journal.id").read_text(encoding="ascii", errors="replace").strip()
+    identity = _identity(directory)
     found = []
     for name in required:
         cursor = _read(directory, name, identity)
-        waiting = _waiting(directory, cursor) if cursor and cursor.acked_seq else None
+        waiting = _waiting(directory, cursor.acked_seq if cursor else 0, whole=name in whole)
         if waiting is not None:
             found.append(Behind(name, max(0.0, now - _unix(waiting.entry.get("timestamp")))))
     return max(found, key=lambda each: each.seconds, default=None)
 
 
-def _waiting(directory: Path, cursor: _Cursor) -> reading.Located | None:
-    """The entry since which the sink is behind: the next one that it has not taken. An archive takes a segment when it is sealed,
-    so there it is the one that the segment behind the next one begins with."""
-    seq = cursor.acked_seq + 1
-    if cursor.kind != ARCHIVE:
+def _identity(directory: Path) -> str:
+    return (directory / "journal.id").read_text(encoding="ascii", errors="replace").strip()
+
+
+def _waiting(directory: Path, acked: int, *, whole: bool) -> reading.Located | None:
+    """The entry since which a sink is behind: the first one here that it has not taken. For one that takes segments it is the one
+    that the segment behind that one begins with, which was written when it was sealed."""
+    known = segments(directory)
+    seq = max(acked + 1, known[0].first if known else 1)
+    if not whole:
         return reading.find(directory, seq)
-    following = next((segment.first for segment in segments(directory) if segment.first > seq), None)
+    following = next((segment.first for segment in known if segment.first > seq), None)
     return None if following is None else reading.find(directory, following)
 
 

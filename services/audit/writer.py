@@ -5,12 +5,12 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from services.audit.entry import Draft, Moment, draft
-from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt
+from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt, begins
 from services.audit.levels import Behind, Level, level_of
 from services.audit.store import Store
 from services.clock import Clock
@@ -33,9 +33,6 @@ HEARTBEAT_SECONDS = 3600.0
 SEEN_AFTER = 32
 """Writes after which the disk's room is looked at again; also before anything begins, and at every quiet moment."""
 DEGRADED_EVENT = "journal.degraded"
-BEGINNINGS = frozenset({"deployment.started"})
-PROMOTES = "promote "
-"""How the name of a step begins that gives the new version all of the traffic."""
 
 _TAKEN_UP = JournalUnavailable("Taken up from the emergency segment", "Another process has written it to the journal.")
 
@@ -65,20 +62,23 @@ class _Look:
 LOOK = _Look()
 
 
-def begins(event: Event) -> bool:
-    """Whether ``event`` announces a start or a promotion: what a journal in a critical state does not allow."""
-    step = event.data.get("step_name") if event.phase == "intent" and not event.rollback_triggered else None
-    return event.event in BEGINNINGS or (isinstance(step, str) and step.startswith(PROMOTES))
-
-
 class Writer:
     """Owns the store while it runs. ``put``, ``save`` and ``stop`` may be called from any thread."""
 
-    def __init__(self, store: Store, *, redactor: Redactor, clock: Clock, program: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        redactor: Redactor,
+        clock: Clock,
+        program: str,
+        lag: Callable[[], Behind | None] = lambda: None,
+    ) -> None:
         self.id = ""
         self.health = JournalHealth(ok=True)
-        self.behind: Behind | None = None
-        """How far the shipping is behind, as somebody else has found."""
+        self._lag = lag
+        self._behind: Behind | None = None
+        """How far the shipping was behind at the last look."""
         self._store = store
         self._redactor = redactor
         self._clock = clock
@@ -122,6 +122,10 @@ class Writer:
             self._draft(pending)
         self.start()
         self._queue.put(pending)
+
+    def see(self) -> None:
+        """Look how far the shipping is behind. Raises ``OSError`` and :class:`JournalUnavailable`; the last look stands then."""
+        self._behind = self._lag()
 
     def suspect(self) -> None:
         """Somebody has found the newest segment wrong: it is checked whole now."""
@@ -242,8 +246,13 @@ class Writer:
         """Without what begins or promotes, where the journal is in a critical state; that is refused with the reason."""
         if not any(not pending.keep and begins(pending.event) for pending in batch):
             return batch
+        # A command that begins something is over before anybody else looks.
+        try:
+            self.see()
+        except (OSError, JournalUnavailable) as error:
+            _log.warning("the shipping's lag is not known: %s", error)
         self._look()
-        level, why = level_of(self._store.room(), self.behind)
+        level, why = level_of(self._store.room(), self._behind)
         if level is not Level.CRITICAL:
             return batch
         refused = [pending for pending in batch if not pending.keep and begins(pending.event)]
@@ -349,7 +358,7 @@ class Writer:
         self._unseen = 0
         self.id = self._store.id or self.id
         room, damage = self._store.room(), self._store.damage
-        level, why = level_of(room, self.behind)
+        level, why = level_of(room, self._behind)
         if damage is not None:
             level = Level.CRITICAL
             why = f"{damage.segment} is damaged at entry {damage.seq}: see `quarterdeck journal verify`"

@@ -4,7 +4,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -158,7 +158,9 @@ async def test_a_sink_is_behind_by_the_age_of_what_it_lacks_and_an_archive_by_th
     await filled(directory, clock, 2)
     last = verify(directory).last
     assert last is not None
-    assert behind(directory, ("es",), clock.unix()) is None, "it has not begun yet"
+    never = behind(directory, ("es",), clock.unix())
+    assert never is not None, "one that has never taken anything owes all there is"
+    assert (never.sink, never.seconds) == ("es", pytest.approx(2.2 * DAY))
     confirm(directory, "es", last)
     assert behind(directory, ("es",), clock.unix()) is None
     confirm(directory, "es", 2)
@@ -168,11 +170,46 @@ async def test_a_sink_is_behind_by_the_age_of_what_it_lacks_and_an_archive_by_th
     (first, second, *_) = segments(directory)
     for acked, days in ((second.first - 1, 0.0), (first.first, 1.1)):
         confirm(directory, "s3", acked, kind="s3")
-        found = behind(directory, ("s3",), clock.unix())
+        found = behind(directory, ("s3",), clock.unix(), whole=("s3",))
         assert found is not None
         assert found.seconds == pytest.approx(days * DAY)
     confirm(directory, "s3", segments(directory)[-1].first - 1, kind="s3")
-    assert behind(directory, ("s3",), clock.unix()) is None
+    assert behind(directory, ("s3",), clock.unix(), whole=("s3",)) is None
+    (directory / "cursors" / "s3.json").unlink()
+    never = behind(directory, ("s3",), clock.unix(), whole=("s3",))
+    assert never is not None
+    assert never.seconds == pytest.approx(1.1 * DAY), "since the first segment was sealed"
+
+
+async def test_a_sink_owes_what_is_still_here_and_not_what_was_removed_before_it_came(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    await lived(directory, clock, 401)
+    await filled(directory, clock, 1)
+    assert ("remove", "1") in retained(directory, clock)
+    first = reading.entries(directory)[0]
+    found = behind(directory, ("new",), clock.unix())
+    assert found is not None
+    assert found.seconds == pytest.approx(clock.unix() - datetime.fromisoformat(str(first["timestamp"])).timestamp())
+
+
+async def test_nothing_goes_where_the_confirmed_entry_is_another_one_here(tmp_path: Path) -> None:
+    """A journal that was restored from an older copy gives the same numbers to other entries, which no sink has."""
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    await lived(directory, clock, 500)
+    last = verify(directory).last
+    assert last is not None
+    policy = Policy(required=("es",))
+    confirm(directory, "es", last)
+    path = directory / "cursors" / "es.json"
+    good = path.read_text()
+    path.write_text(json.dumps(json.loads(good) | {"confirmed_hash": "0" * 64}))
+    assert retained(directory, clock, policy) == []
+    (step, *_) = plan(directory, policy, clock.now())
+    assert f"the entry {last} that es has confirmed is not the one" in step.why
+    path.write_text(good)
+    assert ("record", "1") in retained(directory, clock, policy)
 
 
 async def test_a_segment_that_is_not_what_it_was_stays(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from services.audit.event import JournalUnavailable
 from services.audit.place import Disk
 from services.audit.shipping import notices, status
 from services.audit.shipping.archiving import ArchiveLane
+from services.audit.shipping.given import Given
 from services.audit.shipping.lane import LOOK_SECONDS, Lane
 from services.audit.shipping.status import SinkState, SinkStatus
 from services.audit.shipping.tail import Bounds
@@ -75,7 +76,7 @@ def only_one(directory: Path) -> Iterator[Callable[[], bool]]:
 
 
 class Shipper:
-    """``record`` writes to the journal that is shipped."""
+    """``record`` writes to the journal that is shipped; ``given`` is told to whoever looks."""
 
     def __init__(
         self,
@@ -86,9 +87,11 @@ class Shipper:
         clock: Clock,
         random: Random | None = None,
         disk: Disk | None = None,
+        given: Given | None = None,
     ) -> None:
         self._directory = directory
         self._targets = targets
+        self._given = given
         self._record = record
         self._clock = clock
         self._random = random or Random()
@@ -216,6 +219,7 @@ class Shipper:
             last_seq=self._bounds.last_seq,
             sinks=self.sinks,
             note="; ".join(note for note in notes if note),
+            given=self._given,
         )
         try:
             await asyncio.to_thread(status.write, self._directory, said, disk=self._disk)

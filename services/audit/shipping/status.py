@@ -18,12 +18,15 @@ from services.audit.place import Disk, write_all
 from services.audit.segments import segments
 from services.audit.shipping import cursor as cursors
 from services.audit.shipping.cursor import CursorUnusable
+from services.audit.shipping.given import Given, told
 from services.settings.sinks import SinkSection
 
 NAME = "shipping.json"
 LOCK = "shipping.lock"
 LATE_SECONDS = 60.0
 """R6.3: every entry is at every sink within so many wall seconds."""
+RELOAD_SECONDS = 10.0
+"""Wall seconds in which a shipper notices that its configuration was changed."""
 SILENT_SECONDS = 10.0
 """A shipper that runs and has not said anything for so long is stuck."""
 
@@ -88,6 +91,8 @@ class ShippingStatus(msgspec.Struct, frozen=True, kw_only=True):
     sinks: tuple[SinkStatus, ...] = ()
     note: str = ""
     """What a person should know about the process itself, e.g. that its cursors can't be saved."""
+    given: Given | None = None
+    """What it works with; ``None`` where it does not say."""
 
 
 class Shipping(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,9 +189,9 @@ def running(directory: Path) -> bool:
     return False
 
 
-def look(directory: Path, now: float, configured: Sequence[SinkSection]) -> Shipping:
-    """How shipping to the ``configured`` sinks stands at ``now`` (Unix seconds): as the shipper says where one is at work, else
-    as the journal itself shows."""
+def look(directory: Path, now: float, configured: Sequence[SinkSection], config: Path | None = None) -> Shipping:
+    """How shipping to the ``configured`` sinks of ``config`` stands at ``now`` (Unix seconds): as the shipper says where one is
+    at work for them, else as the journal itself shows. A sink that it was not given, or was given otherwise, gets nothing."""
     alive = running(directory)
     said = read(directory)
     silent = abs(now - said.updated) if alive and said is not None else 0.0
@@ -195,12 +200,37 @@ def look(directory: Path, now: float, configured: Sequence[SinkSection]) -> Ship
     sinks = []
     for section in configured:
         sink = known.get(section.label)
-        if fresh and sink is not None:
+        other = _other(said, section) if fresh and said is not None else ""
+        if fresh and sink is not None and not other:
             sinks.append(_now(sink, now))
         else:
             sink = _by_cursor(sink, section, directory)
-            sinks.append(_unarchived(sink, directory, now) if section.whole else _without_shipper(sink, directory, now))
+            sink = _unarchived(sink, directory, now) if section.whole else _without_shipper(sink, directory, now)
+            if other and not _changed(said, config, now):
+                sink = msgspec.structs.replace(sink, state=SinkState.STOPPED, error=other, error_since=sink.error_since or now)
+            sinks.append(sink)
     return Shipping(running=alive, status=said, sinks=tuple(sinks), silent_seconds=0.0 if fresh else silent)
+
+
+def _other(said: ShippingStatus, section: SinkSection) -> str:
+    """What is told of a sink that the shipper which ``said`` so does not serve; empty where it does, or does not tell."""
+    if said.given is None or said.given.sinks.get(section.label) == told(section):
+        return ""
+    what = "another sink of this name" if section.label in said.given.sinks else "no sink of this name"
+    return (
+        f"process {said.pid} ships this home by the configuration {said.given.config or 'of another process'}, which has {what}:"
+        " one home ships by one configuration; give the other one a home of its own (--home DIR)"
+    )
+
+
+def _changed(said: ShippingStatus | None, config: Path | None, now: float) -> bool:
+    """Whether the shipper's own configuration was changed so short a while ago that it need not know yet."""
+    if said is None or said.given is None or config is None or said.given.config != str(config):
+        return False
+    try:
+        return abs(now - config.stat().st_mtime) < RELOAD_SECONDS
+    except OSError:
+        return False
 
 
 def _now(sink: SinkStatus, now: float) -> SinkStatus:

@@ -144,6 +144,15 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class Withdrawing(Protocol):
+    """A sink that can take a substitute back, once the entry that it stood in for is there."""
+
+    async def withdraw(self, record: Record) -> str:
+        """Take back the substitute of ``record``; why it is still there, empty where it is not."""
+        ...
+
+
+@runtime_checkable
 class Archive(Protocol):
     """One place sealed segments are put whole, never to be changed again (S3 with object lock)."""
 

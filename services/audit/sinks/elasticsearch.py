@@ -116,6 +116,23 @@ class ElasticsearchSink:
         there = {found.id for found in docs if found.found}
         return [record.seq for record in records if record.id not in there]
 
+    async def withdraw(self, record: Record) -> str:
+        """See :class:`services.audit.sinks.base.Withdrawing`. A key that may only create documents can't: that is told."""
+        there = msgspec.structs.replace(record, substitute=True)
+        action = msgspec.json.encode({"delete": {"_index": self._index(record.timestamp), "_id": there.id}})
+        reply = await self._ask("POST", _BULK, action + b"\n", "application/x-ndjson")
+        if isinstance(reply, Delivery):
+            return reply.detail
+        if (trouble := self._target.troubled(reply)) is not None:
+            return trouble.detail
+        try:
+            (item,) = _bulk.decode(reply.body).items
+            (found,) = item.values()
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+            return f"{self._target.host} answered with something that is not the answer to a bulk request"
+        # 404: somebody has taken it away before, or it was in an index that is gone.
+        return "" if found.status in (200, 404) else self._said(found)
+
     async def _got(self, records: Sequence[Record]) -> Sequence[_Found] | Delivery:
         """What is stored under the ids of ``records``, or the trouble that asking met."""
         wanted = [{"_index": self._index(record.timestamp), "_id": record.id, "_source": ["event.hash"]} for record in records]
