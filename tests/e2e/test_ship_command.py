@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.elastic import Elastic, answered, elastic_beside
@@ -20,6 +20,9 @@ from services.audit import Journal
 from services.clock import SystemClock
 from services.redaction import Redactor
 from services.sandbox.logstore import Refused
+
+if TYPE_CHECKING:
+    from services.audit.shipping.status import ShippingStatus
 
 CONFIG = """\
 version: 1
@@ -97,10 +100,30 @@ def test_a_refused_entry_is_listed_exported_and_sent_again(
     ]
     assert main([*words, "journal", "dlq", "retry"]) == 1
     server.items = lambda index, id_, source: None
+    capsys.readouterr()
     assert main([*words, "journal", "dlq", "retry", "central"]) == 0
+    assert capsys.readouterr().out == "central: entry 4 was taken\n"
     assert answer(capsys, *words, "journal", "dlq", "list")[1] == {"dead_letters": []}
-    assert server.sequences.count(4) == 2, "the entry, and the substitute that stood in its place"
+    (there,) = [source for source in server.sources if source["event"]["sequence"] == 4]
+    assert "payload_dropped" not in there["quarterdeck"], "the substitute that stood in for it is taken back"
     assert main([*words, "journal", "dlq", "retry", "nobody"]) == 2
+
+
+def test_a_substitute_that_cant_be_taken_back_is_told_of(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 5)
+    refused = Refused(400, "document_parsing_exception", "no")
+    server.items = lambda index, id_, source: refused if id_.endswith(":4") else None
+    assert main([*words, "journal", "ship", "--once"]) == 0
+    forbidden = Refused(403, "security_exception", "may only create")
+    server.items = lambda index, id_, source: forbidden if id_.endswith(":substitute") else None
+    capsys.readouterr()
+    assert main([*words, "journal", "dlq", "retry"]) == 0
+    said = capsys.readouterr().out
+    assert "entry 4 was taken; the substitute that stood in for it stays" in said
+    assert "may only create" in said
+    assert server.sequences.count(4) == 2
 
 
 def test_a_cursor_can_be_moved_away_to_send_everything_again(tmp_path: Path, words: list[str], server: Elastic) -> None:
@@ -170,18 +193,110 @@ def test_one_process_ships_a_home_follows_its_configuration_and_ends_when_told(
         first.communicate()
 
 
-def test_once_beside_another_waits_for_what_was_written_a_moment_ago(tmp_path: Path, words: list[str], server: Elastic) -> None:
+def test_once_beside_another_waits_for_what_was_written_a_moment_ago(
+    tmp_path: Path, words: list[str], server: Elastic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other's word is a second old: it is held here at a word from before the entry."""
+    from services.audit.shipping import status
+
     write(tmp_path, 2)
     first = shipper(words)
+    whole = status.look
+
+    def look(*given: Any) -> status.Shipping:
+        try:
+            return whole(*given)
+        finally:
+            first.send_signal(signal.SIGCONT)
+
+    monkeypatch.setattr(status, "look", look)
     try:
-        eventually("the entries there", lambda: len(server.sequences) == 3 or None)
-        for number in range(3):
+        for number in range(2):
+            said = eventually("all is taken", lambda n=number: taken(tmp_path, 3 + n))
+            first.send_signal(signal.SIGSTOP)
             write(tmp_path, 1)
+            assert said == status.read(tmp_path / "home" / "journal"), "nothing is told of the new entry"
             assert main([*words, "journal", "ship", "--once"]) == 0
             assert len(server.sequences) == 4 + number
     finally:
         first.kill()
         first.communicate()
+
+
+def taken(tmp_path: Path, last: int) -> "ShippingStatus | None":
+    """What the shipper says, once it says that everything was taken."""
+    from services.audit.shipping.status import read
+
+    said = read(tmp_path / "home" / "journal")
+    return said if said and said.sinks and said.sinks[0].acked_seq == last and not said.sinks[0].backlog else None
+
+
+def test_a_second_configuration_on_one_home_is_told_that_nothing_goes_to_its_sinks(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 2)
+    first = shipper(words)
+    try:
+        eventually("the entries there", lambda: taken(tmp_path, 3))
+        with elastic_beside() as other:
+            config = tmp_path / "other.yaml"
+            config.write_text(CONFIG.format(url=other.url))
+            others = ["--config", str(config), *words[2:]]
+            second = shipper(others)
+            _, said = second.communicate(timeout=30)
+            assert second.returncode == 6
+            assert f"ships this home by the configuration {words[1]}, which has another sink of this name".encode() in said
+            code, told = answer(capsys, *others, "journal", "ship", "--status")
+            assert (code, told["sinks"][0]["state"]) == (5, "stopped")
+            assert answer(capsys, *words, "journal", "ship", "--status")[0] == 0
+            # Whoever writes by the other one hears of it, too.
+            command = [sys.executable, "-m", "console.cli", *others, "journal", "acknowledge", "--reason", "nothing to see"]
+            ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+            assert b"Nothing is sent to central: process" in ended.stderr
+            assert other.sequences == []
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_shipper_whose_secret_was_renewed_is_replaced_by_one_that_has_it(
+    tmp_path: Path, words: list[str], server: Elastic
+) -> None:
+    config = Path(words[1])
+    config.write_text(config.read_text().replace("timeout: 2", "timeout: 2, token: 'env:SHIP_TOKEN'"))
+    server.authorization = "Bearer renewed-token"
+    write(tmp_path, 2)
+
+    def command(token: str) -> None:
+        """A command that writes, in an environment with that token, and is over at once."""
+        words_ = [sys.executable, "-m", "console.cli", *words, "journal", "acknowledge", "--reason", "nothing to see"]
+        subprocess.run(words_, capture_output=True, timeout=60, check=False, env={**os.environ, "SHIP_TOKEN": token})
+
+    def shippers() -> set[int]:
+        return set(matching("journal", "ship", str(tmp_path / "home")))
+
+    try:
+        command("revoked-token")
+        eventually("it is held", lambda: held(tmp_path) or None)
+        before = shippers()
+        command("")
+        assert shippers() == before, "who has no token replaces nobody"
+        command("renewed-token")
+        eventually("the entries there", lambda: len(server.sequences) >= 3 or None)
+        eventually("the old one gone", lambda: not before & shippers() or None)
+        command("revoked-token")
+        assert not held(tmp_path), "what works is not replaced"
+        assert "renewed-token" not in (tmp_path / "home" / "journal" / "shipping.json").read_text()
+    finally:
+        for pid in shippers():
+            os.kill(pid, signal.SIGKILL)
+
+
+def held(tmp_path: Path) -> bool:
+    from services.audit.shipping.status import SinkState, read
+
+    said = read(tmp_path / "home" / "journal")
+    return bool(said and said.sinks and said.sinks[0].state is SinkState.HELD)
 
 
 def test_everything_is_sent_again_while_a_shipper_is_at_work(tmp_path: Path, words: list[str], server: Elastic) -> None:
