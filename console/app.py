@@ -138,12 +138,18 @@ class ConsoleApp(Finding):
         self.picture = picture
         if not self.screen_stack:
             return  # the console is being left
+        try:
+            self._show(picture)
+        except Exception as error:  # what can't be shown must not end the session, which sees to everything else
+            self.trouble.tell(self, "Showing what is new", error)
+
+    def _show(self, picture: Picture) -> None:
         self.tell_replaced(picture)
         if self.announcer is not None:
             self.announcer.tell(concerns(picture))
         if isinstance(self.screen, ConsoleScreen):
-            self.screen.show(picture)
-            self.session.look_at(self.screen.services_in_view(picture))
+            if self.screen.show(picture):
+                self.session.look_at(self.screen.services_in_view(picture))
         elif isinstance(self.screen, DrawnBeside):
             self.screen.draw_beside(picture)
 

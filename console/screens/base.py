@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
@@ -123,10 +124,11 @@ class ConsoleScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self.show(self.console.picture)
 
-    def show(self, picture: Picture) -> None:
-        """Draw a new picture. Parts that did not change are not painted again. A failure is told, and the last drawing stays."""
+    def show(self, picture: Picture) -> bool:
+        """Draw a new picture; whether that could be done. Parts that did not change are not painted again. A failure is told, and
+        the last drawing stays."""
         if not self._composed or not self.is_mounted or not self.query("#keys"):
-            return  # not put together yet, or being taken apart
+            return False  # not put together yet, or being taken apart
         try:
             self.draw(picture)
             left, right = status_parts(picture, self.title_text())
@@ -135,6 +137,8 @@ class ConsoleScreen(Screen[None]):
             self.console.look_for_tour()
         except Exception as error:
             self.console.trouble.tell(self.console, f"Drawing the {self.where} screen", error)
+            return False
+        return True
 
     def show_tour(self, step: Said | None) -> None:
         """Show a step of the tour, or none."""
@@ -232,6 +236,8 @@ class ConsoleScreen(Screen[None]):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
+            if isinstance(error, NoMatches) and self not in self.app.screen_stack:
+                return  # it was left meanwhile, and what the message was about has gone before the message came
             self.console.trouble.tell(self.console, f"The {self.where} screen", error)
 
     @on(Worker.StateChanged)

@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--inside"]:
         return asyncio.run(_inside(words[1], Path(words[2]), float(words[3])))
     hours, speed = [*(float(word) for word in words), *(HOURS, SPEED)[len(words) :]]
-    with sandbox(speed) as place, tempfile.TemporaryDirectory(prefix="quarterdeck-soak-") as made:
+    with sandbox(speed) as place, tempfile.TemporaryDirectory(prefix="quarterdeck-soak-", ignore_cleanup_errors=True) as made:
         (Path(made) / "tmp").mkdir()
         seconds = hours * 3600 / speed
         print(f"soak: {hours:g} simulated hours in {seconds:.0f} s", file=sys.stderr)
@@ -104,6 +104,7 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
     rests: list[dict[str, float]] = []
     kinds: list[Counter[str]] = []
     tasks: list[Counter[str]] = []
+    descriptors: list[Counter[str]] = []
     async with app.run_test(size=SIZES[0]) as pilot:
         while app.picture.service("staging", "payment-service") is None:
             await pilot.pause(0.1)
@@ -129,11 +130,14 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
             warmed = warmed or len(samples)
             kinds.append(Counter(type(one).__qualname__ for one in gc.get_objects()))
             tasks.append(Counter(_what(task) for task in asyncio.all_tasks()))
+            descriptors.append(_descriptors())
         exception = app._exception
     errors += [repr(exception)] * (exception is not None) + _logged(place / "home" / "log" / "quarterdeck.log")
     document = {"rollouts": done, "errors": errors[:20], "rests": rests, "samples": samples, "samples_of_warm_up": warmed}
     document["grown"] = dict((kinds[-1] - kinds[0]).most_common(12))
     document["tasks_grown"] = dict(tasks[-1] - tasks[0])
+    document["descriptors_grown"] = dict(descriptors[-1] - descriptors[0])
+    document["descriptors_shrunk"] = dict(descriptors[0] - descriptors[-1])
     print(json.dumps(document))
     return 0
 
@@ -142,6 +146,24 @@ def _what(task: "asyncio.Task[Any]") -> str:
     """What a task is about: its name without numbers, and what it runs."""
     name = "".join(" " if sign.isdigit() else sign for sign in task.get_name()).split("(")[0]
     return f"{' '.join(name.split())} {getattr(task.get_coro(), '__qualname__', '')}"
+
+
+def _descriptors() -> Counter[str]:
+    """What descriptors are open to: a path, a kind of socket, or whom a TCP socket talks to."""
+    peers: dict[str, str] = {}
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+            cells = row.split()
+            peers[cells[9]] = f"{table} to port {int(cells[2].rpartition(':')[2], 16)} in state {cells[3]}"
+    found: Counter[str] = Counter()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the one of this very listing
+            continue
+        kind, _, inode = target.partition(":")
+        found[peers.get(inode.strip("[]"), kind) if kind == "socket" else kind if inode else target] += 1
+    return found
 
 
 def _logged(log: Path) -> list[str]:

@@ -1090,3 +1090,34 @@ async def test_a_palette_that_was_left_takes_no_other_screen_with_it():
         palette.dismiss()
         await pilot.pause(0.05)
         assert isinstance(app.screen, JournalScreen)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_screen_left_while_it_is_being_put_together_is_left_without_a_word(app, caplog, turns):
+    """esc may come at any moment: before the first part of the screen is there, between two of them, or after the last."""
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.pause()
+        app.push_screen(DeployScreen(Selection("production", "payment-service")))
+        for _ in range(4**turns):
+            await asyncio.sleep(0)
+        app.pop_screen()
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        await pilot.pause(0.2)
+        assert "unexpected" not in words_on(app)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_picture_that_comes_while_a_screen_is_put_together_or_fails_it_ends_nothing(app, caplog, monkeypatch):
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.pause()
+        app.push_screen(FleetScreen())
+        for _ in range(40):
+            app.new_picture(app.picture)
+            await asyncio.sleep(0)
+        await until(pilot, lambda: app.screen.entered)
+        assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+        monkeypatch.setattr(app.screen, "services_in_view", lambda picture: {}["surprise"])
+        app.new_picture(app.picture)
+        await until(pilot, lambda: "surprise" in words_on(app))
+        assert "KeyError: 'surprise'" in caplog.text
+        assert app.picture.failure == ""
