@@ -133,14 +133,9 @@ def bare(value: float | None, unit: str) -> str:
     return reading(value, unit if unit in _UNITS or unit in ("%", "ms") else "")
 
 
-def of_hundred(value: float | None, limit: float | None) -> str:
-    """Evidence as a person reads it: 0 to 100, where 100 is the ``limit`` that acts. Both in one unit; evidence of the contrary
-    is 0."""
-    number, most = known(value), known(limit)
-    if number is None or most is None or most <= 0:
-        return UNKNOWN
-    # only what reaches the limit is 100
-    return "100" if number >= most else f"{min(99.0, max(0.0, 100.0 * number / most)):.0f}"
+def _of_hundred(value: float) -> str:
+    """Evidence as its gauge has it, where 100 acts: only what reaches it is shown as 100."""
+    return "100" if value >= 100.0 else f"{min(99.0, max(0.0, value)):.0f}"
 
 
 def _nats(value: float) -> str:
@@ -149,13 +144,14 @@ def _nats(value: float) -> str:
 
 _UNITS = {
     **{"share": percent, "ratio": percent, "s": milliseconds, "seconds": milliseconds, "bytes": size, "": count},
+    "of 100": _of_hundred,
     "nats": _nats,
 }
 
 
 def reading(value: float | None, unit: str) -> str:
-    """A value in its unit: ``share`` (0-1), ``%``, ``s`` (a latency in seconds), ``ms``, ``bytes``, ``nats``
-    (the judge's evidence, which needs no unit beside it), or things counted."""
+    """A value in its unit: ``share`` (0-1), ``%``, ``s`` (a latency in seconds), ``ms``, ``bytes``, ``of 100`` (the judge's
+    evidence), ``nats`` (ln E), neither of which needs its unit beside it, or things counted."""
     number = known(value)
     if number is None:
         return UNKNOWN

@@ -67,8 +67,6 @@ def _bar(reading: TriggerReading, tone: Tone) -> Line:
 
 
 def _figure(reading: TriggerReading, value: float | None, *, named: bool = False) -> str:
-    if reading.unit == "nats":
-        return figures.of_hundred(value, reading.limit)  # as its gauge says it, not as the judge counts it
     if reading.name is TriggerName.PROGRESS_DEADLINE:
         return figures.seconds(value)  # minutes of waiting, not a latency
     return figures.reading(value, reading.unit) if named else figures.bare(value, reading.unit)

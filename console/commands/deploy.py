@@ -326,15 +326,12 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
 
 def _figures(rollout: "Rollout", reason: "Reason") -> str:
     """What a reason measured and its limit, in the unit of the trigger that fired, as the screen has them."""
-    from widgets.format import of_hundred, reading
+    from widgets.format import reading
 
     if not isinstance(reason.value, int | float) or isinstance(reason.value, bool):
         return "" if reason.value is None else str(reason.value)
     limit = reason.limit if isinstance(reason.limit, int | float) and not isinstance(reason.limit, bool) else None
-    # the undecided judge's figures are of 100 already: those are not the trigger's
     unit = next((one.unit for one in rollout.triggers if one.name == reason.name and one.limit == limit), "")
-    if unit == "nats":
-        return f"{of_hundred(reason.value, limit)} (limit 100)"
     return reading(reason.value, unit) + (f" (limit {reading(limit, unit)})" if limit is not None else "")
 
 

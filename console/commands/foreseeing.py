@@ -48,11 +48,23 @@ def document(foresight: Foresight) -> Json:
                 "weight": one.weight,
                 "seconds": one.seconds,
                 "requests_per_second": round(one.rate, 3),
-                "error_rate_seen": one.surely,
-                "error_rate_seen_at_even_odds": one.even,
-                "seconds_to_see_twice_the_errors": one.doubled,
+                "error_rate_seen": one.errors.surely,
+                "error_rate_seen_at_even_odds": one.errors.even,
+                "seconds_to_see_twice_the_errors": one.errors.doubled,
                 "seconds_to_prove_health": one.health,
                 "undecided_expected": one.undecided,
+                "metrics": [
+                    {
+                        "name": sight.metric,
+                        "slower_than_seconds": sight.edge,
+                        "share": sight.now,
+                        "share_seen": sight.surely,
+                        "share_seen_at_even_odds": sight.even,
+                        "seconds_to_see_twice": sight.doubled,
+                        "seconds_to_prove_health": sight.health,
+                    }
+                    for sight in (one.errors, *one.others)
+                ],
                 "detail": one.words(),
             }
             for one in foresight.outlook

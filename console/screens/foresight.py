@@ -53,18 +53,20 @@ def _draw_analyses(value: Sight, width: int) -> Lines:
         why = value.problem or (known.problem if known is not None else "")
         words = f"{glyphs.current().unknown} unknown what its analyses will see: {why or 'still measuring'}"
         return (*(((part, Tone.WARN if why else Tone.MUTED),) for part in text.wrap(words, width)), ())
-    weakest = max(known.outlook, key=lambda one: (one.undecided, one.surely is None, one.surely or 0.0))
+    weakest = max(known.outlook, key=lambda one: (one.undecided, one.errors.surely is None, one.errors.surely or 0.0))
     lines: list[Line] = [((part, _tone(weakest)),) for part in text.wrap(weakest.words(), width)]
     if width >= _TABLE and len(known.outlook) > 1:
         lines += [ink.fit(line, width) for line in _table(known.outlook)]
     lines += [((part, Tone.MUTED),) for part in text.wrap(_measured(known, value.age), width)]
+    if known.saturation is not None:
+        lines += [((part, Tone.MUTED),) for part in text.wrap(known.saturation.words(), width)]
     if known.problem:
         lines += [((part, Tone.WARN),) for part in text.wrap(f"{glyphs.current().unknown} nothing newer: {known.problem}", width)]
     return (*lines, ())
 
 
 def _tone(one: Outlook) -> str:
-    return Tone.WARN if one.undecided or one.surely is None else Tone.TEXT
+    return Tone.WARN if one.undecided or one.errors.surely is None else Tone.TEXT
 
 
 def _table(outlook: tuple[Outlook, ...]) -> Lines:
@@ -76,12 +78,12 @@ def _table(outlook: tuple[Outlook, ...]) -> Lines:
     rows: list[Line] = []
     for one in outlook:
         proof = "never" if one.health is None else time_words(one.health)
-        twice = "never" if one.doubled is None else time_words(one.doubled)
+        twice = "never" if one.errors.doubled is None else time_words(one.errors.doubled)
         rows.append(
             (
                 (text.pad(f"{one.weight} % {one.seconds:.0f} s", 11), Tone.TEXT),
-                (text.pad("never" if one.surely is None else percent(one.surely), 8), Tone.STRONG),
-                (text.pad("never" if one.even is None else percent(one.even), 8), Tone.TEXT),
+                (text.pad("never" if one.errors.surely is None else percent(one.errors.surely), 8), Tone.STRONG),
+                (text.pad("never" if one.errors.even is None else percent(one.errors.even), 8), Tone.TEXT),
                 (text.pad(twice, 8), Tone.TEXT),
                 (proof, Tone.WARN if one.undecided else Tone.TEXT),
             )

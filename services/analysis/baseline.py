@@ -7,7 +7,7 @@ from services.analysis.counters import Increase
 from services.analysis.histogram import Histogram
 from services.analysis.judge import ERRORS, LATENCY_P90, LATENCY_P99, Interval
 from services.analysis.windows import ArmName, Windows
-from services.model.rollout import Baseline, SlowEdge
+from services.model.rollout import Baseline, Events, SlowEdge
 
 MIN_REQUESTS = 100
 """Fewer requests than this have no 99th percentile to speak of: it would be their slowest."""
@@ -28,6 +28,11 @@ def measure(windows: Windows, seconds: float, arm: str = ArmName.STABLE) -> Base
         error_rate=counted.errors / counted.requests if counted.requests and counted.errors is not None else None,
         p99=durations.quantile(0.99) if durations is not None and enough else None,
         edges=slow_edges(durations) if durations is not None and enough else {},
+        ratios={
+            name: Events(tally.total, min(tally.bad, tally.total))
+            for name, tally in windows.told(arm, windows.now - seconds).tallies.items()
+            if tally.bad is not None and tally.total > 0
+        },
     )
 
 
@@ -69,6 +74,9 @@ def _row(steps: Mapping[str, Increase], canary: frozenset[str], edges: Mapping[s
     for metric, edge in edges.items():
         (n, s), (m, f) = _slow(one, edge.seconds), _slow(rest, edge.seconds)
         row[metric] = Interval(n, m, s, f)
+    for name in sorted({name for step in steps.values() for name in step.tallies}):
+        (n, s), (m, f) = _bad(one, name), _bad(rest, name)
+        row[name] = Interval(n, m, s, f)
     return row
 
 
@@ -76,6 +84,12 @@ def _errors(steps: Sequence[Increase]) -> tuple[float, float]:
     known = [(step.requests, step.errors) for step in steps if step.requests is not None and step.errors is not None]
     requests = sum(requests for requests, _ in known)
     return requests, min(requests, sum(errors for _, errors in known))
+
+
+def _bad(steps: Sequence[Increase], name: str) -> tuple[float, float]:
+    known = [(tally.total, tally.bad) for step in steps if (tally := step.tallies.get(name)) and tally.bad is not None]
+    total = sum(total for total, _ in known)
+    return total, min(total, sum(bad for _, bad in known))
 
 
 def _slow(steps: Sequence[Increase], edge: float) -> tuple[float, float]:

@@ -77,7 +77,7 @@ def against_the_past(parameters: Parameters) -> Parameters:
     what was measured between pods at one moment says nothing of two moments."""
     metrics = tuple(
         msgspec.structs.replace(
-            metric, r=max(metric.r, PAST_R), health_r=max(metric.health_r, PAST_R), history=None
+            metric, r=max(metric.r, PAST_R), health_r=max(metric.health_r, PAST_R), history=None, rows=None
         )
         for metric in parameters.metrics
     )  # fmt: skip

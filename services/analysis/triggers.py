@@ -110,7 +110,7 @@ def error_rate(
         counts += "; may be chance" if stricter else "; too few to tell"
     if stricter and baseline is not None and baseline.error_rate is not None:
         counts += f"; strict, since {baseline.error_rate:.1%} failed before the deploy"
-    if fired and control_fails(limits, windows, served, exposed_at, now):
+    if fired and control_fails(limits, windows, served, baseline, exposed_at, now):
         counts += f"; {SHARED_INCIDENT}"
     return reading.fires(value, counts) if fired else reading.quiet(value, counts)
 

@@ -60,6 +60,12 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after exposure at which Argo's default rule had aborted by then, on the same counts; ``None``: it had not."""
 
 
+EVIDENCE_UNIT = "of 100"
+ENOUGH_EVIDENCE = 100.0
+"""The judge's evidence wherever a person or a document is told of it: of the 100 that make a rollback, or prove health. ``log_e``
+and what is named so beside it is ln E itself, in nats."""
+
+
 class TriggerName(StrEnum):
     ALERT = "alert"
     ERROR_RATE = "error-rate"
@@ -156,17 +162,26 @@ class SlowEdge(msgspec.Struct, frozen=True):
     total: float
 
 
+class Events(msgspec.Struct, frozen=True):
+    """How many events of a ratio there were, and how many of them were bad."""
+
+    total: float
+    bad: float
+
+
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """The judge on the time before the deploy: pods of the running version against each other, in so many ``rows`` of counts.
 
     Of ``splits`` it ``aborted`` so many; 0 is what it should be. ``noise`` is each metric's dispersion (1 is Poisson) where it is
-    taken as known from there: a short look is not enough to know.
+    taken as known from there; ``brief`` that of a look too short to know, which counts as much as it has rows, where it is
+    more than is assumed without it.
     """
 
     rows: int
     splits: int
     aborted: int
     noise: dict[str, float] = {}
+    brief: dict[str, float] = {}
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +193,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     p99: float | None
     edges: dict[str, SlowEdge] = {}
     """What counts as slow for the judge, by the name of its metric."""
+    ratios: dict[str, Events] = {}
+    """Ratios and endpoints that are judged besides, by name."""
     replay: Replayed | None = None
 
 

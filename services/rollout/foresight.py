@@ -21,7 +21,7 @@ from services.model.steps import Plan
 from services.rollout import judging
 from services.rollout.arms import Arms, arms
 from services.rollout.elsewhere import subject
-from services.rollout.outlook import Outlook, analyses, outlook
+from services.rollout.outlook import Outlook, Saturation, analyses, outlook
 from services.rollout.station import Station
 from services.settings import Settings
 
@@ -33,20 +33,24 @@ PAGES = 5.0
 """Pages of pods that are asked for in a pace second, on average: somebody may leave a plan on the screen for hours. Of more pods
 than can be read so every :data:`SLOWEST` seconds more pages are asked for: counts that are too far apart measure nothing."""
 SLOWEST = KEPT_SECONDS / 4
+USAGE_LOOKS, PAGES_OF_USAGE = 2, 20
+"""Looks at CPU and memory, and pods looked at, where the requests are counted elsewhere: what is used now is good to know, and no
+reason to ask for every page all the time."""
 REPLAYS = frozenset({6, 12, 30, 60})
 """After so many looks the judge is replayed on them: each time is ten canaries' work."""
 
 
 class Foresight(msgspec.Struct, frozen=True, kw_only=True):
     """``outlook`` of every analysis, by ``baseline``. ``measured`` by a rollout that began then; ``None``: now. ``problem`` says
-    why nothing is known, or nothing new; ``unreplayed`` why the judge can't be replayed. ``alerts``: what a
-    person has to know of them; empty where they are watched and none fires."""
+    why nothing is known, or nothing new; ``unreplayed`` why the judge can't be replayed. ``saturation`` of the running pods,
+    where they could be read. ``alerts``: what a person has to know of them; empty where they are watched and none fires."""
 
     outlook: tuple[Outlook, ...] = ()
     baseline: Baseline | None = None
     measured: datetime | None = None
     problem: str = ""
     unreplayed: str = ""
+    saturation: Saturation | None = None
     alerts: str = ""
 
 
@@ -139,8 +143,11 @@ class _Looking:
         service = self._proposed.release.service
         found = self._found = arms(self._inventory, self._proposed)
         self._problem = "" if found.stable else f"no pod runs {self._proposed.plan.previous_version}"
-        # where a server is asked the pages have nothing to tell: it is CPU and memory that a rollout reads there
-        readings = {} if self._elsewhere else await self._pages.scrape(found.targets(service))
+        # Where a server is asked, the pages tell of CPU and memory alone: two looks are enough for that.
+        asked = not self._elsewhere or self._looks < USAGE_LOOKS
+        readings = (
+            await self._pages.scrape(found.targets(service)[: PAGES_OF_USAGE if self._elsewhere else None]) if asked else {}
+        )
         self.pages = len(readings)
         self._windows.feed(self._clock.pace(), found.names, readings)
         if self._elsewhere:
@@ -148,7 +155,7 @@ class _Looking:
             self._windows.add(reading.since, reading.at, reading.arms, errors=ERRORS_NAME, latency=LATENCY_NAME)
             self._problem = self._problem or reading.problem
         silent = [reading.why for reading in readings.values() if isinstance(reading, Unreadable)]
-        if silent and len(silent) == len(readings):
+        if silent and len(silent) == len(readings) and not self._elsewhere:
             self._problem = f"its metrics can't be read: {silent[0]}"
         self._looks += 1
 
@@ -162,6 +169,8 @@ class _Looking:
             self._replay = judging.calibrated(self._settings, self._proposed, self._windows, baseline).replay
         baseline = msgspec.structs.replace(baseline, seconds=round(covered, 1), replay=self._replay)
         found = _foresight(self._proposed.plan, baseline, self._settings, problem=self._problem)
+        saturation = Saturation.of(self._windows.pods(ArmName.STABLE), self._settings)
+        found = msgspec.structs.replace(found, saturation=saturation)
         return found if self._replay is not None else msgspec.structs.replace(found, unreplayed=self._unreplayed())
 
     def _unreplayed(self) -> str:

@@ -30,6 +30,8 @@ from services.analysis.sources.weighing import ratios
 from services.analysis.trial import Look, Trial, against_the_past, looked, opened, worst
 from services.analysis.windows import Told
 from services.model.rollout import (
+    ENOUGH_EVIDENCE,
+    EVIDENCE_UNIT,
     Baseline,
     JudgedMetric,
     Judgement,
@@ -44,7 +46,7 @@ from services.settings import Settings
 
 MAX_PATH = 60
 HISTORY_ROWS = 30
-"""So many scrapes before the deploy tell how noisy the counts are; from fewer the noise is taken as unknown."""
+"""So many scrapes before the deploy tell how noisy the counts are; fewer, only that they are noisier than is assumed."""
 FIRST_SHARE = 0.05
 """Of the pods, for the replay before a deploy that sets no share."""
 HOLDS = "holds"
@@ -64,9 +66,9 @@ def parameters(settings: Settings, baseline: Baseline | None) -> Parameters:
         skip = settings.metrics.warm_up
         metrics.append(msgspec.structs.replace(metric, weight=weight, group_weight=weights.latency, skip=skip))
     metrics += ratios(settings.metrics)
-    noise = baseline.replay.noise if baseline is not None and baseline.replay is not None else {}
+    replay = baseline.replay if baseline is not None else None
     return Parameters(
-        metrics=tuple(msgspec.structs.replace(metric, history=noise.get(metric.name)) for metric in metrics),
+        metrics=tuple(_with_history(metric, replay) for metric in metrics),
         interval_s=settings.metrics.interval,
         alpha=judge.alpha,
         beta=judge.beta,
@@ -78,19 +80,32 @@ def parameters(settings: Settings, baseline: Baseline | None) -> Parameters:
 
 
 def calibrated(settings: Settings, rollout: Rollout, windows: Windows, baseline: Baseline) -> Baseline:
-    """The baseline with the judge's replay on it: what the noise is, and whether a version that runs well would be aborted.
-
-    A short look proves no calm: its noise counts only where the judge would have been set off by it.
-    """
+    """The baseline with the judge's replay on it: what the noise is, and whether a version that runs well would be aborted."""
     shares = [step.weight / 100 for step in rollout.plan.steps if isinstance(step, SetTraffic) and step.weight]
     rows = splits(windows, baseline.seconds, shares[0] if shares else FIRST_SHARE, baseline.edges)
     if not rows:
         return baseline
-    found = calibrate(parameters(settings, baseline), rows)
-    known = len(rows[0]) >= HISTORY_ROWS or found.aborted > 0
-    noise = {metric.name: metric.history for metric in found.parameters.metrics if known and metric.history is not None}
-    replay = Replayed(rows=len(rows[0]), splits=found.splits, aborted=found.aborted, noise=noise)
+    brief = len(rows[0]) < HISTORY_ROWS
+    told = parameters(settings, baseline)
+    metrics = tuple(msgspec.structs.replace(metric, rows=len(rows[0]) if brief else None) for metric in told.metrics)
+    found = calibrate(msgspec.structs.replace(told, metrics=metrics), rows)
+    noise = {metric.name: metric.history for metric in found.parameters.metrics if metric.history is not None}
+    replay = Replayed(
+        rows=len(rows[0]),
+        splits=found.splits,
+        aborted=found.aborted,
+        noise={} if brief else noise,
+        brief=noise if brief else {},
+    )
     return msgspec.structs.replace(baseline, replay=replay)
+
+
+def _with_history(metric: Metric, replay: Replayed | None) -> Metric:
+    if replay is None:
+        return metric
+    known = metric.name in replay.noise
+    noise = replay.noise if known else replay.brief
+    return msgspec.structs.replace(metric, history=noise.get(metric.name), rows=None if known else replay.rows)
 
 
 def counted(windows: Windows, since: float, *, warm_up: float, exposed_at: float) -> Reading:
@@ -163,8 +178,8 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
         verdict=now.verdict.value,
         seconds=round(now.elapsed_s, 3),
         intervals=now.intervals,
-        regression=round(regression_gauge(told, now), 2),
-        health=round(health_gauge(told, now), 2),
+        regression=_gauge(regression_gauge(told, now)),
+        health=_gauge(health_gauge(told, now)),
         log_e=now.log_e,
         abort_at=told.abort_at,
         highest=now.highest,
@@ -180,16 +195,23 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
     )
 
 
+def _gauge(value: float) -> float:
+    """Two digits, cut: only what reaches 100 is 100."""
+    return math.floor(100.0 * value) / 100.0
+
+
 def reading(judgement: Judgement | None) -> TriggerReading:
-    """The judge beside the hard triggers: evidence of a regression against what makes an abort."""
+    """The judge beside the hard triggers: its evidence of a regression, of the 100 that make an abort."""
     if judgement is None:
-        return TriggerReading(name=TriggerName.JUDGE, value=None, limit=None, unit="nats", detail="nothing to compare yet")
+        return TriggerReading(
+            name=TriggerName.JUDGE, value=None, limit=ENOUGH_EVIDENCE, unit=EVIDENCE_UNIT, detail="nothing to compare yet"
+        )
     known = bool(judgement.metrics) and judgement.verdict != Verdict.NO_DATA
     return TriggerReading(
         name=TriggerName.JUDGE,
-        value=round(judgement.highest if judgement.verdict == Verdict.REGRESSED else judgement.log_e, 3) if known else None,
-        limit=round(judgement.abort_at, 3),
-        unit="nats",
+        value=judgement.regression if known else None,
+        limit=ENOUGH_EVIDENCE,
+        unit=EVIDENCE_UNIT,
         fired=judgement.verdict == Verdict.REGRESSED,
         detail=judgement.detail,
     )
@@ -198,16 +220,6 @@ def reading(judgement: Judgement | None) -> TriggerReading:
 def proven(rollout: Rollout) -> bool:
     """Whether the judge has proof of health, at this share of the requests too."""
     return rollout.judgement is not None and msgspec.convert(rollout.judgement.memory, Trial).proven
-
-
-def ready_early(rollout: Rollout) -> bool:
-    """Whether the analysis under way may end before its time: its plan allows it, enough was served, and health is proven."""
-    step = state.current(rollout)
-    if not isinstance(step, Analyse) or not (step.promote_early and step.proof) or rollout.judgement is None:
-        return False
-    own, trial = state.current_state(rollout), msgspec.convert(rollout.judgement.memory, Trial)
-    healthy = trial.state.verdict is Verdict.HEALTHY and trial.proven
-    return healthy and own.seconds >= trial.parameters.minimum_s and own.requests >= step.min_requests
 
 
 def no_data(rollout: Rollout) -> bool:

@@ -9,7 +9,7 @@ from services.model.errors import ExitCode
 from services.model.gates import GateResult
 from services.model.objects import Json, dotted
 from services.model.release import Release
-from services.model.rollout import Phase, Reason, Rollout, StepOutcome
+from services.model.rollout import ENOUGH_EVIDENCE, Phase, Reason, Rollout, StepOutcome
 from services.model.steps import Plan
 from services.rollout.finish import rollback_seconds
 from services.rollout.follow import Followed
@@ -54,7 +54,7 @@ def _figures(rollout: Rollout, word: str) -> tuple[Json, Json, str]:
     """What a pause is about, as value, limit and, where they are of now, their words: the evidence of health of the 100 that are
     needed, or the trigger that fires."""
     if word == "undecided" and rollout.judgement is not None:
-        return rollout.judgement.health, 100.0, ""
+        return rollout.judgement.health, ENOUGH_EVIDENCE, ""
     fired = next((reading for reading in rollout.triggers if reading.fired), None) if word == "shared incident" else None
     return (None, None, "") if fired is None else (fired.value, fired.limit, f"{fired.name}: {fired.detail}")
 

@@ -1,11 +1,11 @@
 """Doing the steps that only look and wait: the baseline, the analyses, the pauses."""
 
-from services.analysis import Limits, exceeds
 from services.analysis.judge import Verdict
 from services.model.objects import Json
 from services.model.rollout import Reason, TriggerName
 from services.model.steps import Analyse, MeasureBaseline, OnUndecided, Pause
 from services.rollout import judging, state
+from services.rollout.passing import doubt
 from services.rollout.run import Breach, PersonNeeded, Run, Spent
 
 LOOKS = 3
@@ -38,11 +38,13 @@ async def measure_baseline(run: Run, step: MeasureBaseline) -> None:
 
 
 async def analyse(run: Run, step: Analyse) -> None:
-    """Pass when the time is over, the new version served enough, does not fail, and the judge has proof of its health; else once
-    more the same time, then the step's policy decides. No data always asks a person: it is no reason to go on, nor to go back.
+    """Pass when the time is over, the new version served enough, does not fail, and the judge has proof of its health; else go on
+    until it has, for as long again at most, then the step's policy decides. No data always asks a person: it is no reason to go
+    on, nor to go back.
 
-    A trigger that fires meanwhile, the judge among them, ends the step from outside, and so does health that is proven before its
-    time where that is allowed (see :mod:`services.rollout.watch`). Raises :class:`Breach` where undecided means going back.
+    A trigger that fires meanwhile, the judge among them, ends the step from outside, and so does health that is proven while the
+    step is extended, or before its time where that is allowed (see :mod:`services.rollout.passing`). Raises :class:`Breach` where
+    undecided means going back.
     """
     while True:
         spent = await run.spend(needs_data=True)
@@ -81,7 +83,7 @@ def _missing(run: Run, step: Analyse, spent: Spent) -> str:
     if served < step.min_requests:
         quiet = "no requests reach it; " if not served else ""
         return f"{quiet}the new version served {served:.0f} of the {step.min_requests} requests a verdict needs"
-    if why := doubt(run):
+    if why := doubt(run.rollout, run.settings):
         return why
     return judging.evidence_words(run.rollout) if step.proof and not judging.proven(run.rollout) else ""
 
@@ -89,33 +91,16 @@ def _missing(run: Run, step: Analyse, spent: Spent) -> str:
 def _bearable(run: Run, step: Analyse) -> bool:
     """Whether going on undecided risks little: enough was served, nothing fails, and it is surely not worse by much."""
     enough = state.current_state(run.rollout).requests >= step.min_requests
-    return enough and not doubt(run) and judging.surely_below(run.rollout, run.settings.judge.advance_below)
+    return enough and not doubt(run.rollout, run.settings) and judging.surely_below(run.rollout, run.settings.judge.advance_below)
 
 
 def _undecided(run: Run, step: Analyse, missing: str) -> Reason:
-    """The reason of a rollback for want of proof: how much evidence of health there is, of 100 that are needed."""
-    health = run.rollout.judgement.health if run.rollout.judgement is not None else 0.0
+    """The reason of a rollback for want of proof. Its figures are what the trigger's always are: the evidence of a regression, of
+    the 100 that would have made an abort; how much there is of health is in the words."""
+    reading = judging.reading(run.rollout.judgement)
     seconds = state.current_state(run.rollout).seconds
     detail = f"undecided after {seconds:.0f} s, which rolls back here (judge.on_undecided): {missing}"
-    return Reason(kind="trigger", name=TriggerName.JUDGE.value, value=health, limit=100.0, detail=detail)
-
-
-def doubt(run: Run) -> str:
-    """Why the new version can't be called good by what it did lately; empty where it can.
-
-    The error rate's trigger looks at the time after a rise of its share. That that time is over passes nobody who fails now.
-    """
-    reading = next((reading for reading in run.rollout.triggers if reading.name is TriggerName.ERROR_RATE), None)
-    lately = run.rollout.samples[-1].canary if run.rollout.samples else None
-    if reading is None or reading.value is None or lately is None or lately.errors is None:
-        why = f" ({reading.detail})" if reading is not None and reading.detail else ""
-        return f"the new version's error rate is not known{why}"
-    if exceeds(Limits.of(run.settings), requests=lately.requests, errors=lately.errors, baseline=run.rollout.baseline):
-        return (
-            f"{lately.errors:.0f} of {lately.requests:.0f} requests to the new version failed lately, "
-            f"more than {reading.limit:.0%} of them"
-        )
-    return ""
+    return Reason(kind="trigger", name=TriggerName.JUDGE.value, value=reading.value, limit=reading.limit, detail=detail)
 
 
 async def pause(run: Run, step: Pause) -> None:

@@ -28,6 +28,7 @@ from services.rollout import judging, state
 from services.rollout.alerting import AlertWatch
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
 from services.rollout.elsewhere import Elsewhere
+from services.rollout.passing import proven_early
 from services.rollout.run import Breach, Run
 from services.rollout.split_watch import SplitWatch
 from services.rollout.steps_traffic import actual_weight
@@ -126,8 +127,8 @@ class Watch:
         self._count()
         await self._journal(readings, look, seen=bool(found.canary))
         self._decide(readings, limits, now)
-        if run.rollout.phase is Phase.RUNNING and judging.ready_early(run.rollout):
-            run.change(state.shortened(run.rollout, "proven healthy before its time"))
+        if run.rollout.phase is Phase.RUNNING and (why := proven_early(run.rollout, run.settings)):
+            run.change(state.shortened(run.rollout, why))
         if changed := await self._split.look():
             log.warning("%s: %s", run.rollout.id, changed)
             await run.pause(changed)
@@ -232,7 +233,13 @@ class Watch:
             "weight": self._run.rollout.weight,
             "sample": msgspec.to_builtins(last) if last is not None and self._run.sees_cluster else None,
             "triggers": [
-                {"name": reading.name.value, "value": reading.value, "limit": reading.limit, "fired": reading.fired}
+                {
+                    "name": reading.name.value,
+                    "value": reading.value,
+                    "limit": reading.limit,
+                    "unit": reading.unit,
+                    "fired": reading.fired,
+                }
                 for reading in readings
             ],
         }
@@ -260,7 +267,9 @@ class Watch:
             self._held = False
             return
         exposed = run.rollout.exposed_at
-        shared = exposed is not None and is_shared_incident(readings, limits, self._windows, exposed, now)
+        shared = exposed is not None and is_shared_incident(
+            readings, limits, self._windows, exposed, now, baseline=run.rollout.baseline
+        )
         if shared and run.settings.triggers.on_shared_incident == "pause":
             if not self._held and run.rollout.phase is Phase.RUNNING:
                 self._held = True

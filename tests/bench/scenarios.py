@@ -1,4 +1,4 @@
-"""Every scenario of the sandbox that the judge is asked about, with many seeds: what the deploy of the release on offer comes to.
+"""Every scenario of the sandbox whose release serves requests, with many seeds: what the deploy of it comes to.
 
 ``python tests/bench/scenarios.py`` runs 20 seeds of each, one after the other, as the processes that an operator would start:
 half an hour to an hour. ``--seeds``, ``--speed`` and the names of scenarios make less of it; ``-o FILE`` keeps every run as a
@@ -49,6 +49,8 @@ WANTED = {
     "low-traffic": Wanted(5, "needs_attention", ("undecided",)),
     "no-traffic": Wanted(5, "needs_attention", ("undecided",), says="no data"),
     "shared": Wanted(5, "needs_attention", ("shared-incident",), says="both versions are failing"),
+    "alert": Wanted(4, "rolled_back", ("alert",), says="SettlementsFailing"),
+    "other-alerts": Wanted(0, "succeeded", (None,), 19),
 }
 
 

@@ -122,7 +122,7 @@ def run(scenario: Scenario, seed: int, settings: Settings) -> End:
         raised = canary.at
         judged_to = canary.exposed if judged_to is None else judged_to
         rollout = msgspec.structs.replace(rollout, step=index, exposed_at=canary.exposed, raised_at=raised, weight=step.weight)
-        allowed = step.seconds
+        longer = False
         while True:
             canary.scrape(SCRAPE)
             rollout, judged_to = _judged(rollout, canary, settings, judged_to)
@@ -131,13 +131,15 @@ def run(scenario: Scenario, seed: int, settings: Settings) -> End:
             seconds = canary.at - canary.exposed
             if fired := _fired(rollout, canary, settings, raised):
                 return End(fired, seconds, highest, extended)
-            if canary.at - raised < allowed:
+            if canary.at - raised < step.seconds:
                 continue
+            # from the planned end on, as soon as there is proof
             if judging.proven(rollout):
                 break
-            if allowed > step.seconds:
+            if canary.at - raised >= 2 * step.seconds:
                 return End("undecided", seconds, highest, extended)
-            allowed, extended = 2 * step.seconds, extended + 1
+            extended += not longer
+            longer = True
     return End("passed", seconds, highest, extended)
 
 
@@ -163,13 +165,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*", default=list(NAMES), metavar="SCENARIO", help=", ".join(NAMES))
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     given = parser.parse_args()
     if unknown := set(given.scenarios) - set(NAMES):
         parser.error(f"not among those that are driven: {', '.join(sorted(unknown))}; accepted: {', '.join(NAMES)}")
     settings = parsed(CONFIGURATION, file="scenarios", base=Path.cwd(), redactor=Redactor())
     print(f"{'scenario':<16} {'ends':<32} {'seconds since the first requests':<34} {'extended':>8} {'largest ln E':>13}")
     for name in given.scenarios:
-        ends = [run(scenarios()[name], seed, settings) for seed in range(1, given.seeds + 1)]
+        ends = [run(scenarios()[name], seed, settings) for seed in range(given.first, given.first + given.seeds)]
         names = ", ".join(f"{end} {count}×" for end, count in Counter(end.name for end in ends).most_common())
         times = sorted(end.seconds for end in ends)
         spread = f"{times[0]:.0f} / {times[len(times) // 2]:.0f} / {times[-1]:.0f}"

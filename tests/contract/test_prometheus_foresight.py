@@ -52,10 +52,10 @@ def test_the_traffic_is_what_the_server_counted(tmp_path: Path) -> None:
     assert last.problem == ""
     assert [one.weight for one in last.outlook] == [5, 10, 25, 50]
     assert last.outlook[0].rate == pytest.approx(1000.0, rel=0.4)  # 5 % of what the sandbox sends it
-    assert last.outlook[0].now == pytest.approx(0.0005, rel=0.4)
-    assert last.outlook[3].surely is not None
-    assert last.outlook[0].surely is not None
-    assert last.outlook[3].surely < last.outlook[0].surely
+    assert last.outlook[0].errors.now == pytest.approx(0.0005, rel=0.4)
+    assert last.outlook[3].errors.surely is not None
+    assert last.outlook[0].errors.surely is not None
+    assert last.outlook[3].errors.surely < last.outlook[0].errors.surely
     assert last.unreplayed == ""
     assert last.baseline is not None
     assert last.baseline.replay is not None

@@ -29,7 +29,7 @@ from services.model.release import DeployRequest
 from services.model.rollout import Arm, Baseline, Rollout, Sample
 from services.model.steps import Plan
 from services.rollout.foresight import Foresight
-from services.rollout.outlook import Outlook
+from services.rollout.outlook import Outlook, Sight
 from services.rollout.provenance import Origin
 from services.traffic.rules import RouteRules, Rule
 from support.clock import ManualClock
@@ -298,7 +298,8 @@ SAID = Said(
 def foresight(**changes: Any) -> Foresight:
     """At 250 requests a second to the new version a doubling is seen, though not within the analysis's time."""
     seen = {"surely": 0.0042, "even": 0.0033, "doubled": 340.0, "health": 90.0}
-    one = Outlook(**{"step": 3, "weight": 25, "rate": 250.0, "seconds": 180.0, "now": 0.0019, **seen})
+    errors = Sight(metric="errors", now=0.0019, **seen)
+    one = Outlook(step=3, weight=25, rate=250.0, seconds=180.0, errors=errors)
     baseline = Baseline(seconds=60, requests=60_000, error_rate=0.0019, p99=0.044, replay=REPLAYED)
     return Foresight(**{"outlook": (one,), "baseline": baseline, **changes})
 

@@ -112,7 +112,7 @@ def rolling_back() -> RolloutCard:
 def caught() -> RolloutCard:
     """Rolled back because the judge found a regression."""
     found = regressed()
-    reason = Reason(kind="trigger", name="judge", value=found.log_e, limit=found.abort_at, detail=found.detail)
+    reason = Reason(kind="trigger", name="judge", value=100.0, limit=100.0, detail=found.detail)
     return card(rollout(phase=Phase.ROLLED_BACK, reason=reason, judgement=found, rollback_started=1000.0, finished=1002.0))
 
 

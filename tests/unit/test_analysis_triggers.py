@@ -192,10 +192,12 @@ def test_an_incident_of_both_versions_still_fires_and_says_so():
     reading = look(windows, TriggerName.ERROR_RATE)
     assert reading.fired
     assert SHARED_INCIDENT in reading.detail
-    assert is_shared_incident((reading,), LIMITS, windows, 0.0, 10.0)
+    assert is_shared_incident((reading,), LIMITS, windows, 0.0, 10.0, baseline=BASELINE)
     health = TriggerReading(name=TriggerName.HEALTH, value=3.0, limit=3.0, unit="probes", fired=True)
-    assert not is_shared_incident((reading, health), LIMITS, windows, 0.0, 10.0), "the new version's own health failed too"
-    assert not is_shared_incident((), LIMITS, windows, 0.0, 10.0)
+    assert not is_shared_incident((reading, health), LIMITS, windows, 0.0, 10.0, baseline=BASELINE), (
+        "the new version's own health failed too"
+    )
+    assert not is_shared_incident((), LIMITS, windows, 0.0, 10.0, baseline=BASELINE)
 
 
 # Latency ------------------------------------------------------------------------------------------------------------------
@@ -515,7 +517,7 @@ def test_an_incident_of_both_versions_is_one_in_all_that_fired(canary, stable, s
     windows = together(canary, stable)
     found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
     assert any(reading.fired for reading in found)
-    assert is_shared_incident(found, LIMITS, windows, 0.0, windows.now) is shared
+    assert is_shared_incident(found, LIMITS, windows, 0.0, windows.now, baseline=BASELINE) is shared
 
 
 def test_probes_that_fail_now_and_then_fire_by_their_evidence_and_rare_ones_do_not():
@@ -564,11 +566,49 @@ def test_unsteady_counts_of_both_versions_are_still_one_incident():
     """Clusters of failures: 7 % and 4.3 % would be told apart, were each failure by itself."""
     windows = together((600, 42, 0), (5400, 230, 0))
     found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
-    assert not is_shared_incident(found, LIMITS, windows, 0.0, windows.now)
+    assert not is_shared_incident(found, LIMITS, windows, 0.0, windows.now, baseline=BASELINE)
     noisy = msgspec.structs.replace(LIMITS, noise=8.0)
     found = evaluate(noisy, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
-    assert is_shared_incident(found, noisy, windows, 0.0, windows.now)
+    assert is_shared_incident(found, noisy, windows, 0.0, windows.now, baseline=BASELINE)
     assert SHARED_INCIDENT in found[0].detail
+
+
+@pytest.mark.parametrize("noise", [1.0, 5.0, 30.0, 200.0, 5000.0])
+@pytest.mark.parametrize(
+    ("canary", "stable"),
+    [
+        ((100, 8, 0), (1900, 4, 0)),  # stable as before, and little traffic
+        ((100, 8, 0), (1900, 38, 0)),  # stable ten times as bad as before, and a quarter of the new one
+        ((10, 4, 0), (190, 2, 0)),
+        ((1000, 80, 0), (19_000, 190, 0)),
+        ((1000, 600, 0), (19_000, 1200, 0)),  # stable over the limit as well, by far less
+    ],
+)
+def test_noise_hides_no_bad_version_behind_an_incident(canary, stable, noise):
+    limits = msgspec.structs.replace(LIMITS, noise=noise)
+    windows = together(canary, stable)
+    found = evaluate(limits, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    assert any(reading.fired for reading in found)
+    assert not is_shared_incident(found, limits, windows, 0.0, windows.now, baseline=BASELINE)
+    assert SHARED_INCIDENT not in found[0].detail
+
+
+def test_noise_hides_no_slow_version_behind_an_incident():
+    windows = together((1000, 0, 500), (19_000, 0, 230))
+    found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    assert any(reading.fired for reading in found)
+    assert not is_shared_incident(found, LIMITS, windows, 0.0, windows.now, baseline=BASELINE)
+
+
+def test_what_always_fails_as_much_is_no_incident():
+    """Stable fails 4 % as it ever did: nothing has happened to it."""
+    before = msgspec.structs.replace(BASELINE, error_rate=0.04)
+    windows = together((1000, 75, 0), (9000, 360, 0))
+    for baseline, shared in ((before, False), (msgspec.structs.replace(BASELINE, error_rate=None), False), (BASELINE, True)):
+        noisy = msgspec.structs.replace(LIMITS, noise=60.0)
+        found = evaluate(noisy, windows, baseline=baseline, exposed_at=0.0, now=windows.now)
+        assert found[0].fired
+        assert is_shared_incident(found, noisy, windows, 0.0, windows.now, baseline=baseline) is shared
 
 
 def test_the_strict_form_is_said_where_it_fires_too():

@@ -98,7 +98,7 @@ def test_a_look_that_is_overdue_is_told_with_its_age():
 
 async def test_after_the_end_it_says_why_it_was_aborted():
     found = regressed(argo_at=None)
-    reason = Reason(kind="trigger", name="judge", value=4.61, limit=4.605, detail=found.detail)
+    reason = Reason(kind="trigger", name="judge", value=100.0, limit=100.0, detail=found.detail)
     over = rollout(phase=Phase.ROLLED_BACK, reason=reason, judgement=found, rollback_started=1000.0, finished=1002.0)
     app = console(over)
     async with app.run_test(size=(200, 60)) as pilot:

@@ -9,7 +9,7 @@ from services.model.rollout import Phase, Reason, TriggerName, TriggerReading
 READINGS = (
     TriggerReading(name=TriggerName.ERROR_RATE, value=0.081234567, limit=0.05, unit="share", fired=True),
     TriggerReading(name=TriggerName.LATENCY_P99, value=0.0912, limit=0.066, unit="s", fired=True),
-    TriggerReading(name=TriggerName.JUDGE, value=4.813, limit=4.605, unit="nats", fired=True),
+    TriggerReading(name=TriggerName.JUDGE, value=100.0, limit=100.0, unit="of 100", fired=True),
 )
 
 
@@ -18,8 +18,8 @@ READINGS = (
     [
         ("error-rate", 0.081234567, 0.05, "error-rate 8.1% (limit 5%) why"),
         ("latency-p99", 0.0912, 0.066, "latency-p99 91ms (limit 66ms) why"),
-        ("judge", 4.813, 4.605, "judge 100 (limit 100) why"),
-        ("judge", 71.2, 100.0, "judge 71 (limit 100) why"),  # undecided: of the proof of health
+        ("judge", 100.0, 100.0, "judge 100 (limit 100) why"),
+        ("judge", 8.25, 100.0, "judge 8 (limit 100) why"),  # undecided, where that rolls back
         ("ticket", None, None, "ticket why"),
         ("artifact", "sha256:1", None, "artifact sha256:1 why"),
     ],

@@ -129,10 +129,10 @@ async def test_what_is_measured_is_what_the_service_serves(monkeypatch: pytest.M
         first, second = (await person.until(5)).outlook
         assert first.rate == pytest.approx(2000.0, rel=0.05)
         assert second.rate == pytest.approx(10_000.0, rel=0.05)
-        assert first.now == pytest.approx(0.0005, rel=0.2)
-        assert first.surely is not None
-        assert second.surely is not None
-        assert second.surely < first.surely
+        assert first.errors.now == pytest.approx(0.0005, rel=0.2)
+        assert first.errors.surely is not None
+        assert second.errors.surely is not None
+        assert second.errors.surely < first.errors.surely
 
 
 async def test_a_form_that_stays_open_asks_an_api_server_for_few_pages_however_many_pods_there_are(
@@ -216,7 +216,7 @@ async def test_a_metrics_server_tells_the_traffic_and_why_there_is_no_replay(mon
     async with looking(monkeypatch, server=Server(10_000.0)) as person:
         found = await person.until(9)
         assert found.outlook[0].rate == pytest.approx(100.0)
-        assert found.outlook[0].now == pytest.approx(0.002)
+        assert found.outlook[0].errors.now == pytest.approx(0.002)
         assert found.unreplayed == "datadog is asked for all pods together"
     async with looking(monkeypatch, server=Server(0.0, "datadog answered 503")) as person:
         assert (await person.until(3)).problem == "datadog answered 503"

@@ -221,6 +221,27 @@ def test_dispersion_is_at_least_1_known_beforehand_and_finite(rows, history) -> 
         past = updated(past, row, d)
 
 
+@given(st.lists(intervals(), min_size=1, max_size=30), st.floats(1.0, 50.0), st.integers(3, 29))
+def test_a_look_too_short_to_be_a_history_only_raises_what_is_assumed(rows, measured, seen) -> None:
+    """…and the more the longer it was."""
+    past = Dispersion()
+    for row in rows:
+        assumed, raised, more = (
+            predicted(past, noise(*told), row.n) for told in ((None,), (measured, seen), (measured, seen + 1))
+        )
+        assert assumed <= raised <= more * (1 + 1e-12)
+        past = updated(past, row, assumed)
+
+
+def test_noise_that_was_seen_before_tempers_the_first_interval_already() -> None:
+    first = Interval(10_000, 190_000, 14, 95)
+    alone = observe(ONE, begin(ONE), {"errors": first}).metrics[0]
+    warned = msgspec.structs.replace(ONE, metrics=(msgspec.structs.replace(ONE.metrics[0], history=5.5, rows=6),))
+    told = observe(warned, begin(warned), {"errors": first}).metrics[0]
+    assert (1.5, pytest.approx((10 * 1.5 + 6 * 5.5) / 16)) == (alone.D, told.D)
+    assert abs(told.log_ok) < abs(alone.log_ok)
+
+
 def test_a_constant_regression_is_not_taken_for_noise() -> None:
     """The ratio doubles once and stays: after it has been learned, D falls back."""
     past, seen = Dispersion(), []

@@ -57,7 +57,7 @@ async def test_a_regression_that_no_hard_limit_sees_is_rolled_back(
         assert trigger(on.rollout) == "judge"
         reason = on.rollout.reason
         assert reason is not None
-        assert float(reason.value) >= float(reason.limit)
+        assert (reason.value, reason.limit) == (100.0, 100.0)
         assert reason.detail.startswith(metric)
         assert "of stable" in reason.detail
         assert "tolerated" in reason.detail
@@ -123,6 +123,10 @@ async def test_what_is_done_with_the_undecided_is_policy(
             assert "went on undecided" in on.rollout.steps[1].note
         else:
             assert "undecided after 240 s" in str(on.rollout.reason)
+            assert on.rollout.reason is not None
+            # as of every reason of the judge: evidence of a regression
+            assert on.rollout.judgement is not None
+            assert (on.rollout.reason.value, on.rollout.reason.limit) == (on.rollout.judgement.regression, 100.0)
 
 
 @pytest.mark.parametrize("policy", list(OnUndecided))
@@ -209,6 +213,24 @@ async def test_early_promotion_only_where_it_is_allowed(tmp_path: Path, monkeypa
             assert on.passed
             assert (on.seconds < 130) is allowed
             assert (on.rollout.steps[1].note == "proven healthy before its time") is allowed
+
+
+async def test_an_extension_ends_as_soon_as_it_has_what_it_waits_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with judged(tmp_path, monkeypatch, analysis(120), rate=400.0, seed=1) as on:
+        await on.advance(1000)
+        assert on.passed
+        assert 120 < on.seconds < 235
+        own = on.rollout.steps[1]
+        assert own.note.startswith("proven healthy after ")
+        assert own.verdict == "healthy"
+
+
+async def test_an_extension_for_want_of_requests_ends_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health is proven long before."""
+    async with judged(tmp_path, monkeypatch, analysis(120, min_requests=70_000), rate=4000.0) as on:
+        await on.advance(1000)
+        assert on.passed
+        assert 170 <= on.seconds <= 195
 
 
 async def test_an_incident_of_both_versions_pauses_where_that_is_the_policy(
@@ -299,7 +321,7 @@ async def test_what_the_checkpoint_holds_of_the_judge_is_small_and_survives(
         assert len(msgspec.json.encode(on.rollout.judgement)) < 12_000
         assert len(body) < LIMIT
         reading = next(each for each in on.rollout.triggers if each.name is TriggerName.JUDGE)
-        assert reading.limit == pytest.approx(4.605)
+        assert (reading.limit, reading.unit) == (100.0, "of 100")
         assert "against" in reading.detail
         replay = on.rollout.baseline.replay if on.rollout.baseline is not None else None
         assert replay is not None

@@ -14,10 +14,10 @@ from services.analysis.baseline import measure, slow_edges, splits
 from services.analysis.histogram import Histogram
 from services.analysis.judge import ERRORS, LATENCY_P90, LATENCY_P99, Parameters, Verdict
 from services.analysis.trial import Look, Trial, looked, opened
-from services.model.rollout import Baseline, Replayed, SlowEdge, StepState
+from services.model.rollout import Baseline, Events, Replayed, SlowEdge, StepState
 from services.model.steps import Analyse, Plan, SetTraffic
 from services.rollout import judging
-from services.rollout.outlook import measured_before, outlook, replay_words
+from services.rollout.outlook import Saturation, measured_before, outlook, replay_words
 from services.settings.problems import ConfigurationError
 
 BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.2, math.inf)
@@ -124,6 +124,29 @@ def test_a_short_look_is_no_proof_of_calm_and_a_long_one_is() -> None:
         assert baseline.replay is not None
         assert baseline.replay.aborted == 0
         assert bool(baseline.replay.noise) is known
+        assert bool(baseline.replay.brief) is not known
+
+
+def test_a_short_look_at_noise_is_believed_for_what_it_is_worth() -> None:
+    """Failures that come in clusters on one pod or another."""
+    windows, failed = Windows(), dict.fromkeys(range(4), 0.0)
+    for index in range(7):
+        at, readings = 10.0 * index, {}
+        for pod in range(4):
+            failed[pod] += 40.0 if (index + pod) % 4 == 0 else 4.0
+            counters = PodReading(at=at, requests=10_000.0 * index, errors=failed[pod], durations=spread(10_000.0 * index))
+            readings[f"old-{pod}"] = counters
+        windows.feed(at, dict.fromkeys(readings, "stable"), readings)
+    measured = measure(windows, 60.0)
+    baseline = judging.calibrated(SETTINGS, BASE, windows, measured)
+    assert baseline.replay is not None
+    assert baseline.replay.noise == {}
+    assert baseline.replay.brief["errors"] > 3.0
+    errors = judging.parameters(SETTINGS, baseline).metrics[0]
+    assert (errors.history, errors.rows) == (baseline.replay.brief["errors"], 6)
+    calm = judging.parameters(SETTINGS, measured).metrics[0]
+    assert (calm.history, calm.rows) == (None, None)
+    assert msgspec.json.decode(msgspec.json.encode(baseline), type=Baseline) == baseline
 
 
 # A trial ------------------------------------------------------------------------------------------------------------------
@@ -186,13 +209,62 @@ def test_more_traffic_or_more_time_shows_smaller_faults() -> None:
     first, longer = outlook(plan_of((10, 120), (20, 600)), told(1000.0), SETTINGS)
     assert (first.weight, first.seconds) == (10, 120)
     assert first.rate == pytest.approx(100.0)
-    assert first.surely is not None
-    assert longer.surely is not None
-    assert first.even is not None
-    assert 0.001 < first.even < first.surely
-    assert longer.surely < first.surely
+    assert first.errors.surely is not None
+    assert longer.errors.surely is not None
+    assert first.errors.even is not None
+    assert 0.001 < first.errors.even < first.errors.surely
+    assert longer.errors.surely < first.errors.surely
     # judge, section 9: 0.1 to 0.5 % at 100 a second takes 40 and 60 s, tempered by the noise that is assumed without a history.
-    assert first.surely < 0.005
+    assert first.errors.surely < 0.005
+
+
+def test_every_metric_that_is_judged_and_was_measured_is_foreseen() -> None:
+    settings = configured(
+        WHOLE
+        + """\
+metrics:
+  weights: {errors: 0.5, latency: 0.4}
+  ratios: [{name: declined, total: payments_total, bad: payments_declined_total, weight: 0.1}]
+"""
+    )
+    edges = {"latency-p99": SlowEdge(0.1, 600.0, 60_000.0), "latency-p90": SlowEdge(0.05, 6000.0, 60_000.0)}
+    measured = msgspec.structs.replace(told(5000.0), edges=edges, ratios={"declined": Events(600.0, 12.0)})
+    found = outlook(plan_of((10, 120)), measured, settings)[0]
+    assert [one.metric for one in found.others] == ["latency-p99", "latency-p90", "declined"]
+    slow, slower, declined = found.others
+    assert (slow.edge, slow.now, declined.now) == (0.1, pytest.approx(0.01), pytest.approx(0.02))
+    assert slow.surely is not None
+    assert slow.surely > 1.5 * slow.now, "what is tolerated is not seen"
+    assert slower.surely is not None
+    assert slower.surely > slower.now
+    # ten payments a second in all, one of them the new version's
+    assert declined.surely is None or declined.surely > 0.1
+    assert f"answers slower than 100 ms from {100 * slow.surely:.3g} % on (now 1 %)" in found.words()
+    # its few events make all of it undecided
+    assert found.slowest is declined
+    assert found.undecided
+    assert "proof of its health in declined" in found.words()
+    without = outlook(plan_of((10, 120)), msgspec.structs.replace(measured, ratios={}), settings)[0]
+    assert not without.undecided
+
+
+def test_saturation_is_told_with_its_limits_and_without_them_as_not_watched() -> None:
+    windows = Windows()
+    for index in range(3):
+        reading = PodReading(
+            at=10.0 * index, requests=1.0, cpu_seconds=4.0 * index, cpu_limit=1.0, memory=30.0, memory_limit=100.0
+        )
+        free = PodReading(at=10.0 * index, requests=1.0, cpu_seconds=4.0 * index, memory=30.0)
+        windows.feed(10.0 * index, {"a": "stable", "free": "canary"}, {"a": reading, "free": free})
+    found = Saturation.of(windows.pods("stable"), SETTINGS)
+    assert found is not None
+    assert (found.cpu, found.memory) == (pytest.approx(0.4), pytest.approx(0.3))
+    assert found.words() == "Saturation: CPU 40 % now (limit 90 %), memory 30 % now (limit 90 %), above it for 30 s is seen."
+    unlimited = Saturation.of(windows.pods("canary"), SETTINGS)
+    assert unlimited is not None
+    assert "CPU is not watched, its containers have no limit" in unlimited.words()
+    assert "is seen" not in unlimited.words()
+    assert Saturation.of((), SETTINGS) is None
 
 
 def test_little_traffic_is_told_before() -> None:

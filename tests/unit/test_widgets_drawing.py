@@ -199,10 +199,10 @@ def test_a_deadline_is_a_wait_not_a_latency():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(-1.2, "0"), (0.0, "0"), (2.3, "50"), (4.604, "99"), (4.605, "100"), (9.0, "100"), (float("-inf"), "?")]
+    ("value", "shown"), [(-1.2, "0"), (0.0, "0"), (49.9, "50"), (99.99, "99"), (100.0, "100"), (float("-inf"), "?")]
 )
 def test_the_judge_is_read_as_its_gauge_is(value, shown):
-    reading = TriggerReading(name=TriggerName.JUDGE, value=value, limit=4.605, unit="nats", fired=value >= 4.605)
+    reading = TriggerReading(name=TriggerName.JUDGE, value=value, limit=100.0, unit="of 100", fired=value >= 100.0)
     line = ink.plain(draw_trigger(reading, 100))
     assert line.split("judge")[1].split()[0] == shown
     assert line.endswith("limit 100")

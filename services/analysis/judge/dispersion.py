@@ -21,14 +21,32 @@ class Noise(msgspec.Struct, frozen=True):
     nu: float
     nu_b: float
     d_hist: float
+    rows: float = math.inf
+    """How many scrapes D_hist was measured on, where they are too few to know it from: it counts beside the ν that are believed
+    without any, and only where it is more than is believed."""
+
+    def at_first(self, rate: float, n: float) -> float:
+        """D0 for ``n`` canary requests, of which the share ``rate`` goes wrong."""
+        assumed = self.phi + self.c**2 * rate * n
+        if math.isinf(self.rows):
+            return max(assumed, self.d_hist)
+        return max(assumed, (self.nu * assumed + self.rows * self.d_hist) / (self.nu + self.rows))
 
 
 NO_HISTORY = Noise(1.5, 0.15, 10.0, 4.0, 0.0)
 
 
-def noise(d_hist: float | None) -> Noise:
-    """The constants with a measured history, and those without one."""
-    return NO_HISTORY if d_hist is None else Noise(1.0, 0.05, 60.0, 10.0, d_hist)
+def noise(d_hist: float | None, rows: int | None = None) -> Noise:
+    """The constants with a measured history, and those without one; the latter with what was measured on too few ``rows``.
+
+    Noise that only the canary's own intervals show tempers the first of them too little: weighed several times too much, they
+    drown what comes after, for health as for a regression.
+    """
+    if d_hist is None:
+        return NO_HISTORY
+    if rows is not None:
+        return msgspec.structs.replace(NO_HISTORY, d_hist=d_hist, rows=float(rows))
+    return Noise(1.0, 0.05, 60.0, 10.0, d_hist)
 
 
 class Dispersion(msgspec.Struct, frozen=True):
@@ -53,7 +71,7 @@ def predicted(past: Dispersion, believed: Noise, n: float) -> float:
     D0 = max(φ + c² p̂ n, D_hist)        D = max(1, (ν D0 + q) / (ν + k), (ν_b D0 + q_b) / (ν_b + k_b))
     """
     rate = past.bad / past.requests if past.requests > 0 else 0.0
-    d0 = max(believed.phi + believed.c**2 * rate * n, believed.d_hist)
+    d0 = believed.at_first(rate, n)
     scrapes = (believed.nu * d0 + past.q) / (believed.nu + past.k)
     blocks = (believed.nu_b * d0 + past.q_b) / (believed.nu_b + past.k_b)
     return max(1.0, scrapes, blocks)

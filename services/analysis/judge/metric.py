@@ -74,7 +74,7 @@ def observed(past: Evidence, metric: Metric, parameters: Parameters, interval: I
     """
     if not interval.compared:
         return past
-    d = predicted(past.dispersion, noise(metric.history), interval.n)
+    d = predicted(past.dispersion, noise(metric.history, metric.rows), interval.n)
     w, cap = 1.0 / d, parameters.cap(metric)
     onsets = Onsets(START_MASS, parameters.onsets)
     relative = advance(past.relative, REGRESSION_GRID, Null(metric.r, 0.0), onsets, interval, w=w, cap=cap)

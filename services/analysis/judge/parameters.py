@@ -54,6 +54,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     health_d: float = 0.001
     history: float | None = None
     """D_hist, the dispersion measured on an A/A split before the deploy; ``None`` where there is no such history."""
+    rows: int | None = None
+    """How many scrapes that history has, where those are too few to say that the counts are calm; that they are not, they can."""
 
     def __post_init__(self) -> None:
         _demand(self.name != "", "a metric needs a name")
