@@ -166,15 +166,17 @@ class ConsoleApp(Finding):
         self.push_screen(screen)
 
     def open_logs(self, wanted: LogsOf) -> None:
-        from console.screens.logs import LogsScreen
-
-        self.push_screen(LogsScreen(wanted))
+        screen = self._logs()
+        screen.aim(wanted)
+        self.push_screen(screen)
 
     def open_rollout(self, key: str) -> None:
         from console.screens.rollout import RolloutScreen
 
         if not (isinstance(self.screen, RolloutScreen) and self.screen.key == key):
-            self.push_screen(RolloutScreen(key))
+            screen = self._rollout()
+            screen.aim(key)
+            self.push_screen(screen)
 
     def replace_with_rollout(self, screen: ConsoleScreen, key: str) -> None:
         """Leave ``screen``, whether it is the one that is seen or not, and show the rollout that came of it."""
@@ -182,9 +184,9 @@ class ConsoleApp(Finding):
         self.open_rollout(key)
 
     def open_deploy(self, selection: Selection, version: str = "") -> None:
-        from console.screens.deploy import DeployScreen
-
-        self.push_screen(DeployScreen(selection, version))
+        screen = self._deploy()
+        screen.aim(selection, version)
+        self.push_screen(screen)
 
     def open_journal(self, selection: Selection) -> None:
         from console.screens.journal import JournalScreen

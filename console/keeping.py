@@ -1,12 +1,14 @@
-"""The screens that are kept when they are left: the next time they are there at once.
+"""The screens that are there at once: some are kept when they are left, of others a fresh one stands by.
 
-They are put together ahead, one after the other, while nobody presses a key. So the first opening takes no longer than any other:
-the styles of a new kind of widget have to be read then, and its module, which is felt.
+They are put together ahead, one after the other, while nobody presses a key: the styles of widgets have to be worked out then,
+and of a new kind of screen its code has to be read, which is felt. A screen that says much of what it is about is not used twice.
+Whoever opens it gets the one that stands by, and another is put together as soon as there is quiet.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -15,29 +17,46 @@ from textual import work
 from textual.screen import Screen
 
 from console.intents import Intents
+from services.clock import Clock
 
 if TYPE_CHECKING:
     from console.prompt import Act, Go
     from console.screens.base import ConsoleScreen
     from console.screens.calls import CallsScreen
+    from console.screens.deploy import DeployScreen
     from console.screens.help import HelpScreen
     from console.screens.journal import JournalScreen
     from console.screens.jump import JumpScreen
+    from console.screens.logs import LogsScreen
     from console.screens.prompt import PromptScreen
     from console.screens.results import ResultsScreen
+    from console.screens.rollout import RolloutScreen
     from console.screens.service import ServiceScreen
 
 QUIET = 0.3
 """Wall seconds without a key after which a screen is put together."""
+LONGER_QUIET = 0.8
+"""…and after which one is put together that stood by and was taken: who moves on from screen to screen is not to feel it."""
+STANDING_BY = {"rollout": "RolloutScreen", "deploy": "DeployScreen", "logs": "LogsScreen"}
+"""Of which screens one stands by: the class by its module."""
 Kept = TypeVar("Kept", bound=Screen[None])
+Fresh = TypeVar("Fresh", bound="ConsoleScreen")
 
 
 class Keeping(Intents):
-    """An application that keeps screens."""
+    """An application that keeps screens, and has others stand by."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._standing_by: dict[str, Screen[None]] = {}
+        """By the name of their class."""
+        self._taken = asyncio.Event()
+        """One that stood by has been taken."""
 
     @work(group="ahead", exit_on_error=False)
     async def put_together_ahead(self) -> None:
-        """Put together every screen that is kept, while nobody presses a key."""
+        """Put together every screen that is kept, while nobody presses a key; then, for as long as the console lives, whatever is
+        to stand by and does not."""
         makers: dict[str, Callable[[], Screen[None]]] = {
             "service": self._service,
             "journal": self._journal,
@@ -48,17 +67,57 @@ class Keeping(Intents):
             "results": self._results,
         }
         for name, find in makers.items():
-            pressed = -1
-            while pressed != self.pressed:
-                pressed = self.pressed
-                await asyncio.sleep(QUIET)
+            await self._quiet()
             await asyncio.to_thread(importlib.import_module, f"console.screens.{name}")
-            screen = find()
-            if not screen.is_running:
-                self._get_screen(screen)
-        for name in ("logs", "rollout", "deploy", "story", "entry", "restore", "leaving"):
-            # these are made anew each time: of them only the code is there ahead
+            await self._put_together(find())
+        for name in ("story", "entry", "restore", "leaving"):
+            # these are small, and made anew each time: of them only the code is there ahead
             await asyncio.to_thread(importlib.import_module, f"console.screens.{name}")
+        gc.collect()
+        gc.freeze()  # they stay: looking through them again and again would stop the screen for a tenth of a second
+        while True:
+            self._taken.clear()
+            for name, kind in STANDING_BY.items():
+                if kind not in self._standing_by:
+                    await self._quiet(LONGER_QUIET)
+                    module = await asyncio.to_thread(importlib.import_module, f"console.screens.{name}")
+                    self._standing_by[kind] = screen = getattr(module, kind)()
+                    await self._put_together(screen)
+            gc.collect()  # now, while nobody presses a key, rather than when a screen is opened
+            await self._taken.wait()
+
+    async def _quiet(self, seconds: float = QUIET) -> None:
+        """Return once no key was pressed for so long."""
+        pressed = -1
+        while pressed != self.pressed:
+            pressed = self.pressed
+            await asyncio.sleep(seconds)
+
+    async def _put_together(self, screen: Screen[None]) -> None:
+        """Compose and style it, then lay it out and draw it once where nobody sees it: what that leaves behind (places, lines,
+        colours) is there when it is shown."""
+        if screen.is_running:
+            return
+        await self._get_screen(screen)[1]
+        if screen.is_running and screen not in self.screen_stack:
+            screen._refresh_layout(self.size)
+            screen._compositor.render_full_update()
+
+    def _fresh(self, kind: type[Fresh]) -> Fresh:
+        """A screen of this kind that has not been shown yet: the one that stands by, where it is ready."""
+        found = self._standing_by.get(kind.__name__)
+        if not isinstance(found, kind) or not found.entered:
+            return kind()
+        del self._standing_by[kind.__name__]
+        self._taken.set()
+        return found
+
+    def dismissed(self) -> tuple[Screen[None], ...]:
+        """The screens that stood by, which do so no more."""
+        found = tuple(self._standing_by.values())
+        self._standing_by.clear()
+        self._taken.set()
+        return found
 
     def run_command(self, below: ConsoleScreen, asked: Act | Go) -> None:
         """Do what was typed at the prompt over the screen ``below``."""
@@ -78,6 +137,21 @@ class Keeping(Intents):
         if not self.is_screen_installed(name):
             self.install_screen((make or kind)(), name)
         return cast("Kept", self.get_screen(name))
+
+    def _rollout(self) -> RolloutScreen:
+        from console.screens.rollout import RolloutScreen
+
+        return self._fresh(RolloutScreen)
+
+    def _deploy(self) -> DeployScreen:
+        from console.screens.deploy import DeployScreen
+
+        return self._fresh(DeployScreen)
+
+    def _logs(self) -> LogsScreen:
+        from console.screens.logs import LogsScreen
+
+        return self._fresh(LogsScreen)
 
     def _service(self) -> ServiceScreen:
         from console.screens.service import ServiceScreen

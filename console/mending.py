@@ -8,7 +8,7 @@ from console.screens.fleet import FleetScreen
 from services.clock import Clock
 
 if TYPE_CHECKING:
-    from textual.app import App
+    from console.keeping import Keeping
 
 MENDINGS, MENDING = 3, 60.0
 """So often in so many seconds it is tried; more often it does not help."""
@@ -29,12 +29,14 @@ class Mending:
         return True
 
 
-async def begin_anew(app: App[int]) -> None:
-    """One new fleet screen in place of all there are, those that are kept when they are left included."""
+async def begin_anew(app: Keeping) -> None:
+    """One new fleet screen in place of all there are, those that are kept or stand by included."""
     while len(app.screen_stack) > 1:
         await app.pop_screen()
     for name in list(app._installed_screens):
         app.uninstall_screen(name)
+    for screen in app.dismissed():
+        await screen.remove()
     # the first screen was never pushed, and switch_screen (textual 8.2.8) takes a callback off each screen that it replaces
     app.screen._push_result_callback(app.screen, None)
     await app.switch_screen(FleetScreen())

@@ -18,6 +18,7 @@ from textual.worker import Worker, WorkerState
 from console.actions import BY_ID, Action, Situation, actions_on, label_for, typed
 from console.screens.status import status_parts, unseen
 from console.screens.tour import Said, TourStrip
+from console.screens.worn import Worn
 from console.view import Picture, Selection
 from services.model.fleet import ServiceView
 from widgets.ink import Tone
@@ -48,7 +49,7 @@ def bindings_of(screen: str) -> list[BindingType]:
     ]
 
 
-class ConsoleScreen(Screen[None]):
+class ConsoleScreen(Worn, Screen[None]):
     """A screen of the console. A subclass names itself (``where``), composes a body, draws pictures, says what is selected."""
 
     AUTO_FOCUS = None

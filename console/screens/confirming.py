@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
+from console.screens.worn import Worn
 from services.clock import Clock
 from widgets import glyphs, ink
 from widgets.ink import Line, Tone
@@ -21,7 +22,7 @@ came too early. A key pressed twice by mistake, or held down, confirms nothing."
 _LOOK = 0.1
 
 
-class ConfirmingScreen(ModalScreen[bool]):
+class ConfirmingScreen(Worn, ModalScreen[bool]):
     """Dismissed with True where the operator confirms. Enter alone does nothing: it is too easily pressed twice.
 
     A subclass binds its key to ``confirm`` and names key and deed (``key``, ``deed``)."""

@@ -95,11 +95,11 @@ class DeployScreen(ConsoleScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
-    def __init__(self, selected: Selection, version: str = "") -> None:
-        """``version`` is given where the whole form was asked for in words: then the environment is filled in too."""
+    def __init__(self) -> None:
+        """Its form is empty until it is aimed."""
         super().__init__()
-        self._selected = selected
-        self._version = version
+        self._selected: Selection | None = None
+        self._version = ""
         self._draft: Draft | None = None
         self._results: dict[GateName, GateResult] = {}
         self._choices: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -108,6 +108,14 @@ class DeployScreen(ConsoleScreen):
         self._foreseeing = Foreseeing(self)
         self._answering: tuple[bool, bool] = (False, False)
         """Whether the console is connected, and whether the environment in the form has ever answered."""
+
+    def aim(self, selected: Selection, version: str = "") -> None:
+        """Begin with what is selected. ``version`` is given where the whole form was asked for in words: then the environment is
+        filled in too."""
+        self._selected, self._version = selected, version
+        if self.entered:
+            self._begin(selected)
+            self.focus_first()
 
     def body(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -130,18 +138,22 @@ class DeployScreen(ConsoleScreen):
         self._name_plan()
         self.query_one(TypedConfirmation).block("the form is not complete", waits=True)
         self._field("strategy").set_choices(tuple(strategy.value for strategy in Strategy))
+        if self._selected is not None:
+            self._begin(self._selected)
+
+    def _begin(self, selected: Selection) -> None:
         if self._version:
-            self._field("environment").set_value(self._selected.environment)
+            self._field("environment").set_value(selected.environment)
             self._field("version").set_value(self._version)
-        self._field("service").set_value(self._selected.service)
+        self._field("service").set_value(selected.service)
         self._field("ticket").set_value(os.environ.get("CHANGE_TICKET", ""))
         if not self._version:
-            self.go_on_with_unfinished()
+            self.go_on_with_unfinished(selected.service)
 
     @work(group="unfinished", exit_on_error=False)
-    async def go_on_with_unfinished(self) -> None:
+    async def go_on_with_unfinished(self, service: str) -> None:
         """Put back what was typed for this service and left. The environment is chosen anew."""
-        left = await self.console.unfinished(self._selected.service)
+        left = await self.console.unfinished(service)
         request = self.request()
         if left is None or request.version or request.service != left.service:
             return
@@ -168,7 +180,8 @@ class DeployScreen(ConsoleScreen):
             pane.tell((f"   {more}", Tone.MUTED))
 
     def focus_first(self) -> None:
-        self._field("environment").focus_input()
+        if self._selected is not None:  # a field that stands by would have its cursor blink
+            self._field("environment").focus_input()
 
     def focus_body(self) -> None:
         self.set_focus(self.query_one("#checks"))
@@ -199,7 +212,7 @@ class DeployScreen(ConsoleScreen):
 
     def selection(self) -> Selection:
         if not self.is_mounted or not self.query("#f-service"):
-            return self._selected
+            return self._selected or Selection()
         return Selection(self._environment(), self._field("service").value)
 
     def draw(self, picture: Picture) -> None:

@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from console.actions import Action, Situation, actions_on, label_for
 from console.prompt import name_of
+from console.screens.worn import Worn
 from widgets import glyphs, ink
 from widgets.filterfield import FilterField
 from widgets.grid import Column, Grid, Row
@@ -76,7 +77,7 @@ def help_text(screen: str, situation: Situation, key: str) -> list[Line | str]:
     return [action.help, now, ((f"as a command: :{name_of(action)}", Tone.MUTED),)]
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Worn, ModalScreen[None]):
     """``R`` still rolls back from here: help is where a person looks for it. Kept and shown again: putting a screen together
     takes longer than a key may."""
 

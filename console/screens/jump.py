@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from console.jump import Target, matching, targets
 from console.screens.words import grey, health_word
+from console.screens.worn import Worn
 from console.view import Picture
 from widgets import glyphs, ink
 from widgets.grid import Column, Grid, Row
@@ -27,7 +28,7 @@ COLUMNS = (
 HINT = "letters of a service, then words of its environment or version"
 
 
-class JumpScreen(ModalScreen[None]):
+class JumpScreen(Worn, ModalScreen[None]):
     """Kept and shown again: putting a screen together takes longer than a key may."""
 
     BINDINGS = [

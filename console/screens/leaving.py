@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
 from console.screens.words import change_words, phase_words
+from console.screens.worn import Worn
 from console.view import RolloutCard
 from widgets import glyphs, ink
 from widgets.ink import Line, Tone
@@ -43,7 +44,7 @@ def _watched(card: RolloutCard, process: int | None) -> Line:
     return ((f"  goes on {where}, driven by {card.driver or 'somebody else'}, who watches its triggers", Tone.TEXT),)
 
 
-class LeavingScreen(ModalScreen[bool]):
+class LeavingScreen(Worn, ModalScreen[bool]):
     """Dismissed with True where the operator leaves."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

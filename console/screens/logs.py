@@ -42,9 +42,10 @@ class LogsScreen(ConsoleScreen):
     LogsScreen #log { padding: 0 1; }
     """
 
-    def __init__(self, wanted: LogsOf) -> None:
+    def __init__(self) -> None:
+        """It follows nothing until it is aimed."""
         super().__init__()
-        self.wanted = wanted
+        self.wanted = LogsOf("", "")
         self._container = ""
         self._previous = False
         self._since: int | None = None
@@ -58,8 +59,15 @@ class LogsScreen(ConsoleScreen):
         yield LogPane(empty="asking for the log", id="log")
         yield FilterField(HINT)
 
+    def aim(self, wanted: LogsOf) -> None:
+        """Follow these logs."""
+        self.wanted = wanted
+        if self.entered:
+            self.follow()
+
     def on_mount(self) -> None:
-        self.follow()
+        if self.wanted.service:
+            self.follow()
 
     def focus_body(self) -> None:
         self.set_focus(self._pane)

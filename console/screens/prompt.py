@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from console.prompt import Act, Go, History, NotUnderstood, Offer, World, completed, offers, understood
+from console.screens.worn import Worn
 from widgets import glyphs, ink
 from widgets.drawn import Drawn
 from widgets.ink import Line, Lines, Tone
@@ -44,7 +45,7 @@ class Offers(Drawn[tuple[Offer, ...]]):
         return tuple(ink.fit(line, width) for line in reversed(lines))
 
 
-class PromptScreen(ModalScreen[None]):
+class PromptScreen(Worn, ModalScreen[None]):
     """Kept and shown again: putting a screen together takes longer than a key may."""
 
     BINDINGS = [

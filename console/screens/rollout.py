@@ -68,13 +68,18 @@ class RolloutScreen(ConsoleScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
-    def __init__(self, key: str) -> None:
+    def __init__(self) -> None:
+        """It shows nothing until it is aimed."""
         super().__init__()
-        self.key = key
+        self.key = ""
         self._view = 0
         self._calls: list[object] = []
         self._elsewhere = False
         """Some of the calls were made from another home."""
+
+    def aim(self, key: str) -> None:
+        """Show the rollout ``key``."""
+        self.key = key
 
     def body(self) -> ComposeResult:
         yield Headline(id="headline")
