@@ -34,7 +34,7 @@ REAL = (pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.skipif(not CL
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[Path]:
     """A control plane of its own: only one sandbox at a time may be on one."""
-    if given := os.environ.get("QUARTERDECK_TEST_CONTROL_PLANE"):
+    if given := os.environ.get("QUARTERDECK_TEST_KUBECONFIG"):
         yield Path(given)
         return
     name = f"foreign-{os.getpid()}"

@@ -298,7 +298,7 @@ def http_route() -> dict[str, Any]:
         "spec": {
             "parentRefs": [
                 {"name": "public", "namespace": "istio-system", "sectionName": "https", "port": 443},
-                {"group": "", "kind": "Service", "name": "catalog"},
+                {"name": "internal", "namespace": "istio-system"},
             ],
             "hostnames": ["shop.example.com", "*.shop.example.com"],
             "rules": rules,
