@@ -35,6 +35,8 @@ LONGEST = 0.6
 RESTS = 10
 """Looks at a rest, a second apart. What is under way comes and goes; what is leaked is there in every one."""
 GROWTH = 0.05
+_ESTABLISHED = "01"
+"""In the tables of /proc/net/tcp."""
 SIZES = ((120, 40), (80, 24), (200, 50))
 RELEASES = (("payment-service", "dev"), ("payment-service", "staging"))
 """Few services: of each the clusters keep the last ten rollouts, and those are to be there when the warm-up is over."""
@@ -42,7 +44,9 @@ JOURNEYS = (
     *(("J", "j", "k", "q"), ("question_mark", "q"), ("enter", "v", "q"), ("slash", "a", "escape", "escape")),
     *(("d", "escape", "q"), ("tab", "j", "enter", "q"), ("ctrl+t", "ctrl+t"), ("colon", "escape")),
 )
-COUNTED = ("tasks", "threads", "descriptors", "temporary_files", "children")
+COUNTED = ("tasks", "threads", "files", "lost_connections", "temporary_files", "children")
+"""Of these none may be more. Connections to clusters are kept for the next request, as many as there ever were requests at once:
+leaked are those that are neither in use nor kept."""
 
 
 def main(words: list[str]) -> int:
@@ -69,7 +73,7 @@ def judged(measured: dict[str, Any]) -> dict[str, Any]:
     part = max(1, min(len(samples) // 6, (len(samples) - begun) // 2))
     warm, end = samples[begun:][:part], samples[-part:]
     found: dict[str, Any] = {}
-    for name in ("resident_mib", "objects", *COUNTED):
+    for name in ("resident_mib", "objects", "connections", *COUNTED):
         before, after = (statistics.median(sample[name] for sample in some) for some in (warm, end))
         found[name] = {
             "first": samples[0][name],
@@ -79,6 +83,7 @@ def judged(measured: dict[str, Any]) -> dict[str, Any]:
             "growth": round(after / before - 1, 4) if before else after,
         }
     flat = found["resident_mib"]["growth"] <= GROWTH
+    worked = measured["rollouts"]["succeeded"] and measured["rollouts"]["rolled_back"] and not measured["errors"]
     # what is counted swings with what happens to be under way: compared is one rest with the other
     before, after = measured.pop("rests")
     leaked = [name for name in COUNTED if after[name] > before[name]]
@@ -88,7 +93,7 @@ def judged(measured: dict[str, Any]) -> dict[str, Any]:
         "rest_after_warm_up": before,
         "rest_at_the_end": after,
         "leaked": leaked,
-        "met": flat and not leaked and not measured["errors"],
+        "met": bool(flat and worked and not leaked),
     }
 
 
@@ -104,10 +109,10 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
     rests: list[dict[str, float]] = []
     kinds: list[Counter[str]] = []
     tasks: list[Counter[str]] = []
-    descriptors: list[Counter[str]] = []
     async with app.run_test(size=SIZES[0]) as pilot:
         while app.picture.service("staging", "payment-service") is None:
             await pilot.pause(0.1)
+        await _visit(app, pilot)
         numbers = count()
         began = time.monotonic()
         warmed = 0
@@ -118,7 +123,7 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
             ]
             while app.is_running:
                 await asyncio.sleep(seconds / SAMPLES)
-                samples.append(_sample(place))
+                samples.append(_sample(app, place))
                 print(f"soak: {samples[-1]}", file=sys.stderr, flush=True)
                 share = (time.monotonic() - began) / seconds
                 full = sum(done.values()) >= KEPT * len(RELEASES)
@@ -126,18 +131,15 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
                     break
             over.set()
             await asyncio.gather(*work)
-            rests.append(await _rest(app, place))
+            rests.append(await _rest(app, pilot, place))
             warmed = warmed or len(samples)
             kinds.append(Counter(type(one).__qualname__ for one in gc.get_objects()))
             tasks.append(Counter(_what(task) for task in asyncio.all_tasks()))
-            descriptors.append(_descriptors())
         exception = app._exception
     errors += [repr(exception)] * (exception is not None) + _logged(place / "home" / "log" / "quarterdeck.log")
     document = {"rollouts": done, "errors": errors[:20], "rests": rests, "samples": samples, "samples_of_warm_up": warmed}
     document["grown"] = dict((kinds[-1] - kinds[0]).most_common(12))
     document["tasks_grown"] = dict(tasks[-1] - tasks[0])
-    document["descriptors_grown"] = dict(descriptors[-1] - descriptors[0])
-    document["descriptors_shrunk"] = dict(descriptors[0] - descriptors[-1])
     print(json.dumps(document))
     return 0
 
@@ -148,21 +150,36 @@ def _what(task: "asyncio.Task[Any]") -> str:
     return f"{' '.join(name.split())} {getattr(task.get_coro(), '__qualname__', '')}"
 
 
-def _descriptors() -> Counter[str]:
-    """What descriptors are open to: a path, a kind of socket, or whom a TCP socket talks to."""
-    peers: dict[str, str] = {}
+def _connections_and_files() -> tuple[int, int]:
+    """How many descriptors are established TCP connections, and how many are anything else."""
+    established: set[str] = set()
     for table in ("tcp", "tcp6"):
         for row in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
             cells = row.split()
-            peers[cells[9]] = f"{table} to port {int(cells[2].rpartition(':')[2], 16)} in state {cells[3]}"
-    found: Counter[str] = Counter()
+            if cells[3] == _ESTABLISHED:
+                established.add(f"socket:[{cells[9]}]")
+    connections = files = 0
     for name in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:  # the one of this very listing
             continue
-        kind, _, inode = target.partition(":")
-        found[peers.get(inode.strip("[]"), kind) if kind == "socket" else kind if inode else target] += 1
+        if target in established:
+            connections += 1
+        else:
+            files += 1
+    return connections, files
+
+
+def _accounted(app: Any) -> int:
+    """Connections to clusters that a request has, or that are kept for the next one."""
+    found = 0
+    for connection in app.session.context.clusters._connections.values():
+        transport = connection._transport
+        for pool in (transport._pool, *transport._retired):
+            if pool is not None:
+                connector = pool._session.connector
+                found += len(connector._acquired) + sum(len(kept) for kept in connector._conns.values())
     return found
 
 
@@ -192,6 +209,7 @@ async def _release(
     """One rollout from draft to its end, with a person who looks around meanwhile."""
     from services.model.errors import QuarterdeckError
     from services.model.release import DeployRequest
+    from services.model.rollout import Phase
 
     service, environment = where
     request = DeployRequest(
@@ -217,7 +235,7 @@ async def _release(
             phase = card.rollout.phase.value
             done[phase if phase in done else "other"] += 1
             return
-        if back and turn == 6 and card is not None:
+        if back and card is not None and card.rollout.phase is Phase.RUNNING:
             back = False
             try:
                 await app.session.rollbacks.of_rollout(card)
@@ -242,20 +260,38 @@ def _journeys(seed: int) -> Iterator[tuple[str, ...]]:
         yield chance.choice(JOURNEYS)
 
 
-async def _rest(app: Any, place: Path) -> dict[str, float]:
-    """What is held once nothing is under way any more: drivers are reaped and requests are over."""
+async def _visit(app: Any, pilot: Any) -> None:
+    """Go every way once at every size: what is made when it is first needed, such as a scroll bar, is no leak later."""
+    for size in SIZES:
+        await pilot.resize_terminal(*size)
+        for journey in JOURNEYS:
+            for pressed in journey:
+                app.simulate_key(pressed)
+                await asyncio.sleep(0.15)
+
+
+async def _rest(app: Any, pilot: Any, place: Path) -> dict[str, float]:
+    """What is held once nothing is under way any more: drivers are reaped and requests are over.
+
+    Connections that were kept for the next request are given up first.
+    """
     while len(app.screen_stack) > 1:
         app.pop_screen()
+    await pilot.resize_terminal(*SIZES[0])
+    context = app.session.context
+    for name in {environment.context for environment in context.settings.environments.values()}:
+        await (await context.clusters.connect(name)).distrust()
     await asyncio.sleep(8)
     looks = []
     for _ in range(RESTS):
-        looks.append(_sample(place))
+        looks.append(_sample(app, place))
         await asyncio.sleep(1)
     return {name: min(look[name] for look in looks) for name in looks[0]}
 
 
-def _sample(place: Path) -> dict[str, float]:
+def _sample(app: Any, place: Path) -> dict[str, float]:
     gc.collect()
+    connections, files = _connections_and_files()
     status = Path("/proc/self/status").read_text()
     resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     return {
@@ -263,7 +299,9 @@ def _sample(place: Path) -> dict[str, float]:
         "objects": len(gc.get_objects()),
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
-        "descriptors": len(os.listdir("/proc/self/fd")),
+        "files": files,
+        "connections": connections,
+        "lost_connections": connections - _accounted(app),
         "temporary_files": sum(1 for _ in (place / "tmp").rglob("*")) + sum(1 for _ in (place / "home").rglob("*.draft")),
         "children": len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
     }
