@@ -63,6 +63,8 @@ class Elastic:
         self.most_bytes: int | None = None
         """A longer body is answered with 413."""
         self.requests = 0
+        self.under_way = 0
+        """Bulk requests that have come and were not answered whole yet."""
         self.seen: list[web.Request] = []
         self.url = ""
         self._partly = False
@@ -102,6 +104,13 @@ class Elastic:
         if not request.path.endswith("/_bulk"):
             return await self.store.handle(request)
         self.requests += 1
+        self.under_way += 1
+        try:
+            return await self._bulk(request)
+        finally:
+            self.under_way -= 1
+
+    async def _bulk(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if self.most_bytes is not None and len(body) > self.most_bytes:
             return web.Response(status=413, text="Request Entity Too Large")
