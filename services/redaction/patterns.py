@@ -5,7 +5,10 @@ costs a few substring searches. The group ``secret``, where there is one, is wha
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
+
+Replace = Callable[[re.Match[str]], str]
 
 
 class Pattern(NamedTuple):
@@ -16,12 +19,55 @@ class Pattern(NamedTuple):
     """A sentence about a secret's place can look like it."""
     needs: str = ""
     """A character without which it matches nowhere: key-like words are part of many names, and looking at each costs most."""
+    folded: bool = False
+    """Case is ignored."""
+    begins: re.Pattern[str] | None = None
+    """How it begins, up to a secret that ends at the first ``@`` behind it. Many such beginnings in one run of characters would
+    each be followed to its end."""
+
+    def sub(self, replace: Replace, s: str) -> str:
+        if self.begins is not None:
+            return _replaced_up_to_at(self.begins, self.regex, replace, s)
+        return self.regex.sub(replace, s)
 
 
-_KEY_WORDS = (
-    r"(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?key(?:[_-]?data)?"
-    r"|credentials?|authorization|cookie|session|signature|dsn|account[_-]?key|[A-Za-z0-9][_-]pass)"
-)
+_RUN_ENDS = re.compile(r"[\s@\"'<>]")
+
+
+def _replaced_up_to_at(begins: re.Pattern[str], regex: re.Pattern[str], replace: Replace, s: str) -> str:
+    """``regex.sub(replace, s)``, in one pass: what a run of characters ends with is looked for once for all that begins in it."""
+    parts: list[str] = []
+    done = end = 0
+    found = begins.search(s)
+    while found is not None:
+        if found.end() > end:
+            stop = _RUN_ENDS.search(s, found.end())
+            if stop is None:
+                break
+            end = stop.start()
+        match = regex.match(s, found.start()) if s[end] == "@" and end - found.end() <= _LONGEST_IN_URL else None
+        if match is not None:
+            parts += [s[done : match.start()], replace(match)]
+            done = match.end()
+        # Another may begin with the colon that this one's beginning ends with.
+        found = begins.search(s, done if match is not None else found.end() - 1)
+    return "".join([*parts, s[done:]])
+
+
+_LONGEST_IN_URL = 512
+_WORDS = (
+    r"passw(?:or)?d", "passphrase", "secret", "token", r"api[_-]?key", r"access[_-]?key", r"private[_-]?key",
+    r"client[_-]?key(?:[_-]?data)?", r"credentials?", "authorization", "cookie", "session", "signature", "dsn",
+    r"account[_-]?key",
+)  # fmt: skip
+_FIRST = {"s": "sS\u017f"}
+"""Letters that are the same where case is ignored, as far as there are more than two."""
+_KEY_WORDS = "(?:" + "|".join(
+    f"{first}{behind}(?i:{word[1:]})"
+    for word, behind in (*((word, "") for word in _WORDS), ("pass", "(?<=(?i:[A-Z0-9])[_-][pP])"))
+    for first in _FIRST.get(word[0], word[0] + word[0].upper())
+) + ")"  # fmt: skip
+"""With each first letter written out: a search skips whatever is none of them, which it does not where case is ignored."""
 _KEY_HINTS = (
     "passw",
     "passphrase",
@@ -53,21 +99,23 @@ _BASE64 = r"[A-Za-z0-9+/=_-]{16,}(?:(?:\\n|\r?\n)[A-Za-z0-9+/=_-]{4,76})*"
 
 
 def _beside(separator: str) -> str:
-    """A secret told by the word before it: ``password=…``, ``"apiKey": "…"``."""
+    """What follows a word that tells a secret: ``password=…``, ``"apiKey": "…"``."""
     return (
-        _KEY_WORDS + r"(?:[_-]?(?:value|data|base64|b64|key))?\\?[\"']?\s{0,4}" + separator + r"\s{0,4}(?:"
+        r"(?:[_-]?(?:value|data|base64|b64|key))?\\?[\"']?\s{0,4}" + separator + r"\s{0,4}(?:"
         r"\\?\"" + _HARMLESS + r"(?P<quoted>[^\"\\]{1,4096})\\?\"|'" + _HARMLESS + r"(?P<single>[^']{1,4096})'|"
         + _HARMLESS + r"(?P<secret>[^\s\"',;&\\]{3,}))"
     )  # fmt: skip
 
 
 def _pattern(rule: str, hints: str, regex: str, flags: int = 0) -> Pattern:
-    return Pattern(rule, tuple(hints.split()), re.compile(regex, flags))
+    return Pattern(rule, tuple(hints.split()), re.compile(regex, flags), folded=bool(flags & re.IGNORECASE))
 
 
 _KEY_BEGINS = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 KEY_BEGINS = re.compile(_KEY_BEGINS)
 """The first line of a private key."""
+
+_URL_BEGINS = r"://[^\s/:@\"'<>\[]{1,256}:(?!\d{1,5}[/?#])(?!\[REDACTED:)"
 
 PATTERNS: tuple[Pattern, ...] = (
     # An unterminated block is taken to the end of the text: a cut key is still a key.
@@ -98,7 +146,9 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern("chat-webhook", "webhook.office.com", r"webhook\.office\.com/(?P<secret>[A-Za-z0-9/@_-]{8,})"),
     # To the last @ before the path; then those that hold a / all the same, where no port stands before it; then a token alone.
     _pattern("url-password", "://", r"://[^\s/:@\"'<>]{0,256}:(?P<secret>(?!\[REDACTED:)[^\s/\"'<>]{1,512})@"),
-    _pattern("url-password", "://", r"://[^\s/:@\"'<>\[]{1,256}:(?!\d{1,5}[/?#])(?P<secret>(?!\[REDACTED:)[^\s@\"'<>]{1,512})@"),
+    _pattern("url-password", "://", _URL_BEGINS + rf"(?P<secret>[^\s@\"'<>]{{1,{_LONGEST_IN_URL}}})@")._replace(
+        needs="@", begins=re.compile(_URL_BEGINS)
+    ),
     _pattern("url-password", "://", r"://(?P<secret>(?=[^\s/:@\"'<>]{0,512}[0-9])[^\s/:@\"'<>]{16,512})@"),
     _pattern("url-signature", "sig=", r"[?&;]sig=(?P<secret>[^\s&\"'<>]{6,})", re.IGNORECASE),
     _pattern(
@@ -126,8 +176,12 @@ PATTERNS: tuple[Pattern, ...] = (
         r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+"
         + _HARMLESS + r"(?P<secret>(?!-)\S+)",
     ),
-    _pattern("key-value", " ".join(_KEY_HINTS), _beside("="), re.IGNORECASE)._replace(needs="="),
-    _pattern("key-value", " ".join(_KEY_HINTS), _beside(":"), re.IGNORECASE)._replace(prose=True, needs=":"),
+    *(
+        _pattern("key-value", " ".join(_KEY_HINTS), f"{_KEY_WORDS}(?i:{_beside(separator)})")._replace(
+            prose=separator == ":", needs=separator, folded=True
+        )
+        for separator in "=:"
+    ),
 )  # fmt: skip
 
 Gates = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
@@ -140,7 +194,7 @@ _FOLDED_GATES = ("pass", "secret", "token", "sig", "key")
 def _gated(gates: tuple[str, ...], folded: bool) -> Gates:
     found: dict[str, list[tuple[str, int]]] = {}
     for index, pattern in enumerate(PATTERNS):
-        if bool(pattern.regex.flags & re.IGNORECASE) == folded:
+        if pattern.folded == folded:
             for hint in pattern.hints:
                 found.setdefault(next((gate for gate in gates if gate in hint), hint), []).append((hint, index))
     return tuple((gate, tuple(hints)) for gate, hints in found.items())

@@ -1,6 +1,5 @@
 """Takes secrets out of text and of JSON values before they are hashed, written, logged or shown (R6.5)."""
 
-import hashlib
 import hmac
 import math
 import re
@@ -14,10 +13,12 @@ from services.model.objects import Json, pointer_parts
 from services.redaction.encodings import MIN_PART, encodings
 from services.redaction.installation import passing_key
 from services.redaction.keys import is_reference, names_a_secret
-from services.redaction.patterns import KEY_BEGINS, PATTERNS, hinted
+from services.redaction.patterns import KEY_BEGINS, PATTERNS, Replace, hinted
 
 MAX_TEXT = 64 * 1024
 """Characters of one text that are looked at; what follows is cut off, never passed on unread."""
+MAX_FOUND = 1000
+"""Secrets that are taken out of one text one by one, by their shapes; one with more is taken out whole: it is made of them."""
 MAX_DEPTH = 64
 _REMEMBERED = 200
 _MAX_REMEMBERED = 4096
@@ -41,6 +42,22 @@ _PLAIN_SHAPE = re.compile(
     r"|[a-z]+(?:[-_/][a-z]+)*"  # words
 )
 _ENTROPY_BITS = 3.5
+
+
+class _Full(Exception):
+    """There is no end of secrets in a text."""
+
+
+class _Room:
+    """How many secrets may still be found in a text."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _Full
 
 
 class _Needle(NamedTuple):
@@ -107,11 +124,11 @@ class Redactor:
 
     def digest(self, text: str) -> str:
         """Tells whether two texts are the same within one installation, and nothing else to whoever has not its key."""
-        return hmac.new(self._key, b"digest\0" + text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]
+        return hmac.digest(self._key, b"digest\0" + text.encode("utf-8", "surrogatepass"), "sha256").hex()[:16]
 
     def _marker(self, rule: str, secret: str, rules: set[str]) -> str:
         rules.add(rule)
-        digest = hmac.new(self._key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        digest = hmac.digest(self._key, secret.encode("utf-8", "surrogatepass"), "sha256").hex()
         return f"[REDACTED:{rule}:{digest[:8]}]"
 
     def _text(self, s: str, rules: set[str]) -> str:
@@ -134,14 +151,21 @@ class Redactor:
                 s = s.replace(needle.text, self._marker("registered", needle.secret, rules))
         if len(s) > MAX_TEXT:
             s = s[:MAX_TEXT] + f"[cut: {len(s) - MAX_TEXT} characters]"
-        wanted = hinted(s)
+        found = hinted(s)
+        try:
+            return self._shaped(s, found, _Room(MAX_FOUND), rules, beside_words=beside_words) if found else s
+        except _Full:
+            return self._marker("too-many", s, rules)
+
+    def _shaped(self, s: str, wanted: list[int], room: "_Room", rules: set[str], *, beside_words: bool) -> str:
+        """``s`` without what has the shape of a secret."""
         for index in wanted:
             pattern = PATTERNS[index]
             if pattern.needs not in s or (pattern.prose and not beside_words):
                 continue
-            s = _outside_markers(pattern.regex, partial(self._replaced, pattern.rule, rules), s)
-        if wanted and beside_words and len(s) > _SHORTEST_NEAR:
-            s = _outside_markers(_NEAR_KEY_WORD, partial(self._random, rules), s)
+            s = _outside_markers(pattern.sub, partial(self._replaced, pattern.rule, rules, room), s)
+        if beside_words and len(s) > _SHORTEST_NEAR:
+            s = _outside_markers(_NEAR_KEY_WORD.sub, partial(self._random, rules, room), s)
         return s
 
     def _registered_in(self, s: str) -> list[_Needle]:
@@ -150,7 +174,8 @@ class Redactor:
         start = bisect_left(needles, -len(s), key=_by_length) if needles and len(needles[0].text) > len(s) else 0
         return [needle for needle in (needles[start:] if start else needles) if needle.text in s]
 
-    def _replaced(self, rule: str, rules: set[str], match: re.Match[str]) -> str:
+    def _replaced(self, rule: str, rules: set[str], room: "_Room", match: re.Match[str]) -> str:
+        room.take()
         groups = {name: part for name, part in match.groupdict().items() if part is not None}
         if not groups:
             return self._marker(rule, match.group(), rules)
@@ -159,11 +184,12 @@ class Redactor:
         whole = match.group()
         return whole[:start] + self._marker(rule, secret, rules) + whole[end:]
 
-    def _random(self, rules: set[str], match: re.Match[str]) -> str:
+    def _random(self, rules: set[str], room: "_Room", match: re.Match[str]) -> str:
         name = "joined" if match.group("candidate") is None else "candidate"
         candidate = match.group(name)
         if _PLAIN_SHAPE.fullmatch(candidate) or _bits_per_character(candidate) <= _ENTROPY_BITS:
             return match.group()
+        room.take()
         return match.group()[: match.start(name) - match.start()] + self._marker("entropy", candidate, rules)
 
     def _value(self, v: Json, rules: set[str], depth: int) -> Json:
@@ -222,11 +248,11 @@ class Redactor:
         return self._marker("key-name", text, rules)
 
 
-def _outside_markers(regex: re.Pattern[str], replace: Callable[[re.Match[str]], str], s: str) -> str:
-    """``regex.sub`` between the markers that are there already: the words inside one look like a key and its value."""
+def _outside_markers(sub: Callable[[Replace, str], str], replace: Replace, s: str) -> str:
+    """``sub`` between the markers that are there already: the words inside one look like a key and its value."""
     if "[REDACTED:" not in s:
-        return regex.sub(replace, s)
-    return "".join(part if at % 2 else regex.sub(replace, part) for at, part in enumerate(_MARKERS.split(s)))
+        return sub(replace, s)
+    return "".join(part if at % 2 else sub(replace, part) for at, part in enumerate(_MARKERS.split(s)))
 
 
 def _parts_of_a_key(parts: list[Json] | tuple[Json, ...]) -> set[int]:

@@ -7,6 +7,7 @@ or ordinary entries were changed. The plantings take some minutes.
 import asyncio
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -31,7 +32,22 @@ from services.redaction.redactor import MAX_TEXT
 ROUNDS = 7
 KNOWN = 5
 """Secrets that a console has in use: tokens of clusters, of the ticket system, of sinks."""
-HOSTILE = ("a", "password", "eyJ", "://a:", "token=", "key aB3", "\\\"'", "--a-", "cookie: a=", "bearer ")
+_MIXED = 100
+
+
+def _mixed() -> list[list[str]]:
+    """The same put together at random: what is slow together, and not alone."""
+    chance = random.Random(20260101)
+    return [[chance.choice(PARTS) for _ in range(chance.randint(2, 4))] for _ in range(_MIXED)]
+
+
+PARTS = (
+    "a", "password", "eyJ", "://a", "://a:", "a://a:b", "token=", "key aB3", "\\\"'", "--a-", "cookie: a=", "cookie: a=b\"",
+    "bearer ", "pass_pass", "a-pass: ", "token=[REDACTED:a", "authorization: Basic a", "key aB3dE5gH7jK9mN1pQ3sT5", "=a@", "sig=",
+    "api_key: a b c", "key /-/-/", "secret='", "passw\u017f=é", "://1234567890123456", "-----BEGIN ", "AKIA", "token=\"a\\",
+    "--password ",
+)  # fmt: skip
+HOSTILE = (*PARTS, *("".join(some) for some in _mixed()))
 MOST_CHANGED = 0.001
 
 
@@ -87,9 +103,12 @@ def _costs() -> dict[str, Figure]:
     worst = []
     for text in HOSTILE:
         hostile = (text * (MAX_TEXT // len(text) + 1))[:MAX_TEXT]
-        began = time.process_time()
-        redactor.text(hostile)
-        worst.append((time.process_time() - began) * 1000)
+        taken = []
+        for _ in range(3):
+            began = time.process_time()
+            redactor.text(hostile)
+            taken.append((time.process_time() - began) * 1000)
+        worst.append(min(taken))
     return {
         "usual": figure([_each(_redactor().value, usual) for _ in range(ROUNDS)], "µs", target=50, what="an entry of a rollout"),
         "varied": figure(
@@ -99,7 +118,9 @@ def _costs() -> dict[str, Figure]:
             against=against,
             what="an entry in which nothing repeats: other digests, ids and queries each time",
         ),
-        "hostile": figure(worst, "ms", what=f"one text of {MAX_TEXT // 1024} KiB made to be slow"),
+        "hostile": figure(
+            [max(worst)], "ms", target=20, what=f"the slowest of {len(HOSTILE)} texts of {MAX_TEXT // 1024} KiB made to be slow"
+        ),
     }
 
 

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import random
+import re
 import string
 import time
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.redaction import Redactor
+from services.redaction.patterns import PATTERNS
 
 KEY = b"k" * 32
 
@@ -276,6 +278,47 @@ def test_hostile_text_takes_linear_time(hostile: str) -> None:
     taken_out.text(hostile)
     whole = time.process_time() - before
     assert whole < 2.0
+
+
+@given(
+    st.lists(
+        st.sampled_from(["://", "a", "b1", ":", "@", "/", " ", "[REDACTED:", "x:1/", "8080/", "é", "'", "c" * 250]), max_size=40
+    )
+)
+def test_passwords_in_addresses_are_found_in_one_pass_as_by_trying_each_place(parts: list[str]) -> None:
+    text = "".join(parts)
+    (pattern,) = [pattern for pattern in PATTERNS if pattern.begins is not None]
+    for written in (text, text + "@", f"://{text}:secret@host"):
+        assert pattern.sub(lambda found: f"<{found['secret']}>", written) == pattern.regex.sub(
+            lambda found: f"<{found['secret']}>", written
+        )
+
+
+KEY_LIKE = """
+password passwd passphrase secret token api_key apikey access-key private_key client_key credential credentials authorization
+cookie session signature dsn account_key db_pass my-pass client_key_data
+"""
+
+
+@given(
+    st.sampled_from(KEY_LIKE.split()),
+    st.integers(min_value=0),
+    st.sampled_from(["=~", " = ~", ": ~", '": "~"', "_value=~", "='~'"]),
+    st.sampled_from(["", "é ", "x", "db.", "the_", "\u017f"]),
+)
+def test_a_key_like_word_is_found_in_whatever_case_it_is_written(word: str, cases: int, behind: str, before: str) -> None:
+    mixed = "".join(char.upper() if cases >> at & 1 else char for at, char in enumerate(word))
+    found = redactor("correct-horse-battery").text(before + mixed + behind.replace("~", "q7Zr2mXw9Lp4"))
+    assert "q7Zr2mXw9Lp4" not in found
+    assert f"{before}{mixed}" in found
+
+
+def test_a_text_with_no_end_of_secrets_is_taken_out_whole() -> None:
+    lines = [f"line {n} token=q7Zr2mXw9Lp{n:04}" for n in range(1500)]
+    some = redactor("correct-horse-battery").text("\n".join(lines[:900]))
+    assert (some.count("[REDACTED:key-value:"), "line 899" in some) == (900, True)
+    whole = redactor("correct-horse-battery").text("\n".join(lines))
+    assert re.fullmatch(r"\[REDACTED:too-many:[0-9a-f]{8}\]", whole)
 
 
 def test_what_is_beyond_the_limit_never_passes_unread() -> None:
