@@ -1,21 +1,19 @@
 """The base of every widget that is a drawing of one frozen value: equal value, no repaint; new height, new layout."""
 
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from textual.geometry import Region, Size
 from textual.strip import Strip
-from textual.widget import Widget
 
 from widgets import glyphs, ink
 from widgets.ink import Lines, Tone
+from widgets.toned import Toned
 
 Value = TypeVar("Value")
 
 
-class Drawn(Widget, Generic[Value]):
+class Drawn(Toned, Generic[Value]):
     """Draws ``value`` through :meth:`draw`. Subclasses give ``draw`` and a ``show`` with plain arguments."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(ink.TONE_CLASSES)
 
     DEFAULT_CSS = """
     Drawn {

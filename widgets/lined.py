@@ -10,12 +10,13 @@ from textual.strip import Strip
 
 from widgets import ink
 from widgets.ink import Line
+from widgets.toned import Toned
 
 
-class Lined(ScrollView, can_focus=True):
+class Lined(ScrollView, Toned, can_focus=True):
     """Scrolls over lines; a subclass says which lines there are by :meth:`put`."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"lined--cursor", *ink.TONE_CLASSES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lined--cursor"}
 
     DEFAULT_CSS = """
     Lined {

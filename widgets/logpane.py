@@ -23,6 +23,7 @@ from widgets import glyphs, ink
 from widgets import text as safe
 from widgets.grid.bounded import TooSlow, within
 from widgets.ink import Line, Span, Tone
+from widgets.toned import Toned
 
 MOST_LINES = 10_000
 MOST_CHARACTERS = 16 * 1024 * 1024
@@ -52,10 +53,10 @@ class Record:
     told: bool = False
 
 
-class LogPane(ScrollView, can_focus=True):
+class LogPane(ScrollView, Toned, can_focus=True):
     """Shows records; follows the newest until the person scrolls up, and again after ``G``."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"logpane--match", *ink.TONE_CLASSES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"logpane--match"}
     DEFAULT_CSS = """
     LogPane { height: 1fr; width: 1fr; overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }
     LogPane > .logpane--match { background: $warning 30%; text-style: bold; }

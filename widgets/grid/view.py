@@ -21,6 +21,7 @@ from widgets.grid.columns import GAP, Column, Placed, place
 from widgets.grid.model import Row, arrange, as_line, by_key, diff
 from widgets.grid.terms import BadFilter, Filter, parse
 from widgets.ink import Line, Span, Tone
+from widgets.toned import Toned
 
 PATIENCE = 0.04
 """Seconds of CPU time in which the patterns of a filter must have been looked for in every row that is new: a key press."""
@@ -28,10 +29,10 @@ _HEADER = 1
 _MARGIN = 2  # cells left of the first column, for the cursor's sign
 
 
-class Grid(ScrollView, can_focus=True):
+class Grid(ScrollView, Toned, can_focus=True):
     """A table of rows under a fixed header. ``apply`` gives it all rows; it finds out what changed."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--header", "grid--cursor", *ink.TONE_CLASSES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--header", "grid--cursor"}
 
     DEFAULT_CSS = """
     Grid {
