@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from support.processes import eventually
-from support.world import Said, World, world
+from support.world import NO_SINKS, Said, World, world
 
 SERVICE, NEW = "payment-service", "v2.15.0"
 DOCUMENT = {
@@ -24,7 +24,7 @@ LONG = {"steps": [{"weight": 25, "seconds": 3000}], "baseline_seconds": 30}
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("refusals"), speed=30, canary=LONG) as running:
+    with world(tmp_path_factory.mktemp("refusals"), speed=30, canary=LONG, journal=NO_SINKS) as running:
         yield running
 
 

@@ -15,7 +15,7 @@ import yaml
 from aiohttp import web
 from support.configuration import redactor
 from support.fake_api import kubeconfig, status
-from support.world import SHORT, World, world
+from support.world import NO_SINKS, SHORT, World, world
 
 from console.doctor.permissions import needed
 from services.cluster.objects import RESOURCES
@@ -103,7 +103,7 @@ class Strict:
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Path, Strict]]:
     place = tmp_path_factory.mktemp("strict")
-    with world(place, speed=40) as running:
+    with world(place, speed=40, journal=NO_SINKS) as running:
         known: dict[str, Any] = yaml.safe_load(Path(running.ready["kubeconfig"]).read_text())
         allowed = {
             (row.verb, RESOURCES[row.kind].group, RESOURCES[row.kind].plural, row.subresource)

@@ -18,7 +18,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Sandbox]]:
     running: list[Sandbox] = []
 
     def starting(scenario: str) -> Sandbox:
-        running.append(Sandbox(tmp_path / "sandbox", scenario, SPEED))
+        running.append(Sandbox(tmp_path / "sandbox", scenario, SPEED, shipping=False))
         return running[-1]
 
     yield starting

@@ -26,7 +26,7 @@ SPEED = 40.0
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    running = Sandbox(tmp_path / "sandbox", "good", SPEED)
+    running = Sandbox(tmp_path / "sandbox", "good", SPEED, shipping=False)
     yield running
     running.stop()
 
@@ -39,7 +39,7 @@ def test_a_cluster_that_forbids_a_change_needs_a_person_who_can_resume(sandbox: 
     deploy = sandbox.start(*CONFIRMED)
     sandbox.wait_for_rollout(lambda rollout: rollout.weight == 5, "5 %")
     sandbox.misbehave(api="forbidden")
-    wait_for(lambda: bool(sandbox.journal("--event", "rollout.paused")), 30.0, "the refusal to be met")
+    wait_for(lambda: sandbox.written("rollout.paused"), 30.0, "the refusal to be met")
     sandbox.misbehave(api="")
     paused = deploy.ended(60)
     assert paused.code == 5, paused.err

@@ -16,7 +16,7 @@ SPEED = 40.0
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    running = Sandbox(tmp_path / "sandbox", "good", SPEED)
+    running = Sandbox(tmp_path / "sandbox", "good", SPEED, shipping=False)
     yield running
     running.stop()
 

@@ -58,7 +58,7 @@ REAL = (pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.skipif(not CL
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Sandbox]]:
     where, scenario = request.param
     cluster = request.getfixturevalue("control_plane") if where == "real" else None
-    running = Sandbox(tmp_path / "sandbox", scenario, SPEED[where], cluster=cluster)
+    running = Sandbox(tmp_path / "sandbox", scenario, SPEED[where], cluster=cluster, shipping=False)
     yield scenario, running
     running.stop()
 

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from support.processes import eventually
-from support.world import world
+from support.world import NO_SINKS, world
 
 SERVICE = "payment-service"
 CANARY = f"{SERVICE}-canary"
@@ -13,7 +13,7 @@ SHARES = {"steps": [{"weight": 10, "seconds": 30000}], "baseline_seconds": 10}
 
 
 def test_restored_means_that_the_canary_serves_nobody_any_more(tmp_path: Path) -> None:
-    with world(tmp_path, speed=40.0, canary=SHARES) as at:
+    with world(tmp_path, speed=40.0, canary=SHARES, journal=NO_SINKS) as at:
         home = at.new_home("a")
         before = at.facts("dev", SERVICE)[SERVICE]["images"]
         deploy = at.start(home, "-o", "json", "deploy", SERVICE, "v2.15.0", "-e", "dev", "--strategy", "canary")

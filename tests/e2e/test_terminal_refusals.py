@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.processes import eventually
 from support.terminal import Screen, console, needs_tmux
-from support.world import World, world
+from support.world import NO_SINKS, World, world
 
 from services.rollout.intents import Ask, Intent, send
 
@@ -20,7 +20,7 @@ LONG = {"steps": [{"weight": 25, "seconds": 3000}], "baseline_seconds": 10}
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("refusals"), speed=30, canary=LONG) as running:
+    with world(tmp_path_factory.mktemp("refusals"), speed=30, canary=LONG, journal=NO_SINKS) as running:
         yield running
 
 

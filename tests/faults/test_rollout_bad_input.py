@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from support.processes import matching
-from support.world import SHORT, Said, World, world
+from support.world import NO_SINKS, SHORT, Said, World, world
 
 SERVICE, NEW = "payment-service", "v2.15.0"
 RESTLESS = "recommendations"
@@ -19,7 +19,7 @@ CONFIRMED = ("--confirm", "production")
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("input"), speed=60, canary=SHORT) as running:
+    with world(tmp_path_factory.mktemp("input"), speed=60, canary=SHORT, journal=NO_SINKS) as running:
         yield running
 
 

@@ -17,7 +17,7 @@ from services.rollout.immediate import rollback_now
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    running = Sandbox(tmp_path / "sandbox", "good", 40.0)
+    running = Sandbox(tmp_path / "sandbox", "good", 40.0, shipping=False)
     yield running
     running.stop()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.processes import eventually, killed
-from support.world import SHORT, History, World, world
+from support.world import NO_SINKS, SHORT, History, World, world
 
 from services.rollout.intents import Ask, Intent, send
 
@@ -24,7 +24,7 @@ SEED = 20_260_101
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     # Half of it happens in dev, where there are too few requests in so short a time to prove anything by.
     lenient = {"on_undecided": "advance_with_note"}
-    with world(tmp_path_factory.mktemp("killed"), speed=60, canary=SHORT, judge=lenient) as running:
+    with world(tmp_path_factory.mktemp("killed"), speed=60, canary=SHORT, judge=lenient, journal=NO_SINKS) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ from services.model.rollout import Phase
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    running = Sandbox(tmp_path / "sandbox", "good", 40.0)
+    running = Sandbox(tmp_path / "sandbox", "good", 40.0, shipping=False)
     yield running
     running.stop()
 

@@ -1,6 +1,7 @@
 """The program as a person or a pipeline runs it: sandbox, command line and drivers, each a process of its own."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import msgspec
 import yaml
 
 from services.clock import SystemClock
-from services.cluster.connection import Clusters
+from services.cluster.connection import Clusters, Connection
 from services.model.objects import Json, ObjectRef
 from services.model.rollout import Rollout
+from support.processes import matching, signalled
 
 ROOT = Path(__file__).parents[2]
 QUARTERDECK = (sys.executable, "-m", "console.cli")
@@ -56,9 +58,12 @@ class Running:
 
 
 class Sandbox:
-    """One sandbox process with its own home. ``stop`` ends it and every process that was started through it."""
+    """One sandbox process with its own home. ``stop`` ends it and every process that was started through it.
 
-    def __init__(self, home: Path, scenario: str, speed: float, *, cluster: Path | None = None) -> None:
+    Without ``shipping`` its configuration names no sink: a test that is about something else starts no shipper for each home.
+    """
+
+    def __init__(self, home: Path, scenario: str, speed: float, *, cluster: Path | None = None, shipping: bool = True) -> None:
         self.home = home
         self._commands: list[Running] = []
         ready = home / "ready.json"
@@ -86,6 +91,11 @@ class Sandbox:
             raise AssertionError(f"the sandbox ended: {(home / 'sandbox.out').read_text()}")
         self.ready: dict[str, Any] = json.loads(ready.read_text())
         self.config = Path(self.ready["config"])
+        if not shipping:
+            document = yaml.safe_load(self.config.read_text())
+            del document["journal"]["sinks"]
+            self.config = home / "without-sinks.yaml"
+            self.config.write_text(yaml.safe_dump(document))
         self.kubeconfig = Path(self.ready["kubeconfig"])
 
     @property
@@ -112,45 +122,58 @@ class Sandbox:
 
     def get(self, ref: ObjectRef, context: str = "production") -> dict[str, Json]:
         async def read() -> dict[str, Json]:
-            clusters = Clusters(self.kubeconfig, SystemClock())
-            try:
-                return await (await clusters.connect(context)).get(ref)
-            finally:
-                await clusters.close()
+            async with self._connected(context) as connection:
+                return await connection.get(ref)
 
         return asyncio.run(read())
 
     def listed(self, kind: str, labels: str, context: str = "production") -> list[dict[str, Json]]:
         async def read() -> list[dict[str, Json]]:
-            clusters = Clusters(self.kubeconfig, SystemClock())
-            try:
-                return await (await clusters.connect(context)).list(kind, context, labels=labels, type=dict)
-            finally:
-                await clusters.close()
+            async with self._connected(context) as connection:
+                return await connection.list(kind, context, labels=labels, type=dict)
 
         return asyncio.run(read())
 
     def rollouts(self) -> list[Rollout]:
         """Every rollout of production as its checkpoint shows it, oldest first."""
-        found = self.listed("ConfigMap", "quarterdeck/kind=checkpoint")
-        decoded = [msgspec.json.decode(item["data"]["rollout"], type=Rollout) for item in found]
-        return sorted(decoded, key=lambda rollout: rollout.created)
+
+        async def read() -> list[Rollout]:
+            async with self._connected("production") as connection:
+                return await _rollouts(connection)
+
+        return asyncio.run(read())
 
     def wait_for_rollout(self, ready: Callable[[Rollout], bool], what: str, timeout: float = 60.0) -> Rollout:
-        """The newest rollout once ``ready`` says so of it."""
-        newest: list[Rollout] = []
+        """The newest rollout once ``ready`` says so of it. Looks over one connection: to open one costs more than a look."""
 
-        def looked() -> bool:
-            newest[:] = self.rollouts()[-1:]
-            return bool(newest) and ready(newest[0])
+        async def waited() -> Rollout:
+            until = time.monotonic() + timeout
+            async with self._connected("production") as connection:
+                while not ((newest := (await _rollouts(connection))[-1:]) and ready(newest[0])):
+                    if time.monotonic() > until:
+                        raise AssertionError(f"waited {timeout:.0f} s in vain for {what}")
+                    await asyncio.sleep(0.1)
+            return newest[0]
 
-        wait_for(looked, timeout, what, every=0.1)
-        return newest[0]
+        return asyncio.run(waited())
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, context: str) -> AsyncIterator[Connection]:
+        clusters = Clusters(self.kubeconfig, SystemClock())
+        try:
+            yield await clusters.connect(context)
+        finally:
+            await clusters.close()
 
     def driver(self, rollout: Rollout, home: Path | None = None) -> int:
         """The pid of the process that drives it."""
         assert rollout.driver is not None
         return int((((home or self.state) / "rollouts" / rollout.id) / f"{rollout.driver.token}.alive").read_text())
+
+    def written(self, event: str) -> bool:
+        """Whether the journal on the disk has such an entry."""
+        sign = f'"event":"{event}"'.encode()
+        return any(sign in segment.read_bytes() for segment in (self.state / "journal" / "seg").glob("*.jsonl"))
 
     def journal(self, *arguments: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.run("journal", "list", *arguments).document["entries"]
@@ -170,8 +193,10 @@ class Sandbox:
         return found
 
     def stop(self) -> None:
-        for rollout in (self.state / "rollouts").glob("*/*.alive") if self.config.exists() else ():
-            end(int(rollout.read_text() or 0))
+        # drivers and shippers are nobody's children: a shipper would look for this sandbox's log store for a minute
+        for pid in matching("console.cli", str(self.home)):
+            if pid != self.process.pid:
+                signalled(pid, signal.SIGKILL)
         for command in self._commands:
             if command.process.poll() is None:
                 command.process.kill()
@@ -182,6 +207,12 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+async def _rollouts(connection: Connection) -> list[Rollout]:
+    found = await connection.list("ConfigMap", "production", labels="quarterdeck/kind=checkpoint", type=dict)
+    decoded = [msgspec.json.decode(item["data"]["rollout"], type=Rollout) for item in found]
+    return sorted(decoded, key=lambda rollout: rollout.created)
 
 
 def environment() -> dict[str, str]:
@@ -204,9 +235,3 @@ def alive(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def end(pid: int) -> None:
-    """Kill a driver that a test left behind."""
-    if pid and alive(pid) and b"console.cli" in (Path("/proc") / str(pid) / "cmdline").read_bytes():
-        os.kill(pid, signal.SIGKILL)

@@ -36,6 +36,8 @@ PLURALS = {
     "VirtualService": "/apis/networking.istio.io/v1/namespaces/{}/virtualservices",
     "DestinationRule": "/apis/networking.istio.io/v1/namespaces/{}/destinationrules",
 }
+NO_SINKS: dict[str, Any] = {"sinks": []}
+"""A journal that is shipped nowhere: a test that is about something else starts no shipper for each home."""
 SHORT = {"steps": [{"weight": 10, "seconds": 60}, {"weight": 25, "seconds": 120}], "baseline_seconds": 30}
 """A canary with everything the default one has, in less time."""
 
