@@ -1,17 +1,23 @@
 """Requests, errors and latency of a rollout's versions from a metrics server, where the settings name one."""
 
+import logging
+
 from services.analysis import ArmName, Windows
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Subject, Version, open_source
+from services.analysis.sources.history import history
 from services.model.rollout import Rollout
 from services.rollout.arms import Arms
 from services.rollout.run import Run
 from services.settings.schema import ServiceOptions
+
+log = logging.getLogger(__name__)
 
 
 class Elsewhere:
     """Asks the server once a round, for the pods that there are then."""
 
     def __init__(self, run: Run) -> None:
+        self._run = run
         self._found = Arms((), ())
         self._source: MetricSource = open_source(
             run.settings.metrics,
@@ -31,6 +37,15 @@ class Elsewhere:
         reading = await self._source.read(windows.now)
         windows.add(reading.since, reading.at, reading.arms, errors=ERRORS_NAME, latency=LATENCY_NAME)
         return [reading.problem] if reading.problem else []
+
+    async def remembered(self) -> Windows:
+        """What the server knows of the time before now; empty, with the reason in the log, where that is nothing."""
+        run = self._run
+        whom = subject(run.rollout, self._found, run.settings.services.get(run.rollout.release.service))
+        past = await history(run.settings.metrics, whom, clock=run.clock, register=run.redactor)
+        if past.problem:
+            log.warning("%s: the time before is not known from %s: %s", run.rollout.id, run.settings.metrics.source, past.problem)
+        return past.windows
 
     async def close(self) -> None:
         await self._source.close()

@@ -27,8 +27,6 @@ from services.settings import Settings
 
 KEPT_SECONDS = 600.0
 """Pace seconds that are measured; older counts say less about now than they cost."""
-HISTORY_SECONDS = 1800.0
-"""Pace seconds that a server is asked for which remembers them."""
 PAGES = 5.0
 """Pages of pods that are asked for in a pace second, on average: somebody may leave a plan on the screen for hours. Of more pods
 than can be read so every :data:`SLOWEST` seconds more pages are asked for: counts that are too far apart measure nothing."""
@@ -122,20 +120,18 @@ class _Looking:
     async def remember(self) -> Foresight:
         """By the time before now, where the metrics server has it; the judge's replay on it stands from then on."""
         metrics = self._settings.metrics
-        if metrics.source != "prometheus":
+        if metrics.source == "pods":
             return Foresight()
         self._found = arms(self._inventory, self._proposed)
         whom = subject(self._proposed, self._found, self._settings.services.get(self._proposed.release.service))
-        past = await history(metrics, whom, clock=self._clock, register=self._register, seconds=HISTORY_SECONDS)
+        past = await history(metrics, whom, clock=self._clock, register=self._register)
         self._unasked = past.problem
         return await asyncio.to_thread(self._by_history, past.windows)
 
     def _by_history(self, windows: Windows) -> Foresight:
-        covered = windows.covered(ArmName.STABLE, windows.now - HISTORY_SECONDS, windows.now)
-        if not covered:
+        baseline = judging.remembered(self._settings, self._proposed, windows)
+        if baseline is None:
             return Foresight()
-        baseline = msgspec.structs.replace(measure(windows, HISTORY_SECONDS), seconds=round(covered, 1))
-        baseline = judging.calibrated(self._settings, self._proposed, windows, baseline)
         self._replay = baseline.replay
         return _foresight(self._proposed.plan, baseline, self._settings)
 

@@ -9,7 +9,7 @@ import math
 import msgspec
 
 from services.analysis import ArmName, Limits, Windows
-from services.analysis.baseline import splits
+from services.analysis.baseline import measure, splits
 from services.analysis.judge import (
     ERRORS,
     LATENCY_P90,
@@ -98,6 +98,17 @@ def calibrated(settings: Settings, rollout: Rollout, windows: Windows, baseline:
         brief=noise if brief else {},
     )
     return msgspec.structs.replace(baseline, replay=replay)
+
+
+def remembered(settings: Settings, rollout: Rollout, past: Windows) -> Baseline | None:
+    """The baseline by what a metrics server remembers, calibrated on it; ``None`` where that is nothing. Some milliseconds, and
+    more where the judge is set off: not for the event loop."""
+    covered = past.covered(ArmName.STABLE, -math.inf, past.now)
+    if not covered:
+        return None
+    # splits take their time from the baseline: it is all that there is
+    measured = msgspec.structs.replace(measure(past, math.inf), seconds=math.inf)
+    return msgspec.structs.replace(calibrated(settings, rollout, past, measured), seconds=round(covered, 1))
 
 
 def _with_history(metric: Metric, replay: Replayed | None) -> Metric:

@@ -115,8 +115,8 @@ class Run:
         self.journal = journal
         self.settings = settings
         self.clock = clock
-        self.baseline: Callable[[float], Baseline] = _nothing_measured
-        """What the old version did in the last given pace seconds; the watch loop puts itself here."""
+        self.baseline: Callable[[float], Awaitable[Baseline]] = _nothing_measured
+        """What the old version did in the last given pace seconds, or longer; the watch loop puts itself here."""
         self.breach: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
         self.promoted = asyncio.Event()
         self.ending = False
@@ -381,5 +381,5 @@ class Run:
         return receipt
 
 
-def _nothing_measured(seconds: float) -> Baseline:
+async def _nothing_measured(seconds: float) -> Baseline:
     return Baseline(seconds=seconds, requests=0.0, error_rate=None, p99=None)

@@ -18,7 +18,7 @@ async def measure_baseline(run: Run, step: MeasureBaseline) -> None:
     while True:
         await run.spend()
         own = state.current_state(run.rollout)
-        baseline = run.baseline(own.expected_seconds)
+        baseline = await run.baseline(own.expected_seconds)
         run.change(state.measured(run.rollout, baseline))
         if baseline.requests and baseline.p99 is not None:
             return

@@ -1,5 +1,6 @@
 """The watch loop: looks at both versions once every interval, says breach or hold, and changes nothing itself."""
 
+import asyncio
 import logging
 
 import msgspec
@@ -81,13 +82,21 @@ class Watch:
             if self._elsewhere is not None:
                 await self._elsewhere.close()
 
-    def _baseline(self, seconds: float) -> Baseline:
-        """What the old version did in the last ``seconds``; says of how many of them it was really seen, and what the judge would
-        have made of them."""
+    async def _baseline(self, seconds: float) -> Baseline:
+        """What the old version did in the last ``seconds``, or for longer where a metrics server remembers more; says how long it
+        was really seen, and what the judge would have made of it."""
+        run = self._run
         until = self._windows.now
         covered = self._windows.covered(ArmName.STABLE, until - seconds, until)
-        found = judging.calibrated(self._run.settings, self._run.rollout, self._windows, measure(self._windows, seconds))
-        return msgspec.structs.replace(found, seconds=round(covered, 1))
+        found = judging.calibrated(run.settings, run.rollout, self._windows, measure(self._windows, seconds))
+        found = msgspec.structs.replace(found, seconds=round(covered, 1))
+        if self._elsewhere is None:
+            return found
+        past = await self._elsewhere.remembered()
+        before = await asyncio.to_thread(judging.remembered, run.settings, run.rollout, past)
+        if before is None or not before.requests or before.seconds <= found.seconds:
+            return found
+        return before if before.p99 is not None or found.p99 is None else found
 
     async def _looked(self) -> None:
         """One round. One that fails by a defect of ours has seen nothing, as where metrics can't be read: an analysis ends

@@ -13,10 +13,12 @@ import yaml
 from support.clock import ManualClock
 from support.prometheus import metrics, subject
 
+from services.analysis.baseline import measure, splits
 from services.analysis.sources import MetricSource, open_source
 from services.analysis.sources.asking import NoData, QueryRefused
 from services.analysis.sources.checking import check, example
 from services.analysis.sources.datadog import DatadogAccount, Unaskable, filled
+from services.analysis.sources.history import History, history
 from services.analysis.windows import ArmName
 from services.redaction import Redactor
 from services.settings.sources import Datadog
@@ -329,3 +331,54 @@ async def test_a_refused_distribution_is_named_by_its_key() -> None:
 def test_what_is_no_distribution_is_refused(keys: dict[str, Any], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         Datadog.model_validate_json(json.dumps({**KEYS, **keys}))
+
+
+async def remembered(double: Double, **keys: Any) -> History:
+    return await history(
+        metrics(source="datadog", datadog=KEYS, **keys),
+        subject(canary=()),
+        clock=ManualClock(),
+        register=Redactor(),
+        transport=httpx.MockTransport(double),
+    )
+
+
+async def test_half_an_hour_before_a_deploy_is_what_its_buckets_say() -> None:
+    double = Double(lambda query, at: 3.0 if "errors" in query else traffic(query, at))
+    past = await remembered(double)
+    assert past.problem == ""
+    since, until = double.asked[0]
+    assert until - since == 1_800_000
+    baseline = measure(past.windows, 3600.0)
+    assert (baseline.requests, baseline.error_rate) == (180 * 900.0, pytest.approx(3 / 900))
+    assert baseline.p99 == pytest.approx(0.1, rel=0.3)  # as fine as the edges that are asked for
+    assert past.windows.covered(ArmName.STABLE, -math.inf, 0.0) == pytest.approx(1800.0)
+    # all of its pods together: none can be compared with another
+    assert splits(past.windows, 3600.0, 0.1, baseline.edges) == ()
+
+
+async def test_a_service_that_is_young_is_known_for_as_long_as_it_served() -> None:
+    double = Double(lambda query, at: None)
+    assert "remembers nothing" in (await remembered(double)).problem
+    last = double.asked[0][1] // 1000
+    past = await remembered(Double(lambda query, at: traffic(query, at) if at >= last - 300 else None))
+    assert past.windows.covered(ArmName.STABLE, -math.inf, 0.0) == pytest.approx(300.0)
+    assert measure(past.windows, 3600.0).requests == 30 * 900.0
+
+
+async def test_percentiles_that_an_account_does_not_have_take_no_traffic_with_them() -> None:
+    double = Double(traffic)
+    double.refuses = lambda query: query.startswith("count")
+    past = await remembered(double)
+    assert "latency: " in past.problem
+    baseline = measure(past.windows, 3600.0)
+    assert (baseline.requests, baseline.p99, baseline.edges) == (180 * 900.0, None, {})
+
+
+@pytest.mark.parametrize("status", [403, 429, 500])
+async def test_an_account_that_does_not_answer_remembers_nothing_and_says_why(status: int) -> None:
+    double = Double(traffic)
+    double.instead = httpx.Response(status, json={"errors": ["no"]})
+    past = await remembered(double)
+    assert f"answered {status}" in past.problem
+    assert measure(past.windows, 3600.0).requests == 0.0

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from support.harness import DEPLOY, Ended, Sandbox
+from support.processes import eventually
 from support.prometheus import needs_prometheus, serving
 
 pytestmark = [needs_prometheus, pytest.mark.counterpart]
@@ -39,11 +40,15 @@ def deployed(sandbox: Sandbox) -> Ended:
     return sandbox.run(*DEPLOY, "--confirm", "production", timeout=200)
 
 
-def through_prometheus(sandbox: Sandbox, directory: Path) -> Ended:
+def through_prometheus(sandbox: Sandbox, directory: Path, *, scrapes: int = 0) -> Ended:
+    """The deploy begins once the server remembers so many scrapes."""
     directory.mkdir()
     page = urlsplit(sandbox.ready["prometheus"])
     with serving(directory, page.netloc, path=page.path) as server:
         ask_prometheus(sandbox, server.url)
+        if scrapes:
+            query = f"min(count_over_time(up[2m])) >= {scrapes}"
+            eventually("enough is remembered", lambda: server.value(query) != [], 90.0)
         return deployed(sandbox)
 
 
@@ -58,8 +63,19 @@ def test_both_ways_to_the_metrics_come_to_the_same_verdict(
 
 
 def test_a_good_release_is_proven_through_prometheus(start: Callable[[str], Sandbox], tmp_path: Path) -> None:
-    ended = through_prometheus(start("good"), tmp_path / "prometheus")
+    """What the server remembers of the time before is what it is compared by: longer than the minute that is watched."""
+    sandbox = start("good")
+    ended = through_prometheus(sandbox, tmp_path / "prometheus", scrapes=110)
     assert (ended.code, ended.document["outcome"]) == (0, "succeeded"), ended.err
+    (completed,) = sandbox.journal("--event", "deployment.completed")
+    baseline = completed["data"]["metrics"]["baseline"]
+    assert baseline["seconds"] >= 360
+    assert baseline["requests"] == pytest.approx(20_000 * baseline["seconds"], rel=0.2)
+    assert baseline["p99"] == pytest.approx(0.045, rel=0.1)
+    replay = baseline["replay"]
+    assert replay["rows"] >= 30
+    assert (replay["splits"], replay["aborted"], replay["brief"]) == (6, 0, {})
+    assert 1.0 <= replay["noise"]["errors"] < 2.5
 
 
 def test_a_server_that_is_away_is_no_data_and_asks_a_person(start: Callable[[str], Sandbox]) -> None:

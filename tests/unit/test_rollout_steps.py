@@ -314,7 +314,12 @@ async def test_a_version_that_fails_late_never_passes(tmp_path: Path, how: dict[
 async def test_an_empty_baseline_takes_longer_once_and_then_needs_a_person(tmp_path: Path, found: Baseline) -> None:
     async with bench(tmp_path, MEASURE) as on:
         asked: list[float] = []
-        on.run.baseline = lambda seconds: asked.append(seconds) or found  # type: ignore[func-returns-value]
+
+        async def measured(seconds: float) -> Baseline:
+            asked.append(seconds)
+            return found
+
+        on.run.baseline = measured
         task = asyncio.create_task(measure_baseline(on.run, MEASURE))
         await on.until_done(task)
         with pytest.raises(PersonNeeded, match="undecided: no baseline"):
@@ -327,7 +332,11 @@ async def test_a_baseline_that_comes_late_is_taken(tmp_path: Path) -> None:
     async with bench(tmp_path, MEASURE) as on:
         full = Baseline(seconds=110, requests=900.0, error_rate=0.0, p99=0.1)
         found = [Baseline(seconds=0, requests=0.0, error_rate=None, p99=None), full]
-        on.run.baseline = lambda seconds: found.pop(0)
+
+        async def measured(seconds: float) -> Baseline:
+            return found.pop(0)
+
+        on.run.baseline = measured
         task = asyncio.create_task(measure_baseline(on.run, MEASURE))
         await on.until_done(task)
         await task
