@@ -1154,7 +1154,7 @@ async def test_a_screen_left_while_it_is_being_put_together_is_left_without_a_wo
     """esc may come at any moment: before the first part of the screen is there, between two of them, or after the last."""
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await pilot.pause()
-        app.push_screen(DeployScreen(Selection("production", "payment-service")))
+        app.push_screen(DeployScreen())
         for _ in range(4**turns):
             await asyncio.sleep(0)
         app.pop_screen()
