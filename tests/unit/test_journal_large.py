@@ -8,6 +8,8 @@ from support.clock import ManualClock
 
 from services.audit import Event, Journal, JournalUnavailable, verify
 from services.audit.tail import WINDOW
+from services.audit.verifying.lines import Job
+from services.audit.verifying.parts import parts
 from services.redaction import Redactor
 
 DAY = 86400.0
@@ -82,3 +84,24 @@ async def test_the_same_is_found_by_two_processes_as_by_one(
         assert verify(directory) == one
         assert not one.ok
         path.write_bytes(good)
+
+
+@pytest.mark.timeout(60)
+async def test_two_processes_never_wait_for_each_other_however_many_entries_are_signed(tmp_path: Path) -> None:
+    """What is asked and what is answered are both longer than a pipe holds."""
+    directory = tmp_path / "journal"
+    await filled(directory, 12, 3000)
+    paths = sorted((directory / "seg").glob("*.jsonl"))[:12]
+    lines = {path: path.read_bytes().splitlines() for path in paths}
+    firsts = {path: int(path.stem) for path in paths}
+    jobs = [
+        Job(str(path), path.stat().st_size, firsts[path], list(range(firsts[path], firsts[path] + len(lines[path]))))
+        for path in paths
+    ]
+    found = parts(jobs)
+    assert set(found) == {str(path) for path in paths}
+    for path in paths:
+        made = found[str(path)]
+        assert made is not None
+        assert made.entries == len(lines[path])
+        assert made.hashes == {firsts[path] + at: line[:64].decode() for at, line in enumerate(lines[path])}

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,16 +36,14 @@ def parts(jobs: Sequence[Job]) -> dict[str, Part | None]:
 
 
 def _asked(other: "subprocess.Popen[bytes]", mine: Sequence[Job], theirs: Sequence[Job]) -> dict[str, Part | None]:
-    assert other.stdin is not None
-    assert other.stdout is not None
-    found: dict[str, Part | None] = {}
-    try:
-        other.stdin.write(b"".join(msgspec.json.encode(job) + b"\n" for job in theirs))
-        other.stdin.close()
-    except BrokenPipeError:
-        return found
-    found |= {job.path: part(job) for job in mine}
-    for job, answer in zip(theirs, other.stdout, strict=False):
+    wanted = b"".join(msgspec.json.encode(job) + b"\n" for job in theirs)
+    answers: list[bytes] = []
+    # Both ends at once: a pipe holds 64 KiB, and who writes into a full one waits for a reader that may do the same.
+    asking = threading.Thread(target=lambda: answers.append(other.communicate(wanted)[0]), daemon=True)
+    asking.start()
+    found = {job.path: part(job) for job in mine}
+    asking.join()
+    for job, answer in zip(theirs, b"".join(answers).split(b"\n"), strict=False):
         try:
             found[job.path] = _part.decode(answer)
         except msgspec.MsgspecError:
