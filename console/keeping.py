@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 QUIET = 0.3
 """Wall seconds without a key after which a screen is put together."""
-LONGER_QUIET = 0.8
+LONGER_QUIET = 0.5
 """…and after which one is put together that stood by and was taken: who moves on from screen to screen is not to feel it."""
 STANDING_BY = {"rollout": "RolloutScreen", "deploy": "DeployScreen", "logs": "LogsScreen"}
 """Of which screens one stands by: the class by its module."""
