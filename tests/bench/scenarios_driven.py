@@ -2,20 +2,25 @@
 
 The simulated pods, the windows over their pages, the hard triggers and the judge are the real ones; cluster, processes and
 network are left out (``scenarios.py`` has them). ``python tests/bench/scenarios_driven.py noisy-healthy --seeds 100``.
+
+``bad-in-noise`` and ``incident-in-noise`` are harder than any of the sandbox's: counts so unsteady that what they allow is wide,
+and few, under ``on_shared_incident: pause``. A bad version must be taken back and never wait behind an incident that is none.
 """
 
 import argparse
 import math
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import msgspec
+import yaml
 from crowd_writer import begun
 
-from services.analysis import Limits, Windows, evaluate, reasons
+from services.analysis import Limits, Windows, evaluate, is_shared_incident, reasons
 from services.analysis.baseline import measure
 from services.analysis.parse import parse
 from services.model.rollout import Rollout, StepState
@@ -25,11 +30,25 @@ from services.rollout import judging, state
 from services.sandbox.behaviour import WELL, Behaviour, Scenario, scenarios
 from services.sandbox.fleet import BY_NAME, OFFER_SERVICE
 from services.sandbox.podmetrics import PodMetrics
-from services.sandbox.weather import CELL_SECONDS, Moment, Weather
+from services.sandbox.weather import CELL_SECONDS, Incident, Moment, Noise, Weather
 from services.settings import Settings
 from services.settings import parse as parsed
 
-NAMES = ("good", "noisy-healthy", "errors", "tiny", "late", "slow")
+NAMES = ("good", "noisy-healthy", "errors", "tiny", "late", "slow", "shared")
+PAUSES = {"triggers": {"on_shared_incident": "pause"}}
+WILD = Noise(drift=0.8, own=0.8, cluster=10.0)
+HARD = {
+    "bad-in-noise": Scenario("fails 8 %", Behaviour(errors=0.08), rate=400.0, noise=WILD, settings=PAUSES),
+    "late-in-noise": Scenario(
+        "fails 8 % a minute later", Behaviour(errors=0.08, after=60), rate=400.0, noise=WILD, settings=PAUSES
+    ),
+    "incident-in-noise": Scenario(
+        "both fail", rate=400.0, noise=WILD, incident=Incident(errors=0.3, after=80, seconds=180), settings=PAUSES
+    ),
+}
+HELD = 300.0
+"""Seconds for which it is watched on while a shared incident has it wait for a person; nobody comes."""
+SHARED = "shared-incident"
 SCRAPE = 10.0
 REACTION = 3.0
 """Seconds between two steps in which the share moves."""
@@ -39,8 +58,8 @@ CONFIGURATION = "version: 1\nenvironments: {production: {context: production, na
 
 
 class End(NamedTuple):
-    """``name`` is ``passed``, ``undecided`` or the trigger's; ``seconds`` since the canary's first requests, ``highest`` the
-    largest ln E of a regression on the way."""
+    """``name`` is ``passed``, ``undecided``, the trigger's, or ``shared-incident`` where it waits for a person; ``seconds`` since
+    the canary's first requests, ``highest`` the largest ln E of a regression on the way."""
 
     name: str
     seconds: float
@@ -53,7 +72,8 @@ class Canary:
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
-        self.workload = BY_NAME[OFFER_SERVICE]
+        own = BY_NAME[OFFER_SERVICE]
+        self.workload = replace(own, rate=scenario.rate) if scenario.rate is not None else own
         self.random = Random(seed)
         self.weather = Weather(scenario.noise, f"{seed}/production/{OFFER_SERVICE}")
         self.at = SCRAPE * self.random.random()
@@ -89,11 +109,20 @@ class Canary:
         self.windows.feed(self.at, arms, readings, ready=list(pods))
 
     def _serve(self, seconds: float) -> None:
-        late = self.exposed is not None and self.at - self.exposed >= self.scenario.behaviour.after
+        age = self.at - self.exposed if self.exposed is not None else -math.inf
+        late = age >= self.scenario.behaviour.after
+        incident = self.scenario.incident
+        hit = incident.errors if incident is not None and 0 <= age - incident.after < incident.seconds else 0.0
         for pods, share in ((self.stable, 1.0 - self.share), (self.new, self.share)):
             for name, pod in pods.items():
-                moment = Moment(self.weather.factor(name, self.at), 0.0, self.scenario.noise.cluster, late)
+                moment = Moment(self.weather.factor(name, self.at), hit, self.scenario.noise.cluster, late)
                 pod.serve(self.random, self.workload.rate * share / len(pods), seconds, moment)
+
+
+def configured(scenario: Scenario) -> Settings:
+    """The defaults, with the sections that the scenario has of its own."""
+    document = yaml.safe_load(CONFIGURATION) | scenario.settings
+    return parsed(yaml.safe_dump(document), file="scenarios", base=Path.cwd(), redactor=Redactor())
 
 
 def course(settings: Settings) -> Rollout:
@@ -123,14 +152,22 @@ def run(scenario: Scenario, seed: int, settings: Settings) -> End:
         judged_to = canary.exposed if judged_to is None else judged_to
         rollout = msgspec.structs.replace(rollout, step=index, exposed_at=canary.exposed, raised_at=raised, weight=step.weight)
         longer = False
+        held: float | None = None
         while True:
             canary.scrape(SCRAPE)
             rollout, judged_to = _judged(rollout, canary, settings, judged_to)
             assert rollout.judgement is not None
             highest = max(highest, rollout.judgement.log_e)
             seconds = canary.at - canary.exposed
-            if fired := _fired(rollout, canary, settings, raised):
+            fired = _fired(rollout, canary, settings, raised)
+            if fired == SHARED:
+                held = canary.at if held is None else held
+            elif fired:
                 return End(fired, seconds, highest, extended)
+            if held is not None:
+                if canary.at - held >= HELD:
+                    return End(SHARED, seconds, highest, extended)
+                continue
             if canary.at - raised < step.seconds:
                 continue
             # from the planned end on, as soon as there is proof
@@ -152,27 +189,33 @@ def _judged(rollout: Rollout, canary: Canary, settings: Settings, since: float) 
 
 
 def _fired(rollout: Rollout, canary: Canary, settings: Settings, raised: float) -> str:
-    """The name of the trigger that ends it; empty where none does."""
+    """The name of the trigger that ends it, or of the incident that has it wait; empty where nothing does."""
     limits = judging.limits_now(Limits.of(settings), rollout.judgement)
     readings = evaluate(
         limits, canary.windows, baseline=rollout.baseline, exposed_at=canary.exposed, raised_at=raised, now=canary.at
     )
-    fired = reasons((*readings, judging.reading(rollout.judgement)))
+    readings = (*readings, judging.reading(rollout.judgement))
+    fired = reasons(readings)
+    assert canary.exposed is not None
+    shared = is_shared_incident(readings, limits, canary.windows, canary.exposed, canary.at, baseline=rollout.baseline)
+    if shared and settings.triggers.on_shared_incident == "pause":
+        return SHARED
     return fired[0].name if fired else ""
 
 
 def main() -> int:
+    known = {name: scenarios()[name] for name in NAMES} | HARD
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenarios", nargs="*", default=list(NAMES), metavar="SCENARIO", help=", ".join(NAMES))
+    parser.add_argument("scenarios", nargs="*", default=list(known), metavar="SCENARIO", help=", ".join(known))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     given = parser.parse_args()
-    if unknown := set(given.scenarios) - set(NAMES):
-        parser.error(f"not among those that are driven: {', '.join(sorted(unknown))}; accepted: {', '.join(NAMES)}")
-    settings = parsed(CONFIGURATION, file="scenarios", base=Path.cwd(), redactor=Redactor())
+    if unknown := set(given.scenarios) - set(known):
+        parser.error(f"not among those that are driven: {', '.join(sorted(unknown))}; accepted: {', '.join(known)}")
     print(f"{'scenario':<16} {'ends':<32} {'seconds since the first requests':<34} {'extended':>8} {'largest ln E':>13}")
     for name in given.scenarios:
-        ends = [run(scenarios()[name], seed, settings) for seed in range(given.first, given.first + given.seeds)]
+        settings = configured(known[name])
+        ends = [run(known[name], seed, settings) for seed in range(given.first, given.first + given.seeds)]
         names = ", ".join(f"{end} {count}×" for end, count in Counter(end.name for end in ends).most_common())
         times = sorted(end.seconds for end in ends)
         spread = f"{times[0]:.0f} / {times[len(times) // 2]:.0f} / {times[-1]:.0f}"
