@@ -29,10 +29,14 @@ class Takeovers:
         self._asked: set[str] = set()
 
     def look(self, watch: RolloutWatch, mine: str, now: datetime) -> Replaced | None:
-        """Who replaced this home's driver of a rollout, if anybody did. The lease tells it before the checkpoint does."""
+        """Who replaced this home's driver of a rollout, if anybody but another of this home did. The lease tells it before the
+        checkpoint does."""
+        from services.rollout.home import has_sign
+
         rollout, driver = watch.rollout, watch.rollout.driver
         own = driver is not None and driver.home == mine
-        if own and driver is not None and watch.lease_holder in ("", driver.identity):
+        holder = watch.lease_holder
+        if own and driver is not None and (holder in ("", driver.identity) or has_sign(self._home, rollout.id, holder)):
             self._ours.add(rollout.id)
             self._replaced.pop(rollout.id, None)
             return None

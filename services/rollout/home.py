@@ -25,6 +25,8 @@ from services.model.rollout import Rollout
 log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What a driver's token may look like that was read from a cluster: it becomes a path."""
 _SERVICE_PART = 22
 """Of the service's name: prefix ``quarterdeck-rollout-`` + name + time + suffix stay within 63 characters."""
 
@@ -136,6 +138,13 @@ def alive(home: Path, rollout: Rollout) -> bool | None:
     finally:
         os.close(handle)
     return False
+
+
+def has_sign(home: Path, rollout_id: str, identity: str) -> bool:
+    """Whether the driver of this identity, as a lease names it, has its sign of life in this home. The lease of one that has just
+    begun names it before the checkpoint tells whose it is."""
+    token = identity.rpartition("#")[2]
+    return bool(_TOKEN.fullmatch(token)) and _alive_path(home, rollout_id, token).exists()
 
 
 def driver_process(home: Path, rollout: Rollout) -> int | None:

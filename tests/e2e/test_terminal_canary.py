@@ -182,6 +182,7 @@ def test_a_killed_driver_is_told_on_every_console_and_resumed_by_one_key(
     eventually("the rollout is watched again", lambda: "nobody watches" not in here.text().lower(), 20.0)
     eventually("on the other console too", lambda: "nobody watches" not in there.text().lower(), 10.0)
     here.wait(AT_25, "running")
+    assert "was taken over" not in here.text(), "by nobody but the operator"
     here.press("P")
     here.wait("succeeded", seconds=40)
     there.wait("succeeded", seconds=10)
