@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.control_plane import ABSENT, CLUSTER, up
+from support.control_plane import ABSENT, CLUSTER, of_its_own, tell, up
 from support.fake_api import eventually
 
 from services.clock import SystemClock
@@ -24,20 +23,6 @@ from services.model.errors import Conflict, Forbidden, Invalid, NotFound, Unavai
 from services.model.objects import Json, ObjectRef
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT)]
-
-
-def _cluster(verb: str, name: str) -> None:
-    subprocess.run([CLUSTER, verb, name], check=True, capture_output=True)
-
-
-def _free_port() -> int:
-    """The first of three free ports in a row (API server, and the two of its store)."""
-    for port in range(21443, 22443, 10):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for number in range(port, port + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port
-    raise AssertionError("no free ports")
 
 
 @pytest.fixture(scope="module")
@@ -188,32 +173,33 @@ async def test_a_rollout_is_followed_to_ready_and_a_crash_to_its_loop(kubeconfig
         await eventually(lambda: not inventory.deployments and not inventory.pods, 30)
 
 
+@pytest.fixture
+def of_ours() -> Iterator[tuple[str, Path]]:
+    with of_its_own("heals") as found:
+        yield found
+
+
 @pytest.mark.timeout(240)
-async def test_it_heals_within_seconds_after_a_frozen_and_after_a_dead_server(tmp_path: Path) -> None:
-    name = f"cl-{os.urandom(3).hex()}"
-    port = _free_port()
-    kubeconfig = await asyncio.to_thread(up, name, str(port))
-    try:
-        async with connected(kubeconfig) as connection, watching(connection, "dev") as inventory:
-            await asyncio.to_thread(_cluster, "pause", name)
-            await eventually(lambda: (inventory.age() or 0) > 15, 30)
-            assert "did not answer" in inventory.problem
-            await asyncio.to_thread(_cluster, "resume", name)
-            started = time.monotonic()
-            await eventually(lambda: inventory.problem == "" and (inventory.age() or 99) < 6, 15)
-            assert time.monotonic() - started < 5
-            ref = ObjectRef("Service", "dev", "after")
-            ports = [{"port": 80}]
-            body: dict[str, Json] = {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": "after"},
-                "spec": {"ports": ports},
-            }
-            await Writer(connection).create(ref, body)
-            await eventually(lambda: ("dev", "after") in inventory.services, 5)
-            await asyncio.to_thread(_cluster, "down", name)
-            await eventually(lambda: "connection refused by https://127.0.0.1" in inventory.problem, 20)
-            assert ("dev", "after") in inventory.services
-    finally:
-        await asyncio.to_thread(_cluster, "down", name)
+async def test_it_heals_within_seconds_after_a_frozen_and_after_a_dead_server(of_ours: tuple[str, Path]) -> None:
+    name, kubeconfig = of_ours
+    async with connected(kubeconfig) as connection, watching(connection, "dev") as inventory:
+        await asyncio.to_thread(tell, "pause", name)
+        await eventually(lambda: (inventory.age() or 0) > 15, 30)
+        assert "did not answer" in inventory.problem
+        await asyncio.to_thread(tell, "resume", name)
+        started = time.monotonic()
+        await eventually(lambda: inventory.problem == "" and (inventory.age() or 99) < 6, 15)
+        assert time.monotonic() - started < 5
+        ref = ObjectRef("Service", "dev", "after")
+        ports = [{"port": 80}]
+        body: dict[str, Json] = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "after"},
+            "spec": {"ports": ports},
+        }
+        await Writer(connection).create(ref, body)
+        await eventually(lambda: ("dev", "after") in inventory.services, 5)
+        await asyncio.to_thread(tell, "down", name)
+        await eventually(lambda: "connection refused by https://127.0.0.1" in inventory.problem, 20)
+        assert ("dev", "after") in inventory.services

@@ -1,12 +1,10 @@
 """A canary through routes that are mostly other people's: every version of them that the API server ever had is looked at, and
 what is not ours is the same in all."""
 
-import contextlib
 import functools
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import IO, Any
 import jsonschema
 import pytest
 from support import foreign
-from support.control_plane import ABSENT, CLUSTER, up
+from support.control_plane import ABSENT, CLUSTER, of_its_own
 from support.foreign import Foreign
 from support.harness import Sandbox, wait_for
 
@@ -33,25 +31,11 @@ REAL = (pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.skipif(not CL
 
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[Path]:
-    """A control plane of its own: only one sandbox at a time may be on one."""
     if given := os.environ.get("QUARTERDECK_TEST_KUBECONFIG"):
         yield Path(given)
         return
-    name = f"foreign-{os.getpid()}"
-    try:
-        yield up(name, str(free_ports()))
-    finally:
-        subprocess.run([CLUSTER, "down", name], check=True)
-
-
-def free_ports() -> int:
-    """The first of three free ports in a row (API server, and the two of its store)."""
-    for port in range(24443, 25443, 10):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for number in range(port, port + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port
-    raise AssertionError("no three free ports in a row")
+    with of_its_own("foreign") as (_, kubeconfig):
+        yield kubeconfig
 
 
 @pytest.fixture(

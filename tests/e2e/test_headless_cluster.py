@@ -1,43 +1,25 @@
 """The headless thread on a real API server: the same commands, the same outcomes."""
 
-import contextlib
-import os
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.harness import CANARY, CONFIRMED, NEW, ROOT, ROUTE, STABLE, Sandbox
+from support.control_plane import ABSENT, CLUSTER, of_its_own
+from support.harness import CANARY, CONFIRMED, NEW, ROUTE, STABLE, Sandbox
 
-CONTROL_PLANE = ROOT / "../shared/cluster/cluster"
 SPEED = 5.0
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(400),
-    pytest.mark.skipif(not CONTROL_PLANE.exists(), reason="../shared/cluster is not here"),
+    pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT),
 ]
 
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Iterator[Path]:
-    name = f"headless-{os.getpid()}"
-    try:
-        up = subprocess.run([CONTROL_PLANE, "up", name, str(free_port())], capture_output=True, text=True, check=True)
-        yield Path(up.stdout.strip())
-    finally:
-        subprocess.run([CONTROL_PLANE, "down", name], check=True)
-
-
-def free_port() -> int:
-    """The first of three free ports in a row (API server, and the two of its store)."""
-    for port in range(22443, 23443, 10):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for number in range(port, port + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port
-    raise AssertionError("no three free ports in a row")
+    with of_its_own("headless") as (_, found):
+        yield found
 
 
 @pytest.mark.parametrize(

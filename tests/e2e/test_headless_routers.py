@@ -1,16 +1,12 @@
 """A canary through each way of splitting requests, without a screen: good ones get through, bad ones take themselves back, and
 the routes are what they were."""
 
-import contextlib
-import os
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.control_plane import ABSENT, CLUSTER, up
+from support.control_plane import ABSENT, CLUSTER, of_its_own
 from support.harness import Running, Sandbox
 
 from services.model.objects import ObjectRef
@@ -25,22 +21,8 @@ SHARES["cart"] = ["20 % (5, 10, 25 % wanted)", "50 %"]
 
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[Path]:
-    """A control plane of its own: only one sandbox at a time may be on one."""
-    name = f"routers-{os.getpid()}"
-    try:
-        yield up(name, str(free_ports()))
-    finally:
-        subprocess.run([CLUSTER, "down", name], check=True)
-
-
-def free_ports() -> int:
-    """The first of three free ports in a row (API server, and the two of its store)."""
-    for port in range(23443, 24443, 10):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for number in range(port, port + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port
-    raise AssertionError("no three free ports in a row")
+    with of_its_own("routers") as (_, kubeconfig):
+        yield kubeconfig
 
 
 REAL = (pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT))

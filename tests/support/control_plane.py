@@ -1,6 +1,10 @@
 """The real control plane beside this repository, where there is one, up and settled."""
 
+import contextlib
+import os
+import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from support.processes import eventually
@@ -17,6 +21,31 @@ def up(*words: str) -> Path:
     kubeconfig = Path(started.stdout.split()[-1])
     settled(kubeconfig)
     return kubeconfig
+
+
+def tell(verb: str, name: str) -> None:
+    """``down``, ``pause`` or ``resume`` the control plane of this name."""
+    subprocess.run([CLUSTER, verb, name], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def of_its_own(purpose: str) -> Iterator[tuple[str, Path]]:
+    """A control plane that nobody else uses, by its name and kubeconfig: only one sandbox at a time may be on one."""
+    name = f"{purpose}-{os.getpid()}"
+    try:
+        yield name, up(name, str(_free_ports()))
+    finally:
+        tell("down", name)
+
+
+def _free_ports() -> int:
+    """The first of three free ports in a row (API server, and the two of its store)."""
+    for port in range(21443, 25443, 10):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for number in range(port, port + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+    raise AssertionError("no three free ports in a row")
 
 
 def settled(kubeconfig: Path) -> None:
