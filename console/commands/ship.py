@@ -266,6 +266,7 @@ def _gave_up(shipper: "Shipper") -> int:
 async def _again(context: "Context", name: str) -> int:
     """Move a cursor out of the way, so that everything is sent again. The old one is kept beside it. Raises ``ShipperRuns``."""
     from console import output
+    from services.audit import owed
     from services.audit.shipping import cursor as cursors
     from services.audit.shipping.launch import ensure
     from services.audit.shipping.shipper import only_one
@@ -279,6 +280,7 @@ async def _again(context: "Context", name: str) -> int:
         path = cursors.path_of(directory, name)
         if path.exists():
             os.replace(path, path.with_name(f"{name}.json.{context.clock.now():%Y%m%dT%H%M%SZ}"))
+        owed.begin_anew(directory, name, context.clock.unix())
     if ended:
         ensure(context.home, context.config)
         output.text(f"{name} gets everything again from now on")

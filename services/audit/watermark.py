@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.audit import reading
+from services.audit import owed, paging, reading
 from services.audit.levels import Behind
 from services.audit.segments import segments
 
@@ -65,18 +65,20 @@ def _holds(directory: Path, cursor: _Cursor) -> bool:
 
 
 def behind(directory: Path, required: Sequence[str] | None, now: float, *, whole: Sequence[str] = ()) -> Behind | None:
-    """The required sink whose oldest entry that it has not taken is oldest, and for how long that has waited; ``None`` where all
-    of them have all. One that has never taken anything owes what this disk holds, from the first entry on. ``whole``: those that
-    take a segment once it is sealed, and owe it from then on."""
+    """The required sink for which an entry that it has not taken has been due for longest, and for how long; ``None`` where all
+    have all. An entry is due once it is there and its sink is (see :mod:`services.audit.owed`). ``whole``: those that take a
+    segment once it is sealed, and owe it from then on. Keeps since when a sink owes that has taken nothing yet."""
     if not required:
         return None
     identity = _identity(directory)
     found = []
     for name in required:
         cursor = _read(directory, name, identity)
-        waiting = _waiting(directory, cursor.acked_seq if cursor else 0, whole=name in whole)
+        acked = cursor.acked_seq if cursor else 0
+        begun = owed.since(directory, name) if acked else owed.first_seen(directory, name, now)
+        waiting = _waiting(directory, acked, whole=name in whole)
         if waiting is not None:
-            found.append(Behind(name, max(0.0, now - _unix(waiting.entry.get("timestamp")))))
+            found.append(Behind(name, max(0.0, now - max(begun, _unix(waiting.entry.get("timestamp"))))))
     return max(found, key=lambda each: each.seconds, default=None)
 
 
@@ -90,7 +92,9 @@ def _waiting(directory: Path, acked: int, *, whole: bool) -> reading.Located | N
     known = segments(directory)
     seq = max(acked + 1, known[0].first if known else 1)
     if not whole:
-        return reading.find(directory, seq)
+        # Asked before every start: a number that is not there yet would be looked for in the whole journal.
+        newest = paging.older(directory, paging.NEWEST, limit=1)
+        return reading.find(directory, seq) if newest.last >= seq else None
     following = next((segment.first for segment in known if segment.first > seq), None)
     return None if following is None else reading.find(directory, following)
 

@@ -16,6 +16,10 @@ _MOST = 300
 _status = msgspec.json.Decoder(Status)
 
 
+class Silent(Unavailable):
+    """A connection that was there gave no answer: what else is open to this server may be as dead."""
+
+
 class CredentialsRefused(Forbidden):
     """401: the server does not know who we are, even with fresh credentials."""
 

@@ -87,9 +87,18 @@ class Connection:
                     raise
 
     async def pages(
-        self, kind: str, namespace: str, *, labels: str = "", fields: str = "", retry: bool = True, limit: int = PAGE_SIZE
+        self,
+        kind: str,
+        namespace: str,
+        *,
+        labels: str = "",
+        fields: str = "",
+        retry: bool = True,
+        limit: int = PAGE_SIZE,
+        on_sent: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Page]:
-        """The pages of a list, items undecoded. The last page's resource version is where a watch goes on."""
+        """The pages of a list, items undecoded. The last page's resource version is where a watch goes on. ``on_sent`` is called
+        whenever a page has been asked for."""
         params = {"limit": str(limit)}
         if labels:
             params["labelSelector"] = labels
@@ -98,7 +107,7 @@ class Connection:
         what = f"list {RESOURCES[kind].plural} in {namespace}"
         while True:
             path = self._path(kind, namespace)
-            request = Request("GET", path, what, params=dict(params), retry=retry, compressed=True)
+            request = Request("GET", path, what, params=dict(params), retry=retry, compressed=True, on_sent=on_sent)
             try:
                 page = _decoded(await self.request(request, timeout=LIST_SECONDS), Page, self.server)
             except NotFound:

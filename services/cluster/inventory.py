@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from services.clock import Clock
-from services.cluster.answers import CredentialsRefused
+from services.cluster.answers import CredentialsRefused, Silent
 from services.cluster.connection import Connection
 from services.cluster.objects import path_of
 from services.cluster.picture import KINDS, Picture
@@ -23,9 +23,12 @@ _HEARTBEAT_TIMEOUT = 3.0
 _PROBE_SECONDS = 0.8
 """Between questions while the server does not answer: what decides how soon it is noticed when it is back."""
 _PATIENCE_SECONDS = 10.0
-"""A list under way is not begun again sooner for a server that is slow rather than gone."""
+"""A list that has left is not begun again sooner for a server that is slow rather than gone; each time that it was in vain, it
+gets twice as long."""
 _LEAST_PATIENCE, _PATIENT_TIMES = 1.0, 4.0
-"""What was asked of a server in the dark may take so many times as long as the answer that showed it to be back."""
+"""A connection that was begun in the dark may take so many times as long as the answer that showed the server to be back."""
+
+_DEFECT = "internal error: "
 
 _log = logging.getLogger(__name__)
 
@@ -69,12 +72,16 @@ class Inventory(Picture):
         self._life: float | None = None
         self._silence = ""
         self._silent_at = 0.0
+        self._distrusts = False
+        """No connection from before this silence is used any more."""
         self._reflectors = [
             Reflector(connection, kind, namespace, self, clock, on_change=self._bump, on_life=self._live)
             for namespace in self.namespaces
             for kind in kinds
         ]
         self._watching: dict[Reflector, asyncio.Task[None]] = {}
+        self._patience: dict[Reflector, float] = {}
+        """Of lists that were begun again: wall seconds for the next."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -88,12 +95,7 @@ class Inventory(Picture):
             for reflector in self._reflectors:
                 self._watch(reflector)
             while True:
-                try:
-                    await self._keep_time()
-                except Exception as error:  # a defect of ours must not end the watches
-                    _log.exception("the heartbeat of %s failed", self.context)
-                    self._silence = f"internal error: {error!r}"
-                    await self._clock.sleep(HEARTBEAT_SECONDS)
+                await self._keep_time()
         finally:
             tasks = tuple(self._tasks)
             for task in tasks:
@@ -186,23 +188,35 @@ class Inventory(Picture):
     async def _ask(self) -> None:
         asked = self._clock.monotonic()
         try:
-            await self.connection.request(self._question(), timeout=_HEARTBEAT_TIMEOUT)
-        except QuarterdeckError as error:
-            answered = isinstance(error, Forbidden | NotFound) and not isinstance(error, CredentialsRefused)
-            if not answered:
-                if self._life is None or self._life <= asked:  # else a later question has been answered meanwhile
-                    await self._unanswered(error.title)
-                return
-        self._live(self._clock.monotonic() - asked)
+            if (error := await self._refusal()) is None:
+                self._live(self._clock.monotonic() - asked)
+            elif self._life is None or self._life <= asked:  # else a later question has been answered meanwhile
+                self._fall_silent(error.title)
+                if isinstance(error, Silent) and not self._distrusts:
+                    self._distrusts = True
+                    await self.connection.distrust()
+        except Exception as error:  # a defect of ours must not end the watches, nor fill the log
+            if not self._silence.startswith(_DEFECT):
+                _log.exception("the heartbeat of %s failed", self.context)
+            self._fall_silent(f"{_DEFECT}{error!r}")
 
-    async def _unanswered(self, why: str) -> None:
+    async def _refusal(self) -> QuarterdeckError | None:
+        """Ask for a sign of life; what came instead of one."""
+        try:
+            await self.connection.request(self._question(), timeout=_HEARTBEAT_TIMEOUT)
+        except CredentialsRefused as error:
+            return error
+        except (Forbidden, NotFound):
+            return None
+        except QuarterdeckError as error:
+            return error
+        return None
+
+    def _fall_silent(self, why: str) -> None:
         self._silent_at = self._clock.monotonic()
-        begins = not self._silence
         if self._silence != why:
             self._silence = why
             self._bump()
-        if begins:
-            await self.connection.distrust()
 
     def _question(self) -> Request:
         """The smallest read that takes the same way as ours: one object of a kind we watch."""
@@ -218,30 +232,38 @@ class Inventory(Picture):
     def _live(self, took: float | None = None) -> None:
         self._life = self._clock.monotonic()
         if self._silence:
-            self._silence = ""
+            self._silence, self._distrusts = "", False
             self._resume(_HEARTBEAT_TIMEOUT if took is None else took)
             self._bump()
 
     def _resume(self, took: float) -> None:
-        """After an outage nothing from before it is to be trusted, and no backoff need be waited for. ``took``: wall seconds in
+        """After an outage no stream from before it is to be trusted, and no backoff need be waited for. ``took``: wall seconds in
         which the server answers now."""
-        now = self._clock.monotonic()
-        patience = min(_PATIENCE_SECONDS, max(_LEAST_PATIENCE, _PATIENT_TIMES * took))
+        connecting = min(_PATIENCE_SECONDS, max(_LEAST_PATIENCE, _PATIENT_TIMES * took))
         for reflector, task in tuple(self._watching.items()):
-            if task is asyncio.current_task():
+            if task is asyncio.current_task() or reflector.waits_as_told:
                 continue
-            patient = reflector.listing and now - reflector.attempted < _PATIENCE_SECONDS
-            if reflector.resting or (reflector.attempted <= self._silent_at and not patient):
+            if reflector.attempted <= self._silent_at and not reflector.listing:
                 self._restart(reflector)
             elif not reflector.following:
-                self._begin(self._restart_unless_heard(reflector, task, patience))
+                self._begin(self._restart_unless_heard(reflector, task, connecting))
 
-    async def _restart_unless_heard(self, reflector: Reflector, task: "asyncio.Task[None]", patience: float) -> None:
-        """Begin anew what is under way, unless it hears something within ``patience`` wall seconds: it went into the dark."""
+    async def _restart_unless_heard(self, reflector: Reflector, task: "asyncio.Task[None]", connecting: float) -> None:
+        """Begin anew what was asked in the dark. What has left over a connection may be at a slow server, and gets its time."""
         since, attempt = self._clock.monotonic(), reflector.attempted
-        await self._clock.sleep(patience)
-        if self._watching[reflector] is task and reflector.attempted == attempt and reflector.heard <= since:
-            self._restart(reflector)
+        await self._clock.sleep(connecting)
+        patience = self._patience.get(reflector, _PATIENCE_SECONDS)
+        lists = reflector.sent and reflector.listing
+        if lists:
+            await self._clock.sleep(max(0.0, attempt + patience - self._clock.monotonic()))
+        if self._watching[reflector] is not task or reflector.attempted != attempt:
+            return
+        if reflector.heard > since:
+            self._patience.pop(reflector, None)
+            return
+        if lists:
+            self._patience[reflector] = 2 * patience
+        self._restart(reflector)
 
     def _restart(self, reflector: Reflector) -> None:
         self._watching[reflector].cancel()

@@ -51,7 +51,7 @@ def _new_session() -> "aiohttp.ClientSession":
     import aiohttp
 
     async def headers_sent(_session: Any, context: Any, _parameters: Any) -> None:
-        context.trace_request_ctx.sent = True
+        context.trace_request_ctx.leave()
 
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(headers_sent)

@@ -9,13 +9,13 @@ import contextlib
 import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.clock import Clock
-from services.cluster.answers import refusal
+from services.cluster.answers import Silent, refusal
 from services.cluster.credentials import Credentials, CredentialSource
 from services.cluster.sockets import Pool
 from services.model.errors import OutcomeUnknown, QuarterdeckError, Throttled, Unavailable
@@ -51,6 +51,12 @@ class _Flight:
     sent: bool = False
     status: int | None = None
     """Of the last answer."""
+    on_sent: Callable[[], None] | None = None
+
+    def leave(self) -> None:
+        self.sent = True
+        if self.on_sent is not None:
+            self.on_sent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class Request:
     compressed: bool = False
     passes: bool = False
     """Hand back refusals as answers instead of raising."""
+    on_sent: Callable[[], None] | None = None
+    """Called once the request has left: there is a connection, and what is missing is the answer."""
 
     @property
     def writes(self) -> bool:
@@ -108,7 +116,7 @@ class Transport:
 
         Raises the errors of ``services/model/errors``; a write whose answer was lost raises OutcomeUnknown.
         """
-        flight = _Flight()
+        flight = _Flight(on_sent=request.on_sent)
         started = self._clock.monotonic()
         try:
             answer = await self._answered(request, flight, seconds)
@@ -145,7 +153,7 @@ class Transport:
 
         Raises Unavailable when nothing comes for ``quiet_seconds``.
         """
-        flight = _Flight()
+        flight = _Flight(on_sent=request.on_sent)
         started = self._clock.monotonic()
         try:
             async with aclosing(self._chunks(request, flight, quiet_seconds)) as chunks:
@@ -377,7 +385,7 @@ class Transport:
         if request.writes and flight.sent:
             return OutcomeUnknown(title, f"{request.what} was sent; whether it took effect is unknown.", _LOOK)
         detail = f"{request.what} {'was sent' if flight.sent else 'was not sent'}."
-        return Unavailable(title, detail, "Check the network, and whether the API server runs.")
+        return Silent(title, detail, "Check the network, and whether the API server runs.")
 
 
 _LOOK = "Look at the object before doing anything else."

@@ -14,7 +14,7 @@ started refuses everybody before it has loaded its roles, and knows no custom re
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from enum import StrEnum
 
@@ -24,7 +24,7 @@ from services.clock import Clock
 from services.cluster.answers import CredentialsRefused, Expired, Garbled, refusal, status_of
 from services.cluster.connection import Connection
 from services.cluster.lines import Events
-from services.cluster.objects import KIND_LABEL, RESOURCES, SERVICE_LABEL, Stamp
+from services.cluster.objects import KIND_LABEL, RESOURCES, SERVICE_LABEL, Page, Stamp
 from services.cluster.picture import Entry, Picture
 from services.model.errors import Forbidden, NotFound, QuarterdeckError, Throttled
 
@@ -84,8 +84,10 @@ class Reflector:
         """Monotonic second at which the list or watch under way began."""
         self.heard = 0.0
         """Monotonic second of the last that the server said to it."""
-        self.resting = False
-        """Between two attempts."""
+        self.waits_as_told = False
+        """Between two attempts, because the server said when to come again, or refused."""
+        self.sent = False
+        """The list or watch under way has left: there is a connection."""
         self.listing = False
         self.following = False
         """The server has accepted the watch, and nothing has been heard of its end."""
@@ -99,6 +101,8 @@ class Reflector:
         self._followed_at: float | None = None
         """When the attempt under way had its watch accepted."""
         self._refused_at: float | None = None
+        self._told_when = False
+        """How long to wait is what the server's answer says."""
 
     @property
     def settled(self) -> bool:
@@ -113,13 +117,14 @@ class Reflector:
         """Never ends by itself and never raises."""
         while True:
             self.attempted = self._clock.monotonic()
+            self.sent = self._told_when = False
             pause = await self._attempt()
             if pause:
-                self.resting = True
+                self.waits_as_told = self._told_when
                 try:
                     await self._clock.sleep(pause)
                 finally:
-                    self.resting = False
+                    self.waits_as_told = False
 
     async def _attempt(self) -> float:
         """One list where needed, and one watch; how long to wait before the next."""
@@ -142,6 +147,7 @@ class Reflector:
         except NotFound as error:
             return self._refused(Reading.ABSENT, error.title)
         except Throttled as error:
+            self._told_when = True
             return self._stumbled(error.title, at_least=min(error.retry_after, _LONGEST_THROTTLE))
         except Garbled as error:
             self._version = ""
@@ -167,7 +173,7 @@ class Reflector:
         version = ""
         selector = SELECTORS.get(self.kind, "")
         try:
-            async with aclosing(self._connection.pages(self.kind, self.namespace, labels=selector, retry=False)) as pages:
+            async with aclosing(self._pages(selector)) as pages:
                 asked = self._clock.monotonic()
                 async for page in pages:  # each decoded before the next is asked for: no page holds the loop for long
                     self._hear(self._clock.monotonic() - asked)
@@ -179,6 +185,12 @@ class Reflector:
         self._picture.replace(self.kind, self.namespace, entries, self._clock.monotonic())
         self._version = version
         self._alive(changed=True)
+
+    def _pages(self, selector: str) -> AsyncGenerator[Page]:
+        return self._connection.pages(self.kind, self.namespace, labels=selector, retry=False, on_sent=self._leave)
+
+    def _leave(self) -> None:
+        self.sent = True
 
     async def _follow(self) -> None:
         selector = SELECTORS.get(self.kind, "")
@@ -258,6 +270,7 @@ class Reflector:
         """What can't be read must not look current: it is dropped."""
         self._version = ""
         self._refused_at = None
+        self._told_when = True
         self._picture.replace(self.kind, self.namespace, (), self._clock.monotonic())
         if self.reading is not reading or self.problem != problem:
             self.reading, self.problem = reading, problem

@@ -33,7 +33,7 @@ class Proxy:
         self._connections: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, ...]] = {}
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
-        self._call(self._listen())
+        self._call(self._turn(Line.OPEN))
 
     def set(self, line: Line) -> None:
         self._call(self._turn(line))
@@ -53,15 +53,14 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _listen(self) -> None:
-        self._passes.set()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _turn(self, line: Line) -> None:
         before, self._line = self._line, line
+        if line is not Line.CUT and self._server is None:
+            await self._listen()
         if line is Line.OPEN:
-            if self._server is None:
-                await self._listen()
             self._passes.set()
             return
         self._passes.clear()

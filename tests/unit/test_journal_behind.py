@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, JournalUnavailable, reading
+from services.audit import Event, Journal, JournalUnavailable, owed, reading
 from services.audit.levels import Level
 from services.audit.retention import Policy
 from services.redaction import Redactor
@@ -64,9 +64,38 @@ async def test_a_sink_that_is_configured_while_a_process_lives_counts_for_it_too
     await clock.advance(2 * DAY)
     await journal.append(STARTED)
     policies.append(Policy(required=("es",)))
-    with pytest.raises(JournalUnavailable, match="es is 48 h behind"):
+    await journal.append(STARTED)  # it is due from today on, however old what it is to get
+    await clock.advance(1.1 * DAY)
+    with pytest.raises(JournalUnavailable, match="es is 26 h behind"):
         await journal.append(STARTED)
     journal.close()
+
+
+async def test_a_sink_that_gets_everything_again_has_a_day_for_it(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    journal = opened(directory, clock, Policy(required=("es",)))
+    await journal.append(STARTED)
+    await clock.advance(2 * DAY)
+    taken(directory, (await journal.append(Event(event="note", user="jane"))).seq)
+    (directory / "cursors" / "es.json").unlink()
+    owed.begin_anew(directory, "es", clock.unix())
+    await journal.append(PROMOTING)
+    await clock.advance(0.5 * DAY)
+    taken(directory, 1)  # it has come so far: what follows is two days old
+    await journal.append(STARTED)
+    await clock.advance(0.6 * DAY)
+    with pytest.raises(JournalUnavailable, match="es is 26 h behind"):
+        await journal.append(STARTED)
+    journal.close()
+
+
+def test_since_when_a_sink_owes_is_kept_once_and_counts_from_the_first_entry_where_it_cant_be_read(tmp_path: Path) -> None:
+    assert owed.since(tmp_path, "es") == owed.ALWAYS
+    assert owed.first_seen(tmp_path, "es", 1000.5) == 1000.5
+    assert owed.first_seen(tmp_path, "es", 2000.0) == 1000.5
+    (tmp_path / "cursors" / "es.since").write_text("a day")
+    assert owed.first_seen(tmp_path, "es", 2000.0) == owed.ALWAYS
+    assert [path.name for path in (tmp_path / "cursors").iterdir()] == ["es.since"]
 
 
 async def test_a_policy_that_cant_be_told_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.aged import DAY, POLICY, filled, lived, names, retained
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, reading, verify
+from services.audit import Event, Journal, owed, reading, verify
 from services.audit.paging import newer, older
 from services.audit.place import Disk
 from services.audit.retention import Action, Policy, plan
@@ -155,6 +155,8 @@ async def test_without_a_configuration_every_sink_that_was_ever_sent_to_counts(t
 
 async def test_a_sink_is_behind_by_the_age_of_what_it_lacks_and_an_archive_by_that_of_what_is_sealed(tmp_path: Path) -> None:
     directory, clock = tmp_path / "journal", ManualClock()
+    for name in ("es", "s3"):
+        owed.begin_anew(directory, name, clock.unix())
     await filled(directory, clock, 2)
     last = verify(directory).last
     assert last is not None
@@ -183,14 +185,18 @@ async def test_a_sink_is_behind_by_the_age_of_what_it_lacks_and_an_archive_by_th
 
 async def test_a_sink_owes_what_is_still_here_and_not_what_was_removed_before_it_came(tmp_path: Path) -> None:
     directory, clock = tmp_path / "journal", ManualClock()
+    owed.begin_anew(directory, "old", clock.unix())
     await filled(directory, clock, 2)
     await lived(directory, clock, 401)
     await filled(directory, clock, 1)
     assert ("remove", "1") in retained(directory, clock)
     first = reading.entries(directory)[0]
-    found = behind(directory, ("new",), clock.unix())
+    found = behind(directory, ("old",), clock.unix())
     assert found is not None
     assert found.seconds == pytest.approx(clock.unix() - datetime.fromisoformat(str(first["timestamp"])).timestamp())
+    new = behind(directory, ("new",), clock.unix())
+    assert new is not None
+    assert new.seconds == 0, "it is due from now on"
 
 
 async def test_nothing_goes_where_the_confirmed_entry_is_another_one_here(tmp_path: Path) -> None:
