@@ -76,6 +76,7 @@ class ConsoleApp(Finding):
         self.announcer: Announcer | None = None
         self.mending = Mending(self.clock)
         self._recalling = False
+        self._stopped = False
         self._last_filters: tuple[LineFilter, ...] = (ascii_only.AsciiOnly(),) if glyphs.current() is glyphs.ASCII else ()
         for ours in theme.THEMES:
             self.register_theme(ours)
@@ -102,6 +103,9 @@ class ConsoleApp(Finding):
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, self.hang_up)
             loop.add_signal_handler(signal.SIGTERM, self.leave)
+            # between two callbacks: in the middle of a write, giving the terminal back would wait for that write for ever
+            loop.add_signal_handler(signal.SIGTSTP, self.stop)
+            loop.add_signal_handler(signal.SIGCONT, self.go_on)
             self.set_interval(1.0, self._look_after_terminal)
             self.app_resume_signal.subscribe(self, self.draw_all)
             if announcing.wanted(os.environ) and self._driver is not None:
@@ -262,6 +266,21 @@ class ConsoleApp(Finding):
         backstop.daemon = True
         backstop.start()
         self.exit(int(ExitCode.INTERRUPTED))
+
+    def stop(self) -> None:
+        """Give the terminal back to the shell as it was, and stand still until the shell lets the console go on."""
+        with self.suspend():
+            self._stopped = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Somebody let the console go on. Where it had no chance to give the terminal back first (SIGSTOP), it does so now:
+        what the shell did to the terminal meanwhile is undone by taking it anew."""
+        if self._stopped:
+            self._stopped = False
+        else:
+            with self.suspend():
+                pass
 
     def draw_all(self, _app: object) -> None:
         """Write the whole screen: the shell has written on it while the console was stopped."""
