@@ -12,7 +12,9 @@ from services.analysis.windows import ArmName, Served, Windows
 from services.model.rollout import Baseline, TriggerName, TriggerReading
 
 WORSE = 2.0
-"""A version that surely fails so many times as often as the other is worse than it, however unsteady the counts of both are."""
+"""A version that surely fails so many times as often as the other is worse than it."""
+UNSTEADIEST = 5.0
+"""More noise than this is not allowed for where the two are compared: counts that unsteady would hide any version."""
 SHARED_INCIDENT = "both versions are failing: this looks like an incident, not the new version"
 
 
@@ -41,15 +43,20 @@ def control_fails(
     limits: Limits, windows: Windows, canary: Served | None, baseline: Baseline | None, exposed_at: float, now: float
 ) -> bool:
     """Whether the old version is over the same limit or, failing more than it did before the deploy, can't be told from the new
-    one: 1 is among the ratios that their counts allow (95 %). Never where the new one is surely :data:`WORSE`."""
+    one: 1 is among the ratios that their counts allow (95 %). Never where the new one is surely :data:`WORSE`, at most
+    :data:`UNSTEADIEST` noise allowed for."""
     control = trailing(limits, windows, ArmName.STABLE, exposed_at, now)
     if canary is None or canary.errors is None:
         return False
     if control is None or control.requests < limits.min_requests or control.errors is None:
         return False
-    if surely_worse(canary.errors, control.errors, canary.requests, control.requests):
+    over = control.errors > limits.error_rate * control.requests
+    # One that is over the limit has an incident of its own, and the clusters of its failures count for what they are worth. Of
+    # one that is not, each failure is taken by itself: nothing else says that it fails at all.
+    noise = min(limits.noise, UNSTEADIEST) if over else 1.0
+    if surely_worse(canary.errors / noise, control.errors / noise, canary.requests, control.requests):
         return False
-    if control.errors > limits.error_rate * control.requests:
+    if over:
         return True
     if control.errors < limits.min_errors or baseline is None or baseline.error_rate is None:
         return False
@@ -71,8 +78,8 @@ def control_slow(limits: Limits, windows: Windows, limit: float, exposed_at: flo
 
 
 def surely_worse(bad: float, control_bad: float, requests: float, control_requests: float) -> bool:
-    """Whether the ratio of the bad shares is above :data:`WORSE` as far as independent events tell (95 %). Whatever makes events
-    of both versions come together is not allowed for: in doubt it is no incident, and the new version is taken back."""
+    """Whether the ratio of the bad shares is above :data:`WORSE` as far as independent events tell (95 %): whoever knows that
+    events come together divides both by their noise. In doubt it is no incident, and the new version is taken back."""
     low, _ = ratio_limits(bad, control_bad, requests, control_requests)
     return low > WORSE
 

@@ -573,6 +573,23 @@ def test_unsteady_counts_of_both_versions_are_still_one_incident():
     assert SHARED_INCIDENT in found[0].detail
 
 
+@pytest.mark.parametrize(
+    ("canary", "stable"),
+    [
+        ((20, 6, 0), (180, 11, 0)),
+        ((200, 34, 0), (1800, 100, 0)),
+    ],
+)
+def test_clusters_of_failures_make_no_bad_version_while_both_are_over_the_limit(canary, stable):
+    """Ratios of 5 and 3: surely above two, were each failure by itself."""
+    windows = together(canary, stable)
+    for noise, shared in ((1.0, False), (5.0, True), (20.0, True)):
+        limits = msgspec.structs.replace(LIMITS, noise=noise)
+        found = evaluate(limits, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+        assert found[0].fired
+        assert is_shared_incident(found, limits, windows, 0.0, windows.now, baseline=BASELINE) is shared
+
+
 @pytest.mark.parametrize("noise", [1.0, 5.0, 30.0, 200.0, 5000.0])
 @pytest.mark.parametrize(
     ("canary", "stable"),
