@@ -366,6 +366,24 @@ async def test_a_service_that_is_young_is_known_for_as_long_as_it_served() -> No
     assert measure(past.windows, 3600.0).requests == 30 * 900.0
 
 
+async def test_buckets_in_which_nobody_asked_anything_count_as_time() -> None:
+    """A request every minute: five buckets of six have no point."""
+    last = [0]
+
+    def sparse(query: str, at: int) -> float | None:
+        return traffic(query, at) if at % 60 == 0 and at >= last[0] - 900 else None
+
+    double = Double(sparse)
+    await remembered(double)
+    last[0] = double.asked[0][1] // 1000 // 60 * 60
+    past = await remembered(double)
+    seconds = double.asked[0][1] / 1000 - (last[0] - 900)
+    assert past.windows.covered(ArmName.STABLE, -math.inf, 0.0) == pytest.approx(seconds)
+    baseline = measure(past.windows, 3600.0)
+    assert baseline.requests / seconds == pytest.approx(900 / 60, rel=0.1)
+    assert baseline.error_rate == 0.0
+
+
 async def test_percentiles_that_an_account_does_not_have_take_no_traffic_with_them() -> None:
     double = Double(traffic)
     double.refuses = lambda query: query.startswith("count")

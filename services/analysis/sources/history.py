@@ -6,7 +6,7 @@ queries are of all its pods together: they tell what the service serves, how muc
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
 import httpx
@@ -36,6 +36,8 @@ SERIES = 16
 """Of one pod, about: its requests, its errors, the buckets of its latency."""
 FEWEST = 12
 """Looks that are asked for however many pods there are."""
+IDLE = {ERRORS_NAME: Tally(total=0.0, bad=0.0)}
+"""What happened in a bucket without a point: nothing."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +126,8 @@ async def _of_datadog(
     seconds: float,
     transport: httpx.AsyncBaseTransport | None,
 ) -> History:
-    """Bucket by bucket: one without requests is no time in which anything was seen."""
+    """Bucket by bucket, from the first on in which it served: from then on a bucket without a point had no requests, and is time
+    in which it served none."""
     config = metrics.datadog
     assert config is not None
     now, pace = clock.unix(), clock.pace()
@@ -146,18 +149,25 @@ async def _of_datadog(
     finally:
         await account.close()
     bounds = (*config.edges, math.inf)
-    for at, tallies in _buckets(list(asked), counts, bounds, timed).items():
-        if since <= at < until:
-            began = pace - pace_since(now, at, clock.speed)
-            arms = {ArmName.STABLE: tallies}
-            windows.add(began, began + BUCKET * clock.speed, arms, errors=ERRORS_NAME, latency=LATENCY_NAME)
-    known = windows.covered(ArmName.STABLE, -math.inf, math.inf) > 0
-    return History(windows=windows, problem=problem if known else "the account remembers nothing of it")
+    told = {at: tallies for at, tallies in _buckets(list(asked), counts, bounds, timed).items() if since <= at < until}
+    for at in _from_the_first(told, until):
+        began = pace - pace_since(now, at, clock.speed)
+        arms = {ArmName.STABLE: told.get(at, IDLE)}
+        windows.add(began, began + BUCKET * clock.speed, arms, errors=ERRORS_NAME, latency=LATENCY_NAME)
+    return History(windows=windows, problem=problem if told else "the account remembers nothing of it")
 
 
 def pace_since(now: float, then: float, speed: float) -> float:
     """Pace seconds from one Unix second to a later one."""
     return (now - then) * speed
+
+
+def _from_the_first(told: Collection[float], until: float) -> list[float]:
+    """Where the buckets begin from the first that tells something on, those between that tell nothing among them."""
+    if not told:
+        return []
+    first = min(told)
+    return sorted({*told, *(first + BUCKET * number for number in range(math.ceil((until - first) / BUCKET)))})
 
 
 def _buckets(
