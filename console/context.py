@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from console import output
-from console.configured import Configured
+from console.configured import Configured, Stamp, stamp_of
 from services.clock import SystemClock
 from services.model.errors import QuarterdeckError, Rejected
 from services.model.gates import Person
@@ -39,6 +39,7 @@ class Context:
         *,
         settings: "Settings | None",
         config: Path | None,
+        stamp: Stamp | None,
         home: Path,
         redactor: Redactor,
         clock: SystemClock,
@@ -48,7 +49,7 @@ class Context:
         self._settings = settings
         self.config = config
         """The configuration file that was read, if any."""
-        self.configured = Configured(settings, config, redactor) if settings is not None and config is not None else None
+        self.configured = Configured(settings, config, stamp, redactor) if settings is not None and config is not None else None
         """The same as it is now; ``None`` without one."""
         self.home = home
         self.redactor = redactor
@@ -70,6 +71,7 @@ class Context:
         redactor = Redactor()
         output.redact_with(redactor)
         config = rooms.find(args.config, os.environ)
+        stamp = stamp_of(config)
         settings = rooms.load(config, redactor=redactor) if needs_settings or config.exists() else None
         home = rooms.home(args.home, os.environ, settings)
         _make_home(home)
@@ -87,6 +89,7 @@ class Context:
         context = cls(
             settings=settings,
             config=config if settings is not None else None,
+            stamp=stamp,
             home=home,
             redactor=redactor,
             clock=clock,

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import services.settings
 from console import logs
 from console.context import Context
 from services.audit import JournalUnavailable
+from services.redaction import Redactor
+from services.settings import ConfigurationError, Settings
 
 CONFIG = """\
 version: 1
@@ -70,3 +73,32 @@ def test_what_a_shipper_is_given_tells_apart_sinks_and_secrets_and_holds_none(
     assert not context.given().complete
     changed(tmp_path, CONFIG.format(days=400, name="central", variable="OTHER_TOKEN"))
     assert context.given().sinks != first.sinks
+
+
+def test_who_asks_again_and_again_for_what_cannot_be_used_gathers_nothing(tmp_path: Path) -> None:
+    context = opened(tmp_path)
+    changed(tmp_path, "version: 1\nenvironments: {}\njournal: {retention_days: 3}\n")
+    assert context.configured is not None
+    frames, told = set(), set()
+    for _ in range(20):
+        with pytest.raises(ConfigurationError, match="retention_days") as raised:
+            context.configured.look()
+        frames.add(len(raised.traceback))
+        told.add(str(raised.value))
+        assert context.configured.usable().journal.retention_days == 400
+    assert len(frames) == len(told) == 1
+
+
+def test_what_is_changed_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = services.settings.load
+
+    def overtaken(config: Path, *, redactor: Redactor) -> Settings:
+        settings = real(config, redactor=redactor)
+        changed(tmp_path, CONFIG.format(days=500, name="central", variable="SHIP_TOKEN"))
+        return settings
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.settings, "load", overtaken)
+        context = opened(tmp_path)
+    assert context.settings.journal.retention_days == 400
+    assert context.retention().days == 500
