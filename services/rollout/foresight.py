@@ -5,7 +5,8 @@ begun measures its own baseline.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from services.analysis import ArmName, DirectScrape, Unreadable, Windows, measure
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, open_source
 from services.analysis.sources.history import history
+from services.analysis.windows import PodHistory
 from services.cluster.connection import Connection
 from services.cluster.inventory import Inventory
 from services.model.release import Release
@@ -32,8 +34,8 @@ PAGES = 5.0
 than can be read so every :data:`SLOWEST` seconds more pages are asked for: counts that are too far apart measure nothing."""
 SLOWEST = KEPT_SECONDS / 4
 USAGE_LOOKS, PAGES_OF_USAGE = 2, 20
-"""Looks at CPU and memory, and pods looked at, where the requests are counted elsewhere: what is used now is good to know, and no
-reason to ask for every page all the time."""
+"""Looks at CPU and memory every :data:`SLOWEST` seconds, and pods looked at, where the requests are counted elsewhere: what is
+used now is good to know, and no reason to ask for every page all the time. It takes two to tell how much CPU is used."""
 REPLAYS = frozenset({6, 12, 30, 60})
 """After so many looks the judge is replayed on them: each time is ten canaries' work."""
 
@@ -113,6 +115,7 @@ class _Looking:
         """Why the metrics server could not tell of the time before."""
         self._problem = ""
         self._looks = 0
+        self._usage_looks, self._usage_since = 0, -math.inf
         self.pages = 0
         """How many were asked for at the latest look."""
         self._replay: Replayed | None = None
@@ -139,8 +142,7 @@ class _Looking:
         service = self._proposed.release.service
         found = self._found = arms(self._inventory, self._proposed)
         self._problem = "" if found.stable else f"no pod runs {self._proposed.plan.previous_version}"
-        # Where a server is asked, the pages tell of CPU and memory alone: two looks are enough for that.
-        asked = not self._elsewhere or self._looks < USAGE_LOOKS
+        asked = not self._elsewhere or self._asks_for_usage()
         readings = (
             await self._pages.scrape(found.targets(service)[: PAGES_OF_USAGE if self._elsewhere else None]) if asked else {}
         )
@@ -155,6 +157,13 @@ class _Looking:
             self._problem = f"its metrics can't be read: {silent[0]}"
         self._looks += 1
 
+    def _asks_for_usage(self) -> bool:
+        """Where a server is asked, the pages tell of CPU and memory alone: now and then is enough for that."""
+        if (now := self._clock.pace()) - self._usage_since >= SLOWEST:
+            self._usage_looks, self._usage_since = 0, now
+        self._usage_looks += 1
+        return self._usage_looks <= USAGE_LOOKS
+
     def foresight(self) -> Foresight:
         """By everything so far. Some milliseconds, and more where the judge is replayed: not for the event loop."""
         covered = self._windows.covered(ArmName.STABLE, self._windows.now - KEPT_SECONDS, self._windows.now)
@@ -165,9 +174,13 @@ class _Looking:
             self._replay = judging.calibrated(self._settings, self._proposed, self._windows, baseline).replay
         baseline = msgspec.structs.replace(baseline, seconds=round(covered, 1), replay=self._replay)
         found = _foresight(self._proposed.plan, baseline, self._settings, problem=self._problem)
-        saturation = Saturation.of(self._windows.pods(ArmName.STABLE), self._settings)
-        found = msgspec.structs.replace(found, saturation=saturation)
+        found = msgspec.structs.replace(found, saturation=Saturation.of(self._read_lately(), self._settings))
         return found if self._replay is not None else msgspec.structs.replace(found, unreplayed=self._unreplayed())
+
+    def _read_lately(self) -> Iterable[PodHistory]:
+        """Pods that can't be read any more, or are no longer among those that are, say nothing of now."""
+        since = self._windows.now - 2 * SLOWEST
+        return (pod for pod in self._windows.pods(ArmName.STABLE) if pod.read_at > since)
 
     def _unreplayed(self) -> str:
         """Why the judge was not replayed on single pods; empty where it is only too early."""

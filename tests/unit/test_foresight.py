@@ -17,6 +17,8 @@ from support.rollouts import rollout
 
 from console.commands import foreseeing
 from services.analysis import ArmName, PodTarget
+from services.analysis import Reading as PageReading
+from services.analysis.parse import PodReading
 from services.analysis.sources import ERRORS_NAME, Tally
 from services.analysis.sources import Reading as Counted
 from services.model.objects import ObjectRef
@@ -25,6 +27,7 @@ from services.model.steps import Plan, SetTraffic
 from services.redaction import Redactor
 from services.rollout import foresight as room
 from services.rollout.foresight import Foresight, foreseen, recalled
+from services.sandbox.behaviour import Behaviour
 
 BASE = rollout()
 
@@ -220,6 +223,45 @@ async def test_a_metrics_server_tells_the_traffic_and_why_there_is_no_replay(mon
         assert found.unreplayed == "datadog is asked for all pods together"
     async with looking(monkeypatch, server=Server(0.0, "datadog answered 503")) as person:
         assert (await person.until(3)).problem == "datadog answered 503"
+
+
+def _limited(reading: PageReading) -> PageReading:
+    """With the limits of its container."""
+    if not isinstance(reading, PodReading):
+        return reading
+    return msgspec.structs.replace(reading, cpu_limit=1.0, memory_limit=256.0 * 2**20)
+
+
+async def test_what_the_pods_use_is_of_now_where_a_server_counts_their_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, int]] = []
+
+    def counted(service: Service) -> None:
+        service.pods |= {f"old-{number}": copy.deepcopy(service.pods["old-1"]) for number in range(4, 60)}
+        scrape = service.scrape
+
+        async def pages(pods: Sequence[PodTarget]) -> Any:
+            asked.append((service.clock.pace(), len(pods)))
+            return {name: _limited(reading) for name, reading in (await scrape(pods)).items()}
+
+        monkeypatch.setattr(service, "scrape", pages)
+
+    async with looking(monkeypatch, server=Server(10_000.0), change=counted) as person:
+        first = (await person.until(4)).saturation
+        assert first is not None
+        assert first.cpu is not None
+        person.service.rate *= 50
+        person.service.stable = Behaviour(leak=True)
+        later = (await person.until(24)).saturation
+        assert later is not None
+        assert later.cpu is not None
+        assert later.memory is not None
+        assert first.memory is not None
+        assert later.cpu > first.cpu + 0.1
+        assert later.memory > first.memory
+        person.service.unreadable = True
+        assert (await person.until(70)).saturation is None, "nobody knows any more"
+    assert {pods for _, pods in asked} == {20}
+    assert len([at for at, _ in asked if at < 200]) == 4, "two looks, and two again a while later"
 
 
 async def test_one_pod_alone_can_not_be_compared_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
