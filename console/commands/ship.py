@@ -13,6 +13,7 @@ from services.model.errors import ExitCode, Rejected
 
 if TYPE_CHECKING:
     from console.context import Context
+    from services.audit.shipping.given import Given
     from services.audit.shipping.shipper import Shipper
     from services.audit.shipping.status import Shipping
     from services.settings import Settings
@@ -137,11 +138,10 @@ async def _ship(args: argparse.Namespace) -> int:
         try:
             if args.again is not None:
                 return await _again(context, args.again)
-            if args.instead:
-                await _end_another(context, directory)
+            before = await _taken_over(context, directory) if args.instead else None
             while True:
                 with only_one(directory) as held:
-                    code = await _run(context, args, held)
+                    code = await _run(context, args, held, before)
                 if code is not None:
                     return code
                 # Whoever wrote between the last look and now found one at work, and started none.
@@ -151,23 +151,26 @@ async def _ship(args: argparse.Namespace) -> int:
             return await _beside(context, args)
 
 
-async def _run(context: "Context", args: argparse.Namespace, held: Callable[[], bool]) -> int | None:
-    """The exit code; ``None`` where there was nothing to do for long enough."""
+async def _run(context: "Context", args: argparse.Namespace, held: Callable[[], bool], before: "Given | None") -> int | None:
+    """The exit code; ``None`` where there was nothing to do for long enough. ``before``: what the one had that it replaces."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
     settings = _now(context)
     while True:
-        async with _shipping(context, settings) as (shipper, task):
+        async with _shipping(context, settings, before) as (shipper, task):
             ended = await _until_over(context, settings, args, shipper, task, stopping, held)
+        before = shipper.given
         if ended is None or isinstance(ended, int):
             return ended
         settings = ended
 
 
 @contextlib.asynccontextmanager
-async def _shipping(context: "Context", settings: "Settings") -> "AsyncIterator[tuple[Shipper, asyncio.Task[None]]]":
+async def _shipping(
+    context: "Context", settings: "Settings", before: "Given | None"
+) -> "AsyncIterator[tuple[Shipper, asyncio.Task[None]]]":
     from services.audit.shipping.shipper import Shipper, Target
     from services.audit.sinks.opening import open_sink
 
@@ -180,7 +183,7 @@ async def _shipping(context: "Context", settings: "Settings") -> "AsyncIterator[
         targets,
         record=lambda event: context.journal.append_within(event),
         clock=context.clock,
-        given=context.given(),
+        given=context.given().following(before),
     )
     task = asyncio.create_task(shipper.run())
     try:
@@ -287,6 +290,14 @@ async def _again(context: "Context", name: str) -> int:
     else:
         output.text(f"{name} gets everything again from the next start of the shipper on: quarterdeck journal ship")
     return ExitCode.DONE
+
+
+async def _taken_over(context: "Context", directory: Path) -> "Given | None":
+    """What the process had that ships this home, and is to end now."""
+    from services.audit.shipping.status import read
+
+    said = await asyncio.to_thread(read, directory)
+    return said.given if await _end_another(context, directory) and said is not None else None
 
 
 async def _end_another(context: "Context", directory: Path) -> bool:

@@ -281,6 +281,13 @@ def test_a_shipper_whose_secret_was_renewed_is_replaced_by_one_that_has_it(
         before = shippers()
         command("")
         assert shippers() == before, "who has no token replaces nobody"
+        command("another-revoked-token")
+        eventually("the old one gone", lambda: not before & shippers() or None)
+        eventually("it is held as well", lambda: held(tmp_path, *shippers()) or None)
+        before = shippers()
+        for token in ("revoked-token", "another-revoked-token"):
+            command(token)
+            assert shippers() == before, "what was tried is not tried again"
         command("renewed-token")
         eventually("the entries there", lambda: len(server.sequences) >= 3 or None)
         eventually("the old one gone", lambda: not before & shippers() or None)
@@ -292,11 +299,12 @@ def test_a_shipper_whose_secret_was_renewed_is_replaced_by_one_that_has_it(
             os.kill(pid, signal.SIGKILL)
 
 
-def held(tmp_path: Path) -> bool:
+def held(tmp_path: Path, *by: int) -> bool:
+    """Whether the shipper says so, where given one of these processes."""
     from services.audit.shipping.status import SinkState, read
 
     said = read(tmp_path / "home" / "journal")
-    return bool(said and said.sinks and said.sinks[0].state is SinkState.HELD)
+    return bool(said and said.sinks and said.sinks[0].state is SinkState.HELD and (not by or said.pid in by))
 
 
 def test_everything_is_sent_again_while_a_shipper_is_at_work(tmp_path: Path, words: list[str], server: Elastic) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.audit import Event, Journal
+from services.audit.shipping.given import Given
 from services.audit.shipping.shipper import Shipper, Target
 from services.audit.shipping.status import SinkStatus
 from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record
@@ -143,7 +144,12 @@ def entry(n: int, **changes: Any) -> Event:
 
 @contextlib.asynccontextmanager
 async def shipping(
-    home: Path, to: "Elastic | ScriptedSink | Sequence[ScriptedSink]", *, entries: int = 0, clock: SystemClock
+    home: Path,
+    to: "Elastic | ScriptedSink | Sequence[ScriptedSink]",
+    *,
+    entries: int = 0,
+    clock: SystemClock,
+    given: Given | None = None,
 ) -> AsyncIterator[Place]:
     """``entries`` are written first. Ends the shipper as its process would be ended."""
     redactor = Redactor(b"k" * 32)
@@ -154,7 +160,7 @@ async def shipping(
         targets = [Target(ElasticsearchSink(section, secrets=redactor, clock=clock), True)]
     else:
         targets = [Target(sink, True) for sink in ([to] if isinstance(to, ScriptedSink) else to)]
-    shipper = Shipper(directory, targets, record=lambda event: journal.append_within(event), clock=clock)
+    shipper = Shipper(directory, targets, record=lambda event: journal.append_within(event), clock=clock, given=given)
     place = Place(directory, journal, shipper, asyncio.create_task(asyncio.sleep(0)))
     await place.write(entries)
     place.task = asyncio.create_task(shipper.run())

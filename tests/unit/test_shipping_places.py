@@ -6,17 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.shipping import QuickClock, ScriptedSink, shipping
 
 from services.audit import Journal
+from services.audit.place import Disk
 from services.audit.shipping import cursor as cursors
-from services.audit.shipping.status import SinkState, look, running
+from services.audit.shipping.given import given, told
+from services.audit.shipping.status import SinkState, look, read, running, write
 from services.audit.shipping.tail import Bounds, Broken, Place, Tail
 from services.audit.sinks.base import Assurance
 from services.clock import SystemClock
 from services.redaction import Redactor
-from services.settings.sinks import Elasticsearch
+from services.settings.sinks import Elasticsearch, OpenSearch
 
 ENTRIES = 40
 
@@ -233,6 +236,48 @@ async def test_what_a_cursor_says_counts_where_nobody_ships_and_what_a_shipper_s
     found = look(directory, now, [section])
     assert found.waiting
     assert found.sinks[0].backlog >= ENTRIES
+
+
+@pytest.mark.parametrize("age", [0.0, 5.0, 86_400.0])
+async def test_a_changed_configuration_that_was_not_read_again_yet_is_no_other_one(tmp_path: Path, age: float) -> None:
+    """A file may be put in place with the date that it had elsewhere."""
+    from services.audit.shipping.shipper import only_one
+
+    directory = await shipped(tmp_path, ScriptedSink())
+    section = Elasticsearch(kind="elasticsearch", name="scripted", url="http://127.0.0.1:1")
+    changed = Elasticsearch(kind="elasticsearch", name="scripted", url="http://127.0.0.1:2")
+    config = tmp_path / "config.yaml"
+    config.touch()
+    said = read(directory)
+    assert said is not None
+    now = SystemClock().unix()
+    os.utime(config, (now - age, now - age))
+    mine = given(config, [section], Redactor(b"k" * 32).digest)
+    write(directory, msgspec.structs.replace(said, updated=now, given=mine), disk=Disk())
+    with only_one(directory):
+        (served,) = look(directory, now, [section], config).sinks
+        assert served.error == ""
+        found = look(directory, now, [changed], config)
+        assert "has not read the changed" in found.sinks[0].error
+        assert "another sink of this name" in found.sinks[0].error
+        assert found.troubled == ()
+        added = Elasticsearch(kind="elasticsearch", name="added", url="http://127.0.0.1:2")
+        assert "no sink of this name" in look(directory, now, [added], config).sinks[0].error
+        (other,) = look(directory, now, [changed], tmp_path / "other.yaml").troubled
+        assert f"by the configuration {config}" in other.error
+        assert not look(directory, now, [section], tmp_path / "other.yaml").troubled
+
+
+def test_a_release_that_knows_more_of_a_sink_takes_a_section_for_the_same() -> None:
+    class Later(Elasticsearch):
+        compressed: bool = True
+
+    words = {"kind": "elasticsearch", "name": "scripted", "url": "http://127.0.0.1:1"}
+    now, later = Elasticsearch.model_validate(words), Later.model_validate(words)
+    assert told(now) == told(later)
+    assert told(now) != told(Later.model_validate({**words, "compressed": False}))
+    assert told(now) != told(Elasticsearch.model_validate({**words, "url": "http://127.0.0.1:2"}))
+    assert told(now) != told(OpenSearch.model_validate({**words, "kind": "opensearch"}))
 
 
 async def test_a_shipper_that_says_nothing_is_told_of(tmp_path: Path) -> None:

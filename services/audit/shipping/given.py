@@ -16,20 +16,37 @@ from services.settings.secrets import SecretRef
 from services.settings.sinks import SinkSection
 
 _DIGITS = 16
+_TRIED = 20
+"""Sets of secrets that are remembered to have been tried, the latest."""
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
     """``config``: the file, empty where there was none. ``sinks``: by name, a digest of the section. ``secrets``: by name, a
-    keyed digest of what the environment held for it; empty where something was missing."""
+    keyed digest of what the environment held for it; empty where something was missing. ``tried``: what the processes whose place
+    it took had for the same sinks, each as its :attr:`held`."""
 
     config: str = ""
     sinks: dict[str, str] = {}
     secrets: dict[str, str] = {}
+    tried: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether the environment held everything that the sinks refer to."""
         return all(self.secrets.values())
+
+    @property
+    def held(self) -> str:
+        """A digest of all its secrets."""
+        return _digest(repr(sorted(self.secrets.items())))
+
+    def following(self, before: "Given | None") -> "Given":
+        """The same in the place of a process that had what is given ``before``: two environments that both don't hold the right
+        secrets would else take turns for ever. What was tried for other sinks says nothing."""
+        if before is None or before.sinks != self.sinks:
+            return self
+        replaced = () if before.secrets == self.secrets else (before.held,)
+        return msgspec.structs.replace(self, tried=tuple(dict.fromkeys((*before.tried, *replaced)))[-_TRIED:])
 
 
 def given(config: Path | None, sections: Sequence[SinkSection], digest: Callable[[str], str]) -> Given:
@@ -42,8 +59,13 @@ def given(config: Path | None, sections: Sequence[SinkSection], digest: Callable
 
 
 def told(section: SinkSection) -> str:
-    """A digest of everything that a section says. It has references to secrets, never one."""
-    return hashlib.sha256(section.model_dump_json().encode()).hexdigest()[:_DIGITS]
+    """A digest of everything that a section says beside the defaults: a release that adds a field has the same of it. It has
+    references to secrets, never one."""
+    return _digest(section.model_dump_json(exclude_defaults=True))
+
+
+def _digest(words: str) -> str:
+    return hashlib.sha256(words.encode()).hexdigest()[:_DIGITS]
 
 
 def _secrets(section: SinkSection, digest: Callable[[str], str]) -> str:

@@ -23,8 +23,7 @@ INSTEAD = "--instead"
 """Said to one that is to take the place of the one at work."""
 
 _tried: set[str] = set()
-"""Secrets that were replaced by this process's own: two environments that both don't hold the right ones would else take turns
-for ever."""
+"""Secrets that were replaced by this process's own, should the one that has them not end."""
 _children: list[subprocess.Popen[bytes]] = []
 """Kept so that they can be reaped should they end before this process does."""
 
@@ -63,16 +62,15 @@ def ensure(home: Path, config: Path | None, mine: Given | None = None) -> bool:
 
 def _outdated(directory: Path, mine: Given) -> bool:
     """Whether the shipper at work is held by a sink for which this process's environment has another secret: one that was renewed
-    since, or that the other was started without."""
+    since, or that the other was started without. One that was tried before, by any process, is not tried again."""
     said = read(directory)
     if said is None or said.given is None or said.given.sinks != mine.sinks or not mine.complete:
         return False
     held = {sink.name for sink in said.sinks if sink.state is SinkState.HELD}
     others = {name for name, secret in said.given.secrets.items() if secret != mine.secrets.get(name)}
-    known = repr(sorted(said.given.secrets.items()))
-    if not held & others or known in _tried:
+    if not held & others or said.given.held in _tried or mine.held in said.given.tried:
         return False
-    _tried.add(known)
+    _tried.add(said.given.held)
     return True
 
 

@@ -112,6 +112,14 @@ class Shipper:
         return tuple(lane.status() for lane in self._lanes)
 
     @property
+    def given(self) -> Given | None:
+        """What it was given; what was tried before it is of no account once every sink has taken something."""
+        taken = bool(self.sinks) and all(sink.last_ok is not None and sink.state is not SinkState.HELD for sink in self.sinks)
+        if self._given is not None and self._given.tried and taken:
+            self._given = msgspec.structs.replace(self._given, tried=())
+        return self._given
+
+    @property
     def drained(self) -> bool:
         """Whether every sink has taken everything that was in the journal at the last look."""
         return bool(self._lanes) and all(lane.drained for lane in self._lanes)
@@ -219,7 +227,7 @@ class Shipper:
             last_seq=self._bounds.last_seq,
             sinks=self.sinks,
             note="; ".join(note for note in notes if note),
-            given=self._given,
+            given=self.given,
         )
         try:
             await asyncio.to_thread(status.write, self._directory, said, disk=self._disk)

@@ -25,8 +25,6 @@ NAME = "shipping.json"
 LOCK = "shipping.lock"
 LATE_SECONDS = 60.0
 """R6.3: every entry is at every sink within so many wall seconds."""
-RELOAD_SECONDS = 10.0
-"""Wall seconds in which a shipper notices that its configuration was changed."""
 SILENT_SECONDS = 10.0
 """A shipper that runs and has not said anything for so long is stuck."""
 
@@ -191,7 +189,8 @@ def running(directory: Path) -> bool:
 
 def look(directory: Path, now: float, configured: Sequence[SinkSection], config: Path | None = None) -> Shipping:
     """How shipping to the ``configured`` sinks of ``config`` stands at ``now`` (Unix seconds): as the shipper says where one is
-    at work for them, else as the journal itself shows. A sink that it was not given, or was given otherwise, gets nothing."""
+    at work for them, else as the journal itself shows. A sink that it was not given, or was given otherwise, gets nothing: for
+    good where the shipper works by another file, and before it has read the same one again where that was changed."""
     alive = running(directory)
     said = read(directory)
     silent = abs(now - said.updated) if alive and said is not None else 0.0
@@ -200,37 +199,30 @@ def look(directory: Path, now: float, configured: Sequence[SinkSection], config:
     sinks = []
     for section in configured:
         sink = known.get(section.label)
-        other = _other(said, section) if fresh and said is not None else ""
+        given = said.given if fresh and said is not None else None
+        other = given is not None and given.sinks.get(section.label) != told(section)
         if fresh and sink is not None and not other:
             sinks.append(_now(sink, now))
         else:
             sink = _by_cursor(sink, section, directory)
             sink = _unarchived(sink, directory, now) if section.whole else _without_shipper(sink, directory, now)
-            if other and not _changed(said, config, now):
-                sink = msgspec.structs.replace(sink, state=SinkState.STOPPED, error=other, error_since=sink.error_since or now)
-            sinks.append(sink)
+            sinks.append(_unserved(sink, said.pid, given, config, now) if other and said and given else sink)
     return Shipping(running=alive, status=said, sinks=tuple(sinks), silent_seconds=0.0 if fresh else silent)
 
 
-def _other(said: ShippingStatus, section: SinkSection) -> str:
-    """What is told of a sink that the shipper which ``said`` so does not serve; empty where it does, or does not tell."""
-    if said.given is None or said.given.sinks.get(section.label) == told(section):
-        return ""
-    what = "another sink of this name" if section.label in said.given.sinks else "no sink of this name"
-    return (
-        f"process {said.pid} ships this home by the configuration {said.given.config or 'of another process'}, which has {what}:"
-        " one home ships by one configuration; give the other one a home of its own (--home DIR)"
-    )
-
-
-def _changed(said: ShippingStatus | None, config: Path | None, now: float) -> bool:
-    """Whether the shipper's own configuration was changed so short a while ago that it need not know yet."""
-    if said is None or said.given is None or config is None or said.given.config != str(config):
-        return False
-    try:
-        return abs(now - config.stat().st_mtime) < RELOAD_SECONDS
-    except OSError:
-        return False
+def _unserved(sink: SinkStatus, pid: int, given: Given, config: Path | None, now: float) -> SinkStatus:
+    """A sink that the shipper was not ``given`` as it is configured, and why that is."""
+    what = "another sink of this name" if sink.name in given.sinks else "no sink of this name"
+    if given.config and given.config == str(config):
+        # No time tells whether it should have: a file may be put in place with any date.
+        state, why = sink.state, f"process {pid} ships this home and has not read the changed {config} yet: so far it has {what}"
+    else:
+        state = SinkState.STOPPED
+        why = (
+            f"process {pid} ships this home by the configuration {given.config or 'of another process'}, which has {what}:"
+            " one home ships by one configuration; give the other one a home of its own (--home DIR)"
+        )
+    return msgspec.structs.replace(sink, state=state, error=why, error_since=sink.error_since or now)
 
 
 def _now(sink: SinkStatus, now: float) -> SinkStatus:
