@@ -114,7 +114,7 @@ class Shipper:
     @property
     def given(self) -> Given | None:
         """What it was given; what was tried before it is of no account once every sink has taken something."""
-        taken = bool(self.sinks) and all(sink.last_ok is not None and sink.state is not SinkState.HELD for sink in self.sinks)
+        taken = bool(self.sinks) and all(sink.last_ok is not None for sink in self.sinks)
         if self._given is not None and self._given.tried and taken:
             self._given = msgspec.structs.replace(self._given, tried=())
         return self._given
