@@ -97,10 +97,12 @@ async def _retry(args: argparse.Namespace) -> int:
                     continue
                 delivery = await sink.send([record])
                 if delivery.trouble is None and delivery.answers[0] in (Answer.DELIVERED, Answer.DUPLICATE):
+                    # The letter stands until its substitute is gone: whoever is killed in between does both again, and what the
+                    # sink knows by its id it has once all the same.
+                    stays = await sink.withdraw(record) if isinstance(sink, Withdrawing) else "nothing is taken back there"
                     at = context.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
                     done = deadletters.letter(record, deadletters.DELIVERED, at, "sent again by hand")
                     await asyncio.to_thread(deadletters.add, directory, name, done, disk=Disk())
-                    stays = await sink.withdraw(record) if isinstance(sink, Withdrawing) else "nothing is taken back there"
                     left = f"; the substitute that stood in for it stays ({stays})" if stays else ""
                     output.text(f"{name}: entry {one.seq} was taken{left}")
                 else:

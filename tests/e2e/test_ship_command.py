@@ -109,6 +109,44 @@ def test_a_refused_entry_is_listed_exported_and_sent_again(
     assert main([*words, "journal", "dlq", "retry", "nobody"]) == 2
 
 
+class Killed(BaseException):
+    """The process is no more."""
+
+
+@pytest.mark.parametrize("between", ["the substitute", "the letter"])
+def test_whoever_is_killed_while_an_entry_is_sent_again_loses_none_and_leaves_no_substitute(
+    tmp_path: Path,
+    words: list[str],
+    server: Elastic,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    between: str,
+) -> None:
+    from services.audit.shipping import deadletters
+    from services.audit.sinks.elasticsearch import ElasticsearchSink
+
+    write(tmp_path, 5)
+    server.items = lambda index, id_, source: Refused(400, "document_parsing_exception", "no") if id_.endswith(":4") else None
+    assert main([*words, "journal", "ship", "--once"]) == 0
+    server.items = lambda index, id_, source: None
+
+    def killed(*args: Any, **more: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        if between == "the substitute":
+            patched.setattr(ElasticsearchSink, "withdraw", killed)
+        else:
+            patched.setattr(deadletters, "add", killed)
+        with pytest.raises(Killed):
+            main([*words, "journal", "dlq", "retry"])
+    assert [one["seq"] for one in answer(capsys, *words, "journal", "dlq", "list")[1]["dead_letters"]] == [4]
+    assert main([*words, "journal", "dlq", "retry"]) == 0
+    assert answer(capsys, *words, "journal", "dlq", "list")[1] == {"dead_letters": []}
+    (there,) = [source for source in server.sources if source["event"]["sequence"] == 4]
+    assert "payload_dropped" not in there["quarterdeck"]
+
+
 def test_a_substitute_that_cant_be_taken_back_is_told_of(
     tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
 ) -> None:
