@@ -14,14 +14,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual import work
+from textual._styles_cache import StylesCache
 from textual.screen import Screen
 
 from console.intents import Intents
+from console.screens.base import ConsoleScreen
+from console.trouble import Trouble
 from services.clock import Clock
 
 if TYPE_CHECKING:
     from console.prompt import Act, Go
-    from console.screens.base import ConsoleScreen
     from console.screens.calls import CallsScreen
     from console.screens.deploy import DeployScreen
     from console.screens.help import HelpScreen
@@ -43,17 +45,28 @@ Kept = TypeVar("Kept", bound=Screen[None])
 Fresh = TypeVar("Fresh", bound="ConsoleScreen")
 
 
+def _collect() -> None:
+    """Give up what left screens held. Textual (8.2.8) remembers two colours for each part of a screen that it ever drew, up to a
+    thousand parts, and with them every line of theirs: all of it would be looked through each time."""
+    StylesCache.get_inner_outer.cache_clear()
+    gc.collect()
+
+
 class Keeping(Intents):
     """An application that keeps screens, and has others stand by."""
+
+    trouble: Trouble
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._standing_by: dict[str, Screen[None]] = {}
         """By the name of their class."""
+        self._unfit: set[str] = set()
+        """Of which classes one could not be put together ahead."""
         self._taken = asyncio.Event()
         """One that stood by has been taken."""
 
-    @work(group="ahead", exit_on_error=False)
+    @work(group="ahead", exclusive=True, exit_on_error=False)
     async def put_together_ahead(self) -> None:
         """Put together every screen that is kept, while nobody presses a key; then, for as long as the console lives, whatever is
         to stand by and does not."""
@@ -73,17 +86,17 @@ class Keeping(Intents):
         for name in ("story", "entry", "restore", "leaving"):
             # these are small, and made anew each time: of them only the code is there ahead
             await asyncio.to_thread(importlib.import_module, f"console.screens.{name}")
-        gc.collect()
+        _collect()
         gc.freeze()  # they stay: looking through them again and again would stop the screen for a tenth of a second
         while True:
             self._taken.clear()
             for name, kind in STANDING_BY.items():
-                if kind not in self._standing_by:
+                if kind not in self._standing_by and kind not in self._unfit:
                     await self._quiet(LONGER_QUIET)
                     module = await asyncio.to_thread(importlib.import_module, f"console.screens.{name}")
                     self._standing_by[kind] = screen = getattr(module, kind)()
                     await self._put_together(screen)
-            gc.collect()  # now, while nobody presses a key, rather than when a screen is opened
+            _collect()  # now, while nobody presses a key, rather than when a screen is opened
             await self._taken.wait()
 
     async def _quiet(self, seconds: float = QUIET) -> None:
@@ -95,13 +108,30 @@ class Keeping(Intents):
 
     async def _put_together(self, screen: Screen[None]) -> None:
         """Compose and style it, then lay it out and draw it once where nobody sees it: what that leaves behind (places, lines,
-        colours) is there when it is shown."""
+        colours) is there when it is shown. One that fails is told of and dropped: who opens it gets a fresh one."""
         if screen.is_running:
             return
         await self._get_screen(screen)[1]
-        if screen.is_running and screen not in self.screen_stack:
-            screen._refresh_layout(self.size)
-            screen._compositor.render_full_update()
+        if not screen.display:
+            return  # it was taken away meanwhile
+        try:
+            if not isinstance(screen, ConsoleScreen) or screen.entered:
+                if getattr(screen, "laid_out_ahead", True) and screen not in self.screen_stack:
+                    screen._refresh_layout(self.size)
+                    screen._compositor.render_full_update()
+                return
+        except Exception as error:
+            self.trouble.tell(self, f"Drawing the {type(screen).__name__} ahead", error)
+        await self._drop(screen)  # where it is not entered it has told why
+
+    async def _drop(self, screen: Screen[None]) -> None:
+        """Take a screen away that nobody sees. None of its kind stands by from now on: what failed once would fail again and
+        again, while the operator does nothing."""
+        self._unfit.add(type(screen).__name__)
+        self._standing_by.pop(type(screen).__name__, None)
+        if screen not in self.screen_stack:
+            self.uninstall_screen(screen)
+            await screen.remove()
 
     def _fresh(self, kind: type[Fresh]) -> Fresh:
         """A screen of this kind that has not been shown yet: the one that stands by, where it is ready."""

@@ -33,9 +33,10 @@ async def begin_anew(app: Keeping) -> None:
     """One new fleet screen in place of all there are, those that are kept or stand by included."""
     while len(app.screen_stack) > 1:
         await app.pop_screen()
-    for name in list(app._installed_screens):
-        app.uninstall_screen(name)
-    for screen in app.dismissed():
+    kept = [app.get_screen(name) for name in app._installed_screens]
+    for screen in kept:
+        app.uninstall_screen(screen)
+    for screen in (*kept, *app.dismissed()):
         await screen.remove()
     # the first screen was never pushed, and switch_screen (textual 8.2.8) takes a callback off each screen that it replaces
     app.screen._push_result_callback(app.screen, None)

@@ -57,6 +57,9 @@ class ConsoleScreen(Worn, Screen[None]):
     field_keys: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys and what they do while a text field of this screen has the focus."""
 
+    laid_out_ahead: ClassVar[bool] = True
+    """Whether its parts have their places before it is known what it is about."""
+
     def __init__(self, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._small = Note(id="too-small")
@@ -237,8 +240,8 @@ class ConsoleScreen(Worn, Screen[None]):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
-            if isinstance(error, NoMatches) and self not in self.app.screen_stack:
-                return  # it was left meanwhile, and what the message was about has gone before the message came
+            if isinstance(error, NoMatches) and not (self.display and self.app.is_running):
+                return  # it is being taken away, and what the message was about has gone before the message came
             self.console.trouble.tell(self.console, f"The {self.where} screen", error)
 
     @on(Worker.StateChanged)

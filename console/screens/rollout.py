@@ -34,6 +34,7 @@ CHART_SECONDS = 300.0
 class RolloutScreen(ConsoleScreen):
     BINDINGS = bindings_of("rollout")
     where = "rollout"
+    laid_out_ahead = False  # what is shown decides over the places: it would be laid out twice, and be there half as soon
 
     DEFAULT_CSS = """
     RolloutScreen #body { height: 1fr; }

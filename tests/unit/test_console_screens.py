@@ -20,10 +20,8 @@ from support.consoles import (
 )
 from support.gallery import PLAN
 from textual import events
-from textual.color import Color
 from textual.widgets import Input
 
-from console import keeping
 from console.app import ConsoleApp
 from console.remembered import read
 from console.screens.deploy import DeployScreen
@@ -1046,77 +1044,6 @@ async def test_over_a_service_another_is_opened_and_the_one_below_stays():
         assert app.screen.title_text() == "payment-service · production"
 
 
-async def test_screens_are_put_together_ahead_while_no_key_is_pressed():
-    app = TestConsole(picture())
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
-        app.put_together_ahead()
-        names = ("ServiceScreen", "JournalScreen", "HelpScreen", "PromptScreen", "JumpScreen", "CallsScreen", "ResultsScreen")
-        await until(pilot, lambda: all(app.is_screen_installed(name) and app.get_screen(name).is_running for name in names))
-        assert isinstance(app.screen, FleetScreen)
-        for key, words in (("J", "JOURNAL"), ("question_mark", "keys of"), ("colon", ":"), ("at", "CALLS")):
-            await pilot.press(key)
-            await until(pilot, lambda words=words: words in words_on(app))
-            await pilot.press("escape")
-            await pilot.pause(0.05)
-        assert isinstance(app.screen, FleetScreen)
-
-
-async def test_a_screen_that_stands_by_is_used_once_and_another_takes_its_place(monkeypatch):
-    monkeypatch.setattr(keeping, "QUIET", 0.01)
-    monkeypatch.setattr(keeping, "LONGER_QUIET", 0.01)
-    app = TestConsole(picture())
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause()
-        app.put_together_ahead()
-
-        def standing_by(kind):
-            found = app._standing_by.get(kind.__name__)
-            return found if found is not None and found.entered else None
-
-        await until(pilot, lambda: standing_by(DeployScreen))
-        used = []
-        for theme, size in (("dark", (80, 24)), ("light", (200, 50))):
-            await until(pilot, lambda: standing_by(DeployScreen))
-            used.append(standing_by(DeployScreen))
-            app.theme = theme
-            await pilot.resize_terminal(*size)
-            await pilot.pause()
-            await pilot.press("d")
-            assert app.screen is used[-1]
-            await until(pilot, lambda: "CHECKLIST" in words_on(app))
-            assert app.screen.request().service == "payment-service", "what was selected, not what the one before was about"
-            assert app.screen.has_class("-narrow" if size == (80, 24) else "-wide")
-            seen, fresh = app.screen.query_one("#checks-pane"), DeployScreen()
-            seen = seen.background_colors, seen.region
-            await pilot.press("escape", "escape")
-            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
-            app.push_screen(fresh)
-            await until(pilot, lambda fresh=fresh: fresh.entered)
-            await pilot.pause()
-            put_together_now = fresh.query_one("#checks-pane")
-            assert (put_together_now.background_colors, put_together_now.region) == seen
-            await pilot.press("escape", "escape")
-            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
-        assert used[0] is not used[1]
-        assert not used[0].is_running
-
-
-async def test_a_screen_that_was_kept_wears_the_theme_that_is_on(monkeypatch):
-    app = TestConsole(picture())
-    async with app.run_test(size=(120, 40)) as pilot:
-        app.theme = "dark"
-        await pilot.pause()
-        for theme in ("light", "light", "dark"):
-            app.theme = theme
-            await pilot.pause()
-            await pilot.press("J")
-            await until(pilot, lambda: "TIME (UTC)" in words_on(app))
-            assert app.screen.background_colors[1] == Color.parse(app.current_theme.background)
-            await pilot.press("q")
-            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
-
-
 async def test_a_key_that_fails_where_it_is_asked_whether_it_may_act_ends_nothing(monkeypatch, caplog):
     app = TestConsole(picture(rollouts=()))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
@@ -1173,6 +1100,14 @@ async def test_a_picture_that_comes_while_a_screen_is_put_together_or_fails_it_e
             await asyncio.sleep(0)
         await until(pilot, lambda: app.screen.entered)
         assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+        looked_at: list[object] = []
+        monkeypatch.setattr(app.session, "look_at", looked_at.append)
+        with monkeypatch.context() as broken:
+            broken.setattr(app.screen, "draw", lambda picture: {}["no drawing"])
+            app.new_picture(app.picture)
+        assert looked_at == [], "what could not be drawn is not on the screen: nothing of it is asked for"
+        app.new_picture(app.picture)
+        assert len(looked_at) == 1
         monkeypatch.setattr(app.screen, "services_in_view", lambda picture: {}["surprise"])
         app.new_picture(app.picture)
         await until(pilot, lambda: "surprise" in words_on(app))
