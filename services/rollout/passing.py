@@ -25,7 +25,7 @@ def proven_early(rollout: Rollout, settings: Settings) -> str:
     own, trial = state.current_state(rollout), msgspec.convert(rollout.judgement.memory, Trial)
     if not (extended or step.promote_early) or own.seconds >= own.expected_seconds:
         return ""
-    healthy = trial.state.verdict is Verdict.HEALTHY and trial.proven
+    healthy = trial.state.verdict is Verdict.HEALTHY
     enough = own.seconds >= trial.parameters.minimum_s and own.requests >= step.min_requests
     if not healthy or not enough or doubt(rollout, settings):
         return ""
