@@ -484,21 +484,26 @@ def test_the_data_that_a_limit_asks_for_is_configuration():
     assert not exceeds(msgspec.structs.replace(LIMITS, strict_above=0.0005), requests=100, errors=8, baseline=BASELINE)
 
 
-def together(canary, stable, rounds=9):
-    """Both versions side by side, each with (requests, errors, slow) a round."""
+def side_by_side(canary, stable):
+    """Both versions, each with (requests, errors, slow) for every round."""
     windows = Windows()
     totals = {"canary": [0.0, 0.0, 0.0], "stable": [0.0, 0.0, 0.0]}
-    for index in range(rounds + 1):
+    for index in range(len(canary) + 1):
         readings = {}
-        for arm, more in (("canary", canary), ("stable", stable)):
+        for arm, rounds in (("canary", canary), ("stable", stable)):
             if index:
-                totals[arm] = [total + one for total, one in zip(totals[arm], more, strict=True)]
+                totals[arm] = [total + one for total, one in zip(totals[arm], rounds[index - 1], strict=True)]
             requests, errors, slow = totals[arm]
             readings[f"{arm}-1"] = PodReading(
                 at=10.0 * index, requests=requests, errors=errors, durations=durations(requests - slow, slow)
             )
         windows.feed(10.0 * index, {"canary-1": "canary", "stable-1": "stable"}, readings)
     return windows
+
+
+def together(canary, stable, rounds=9):
+    """Both versions side by side, each with the same (requests, errors, slow) in every round."""
+    return side_by_side([canary] * rounds, [stable] * rounds)
 
 
 @pytest.mark.parametrize(
@@ -518,6 +523,38 @@ def test_an_incident_of_both_versions_is_one_in_all_that_fired(canary, stable, s
     found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
     assert any(reading.fired for reading in found)
     assert is_shared_incident(found, LIMITS, windows, 0.0, windows.now, baseline=BASELINE) is shared
+
+
+@pytest.mark.parametrize(
+    ("stable", "shared"),
+    [
+        ((1000, 20, 0), True),  # 2 %, twenty times as often as before
+        ((60, 3, 0), False),  # three failures are no incident
+        ((40, 3, 0), False),  # over the limit, by too few requests to say so
+        ((100, 6, 0), True),
+    ],
+)
+def test_an_incident_takes_as_much_data_of_the_old_version_as_a_fault_of_the_new_one(stable, shared):
+    windows = together((50, 5, 0), stable, rounds=1)
+    found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    assert found[0].fired
+    assert is_shared_incident(found, LIMITS, windows, 0.0, windows.now, baseline=BASELINE) is shared
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable"),
+    [
+        # The new version's cold start is no fault that would tell it from the old one...
+        ([(1000, 0, 500)] * 3 + [(1000, 0, 60)] * 3, [(9000, 0, 540)] * 6),
+        # ...and the old one has none: what it did in that time counts.
+        ([(1000, 0, 100)] * 6, [(9000, 0, 2700)] * 3 + [(9000, 0, 45)] * 3),
+    ],
+)
+def test_only_the_new_version_is_given_time_to_warm_up_where_both_are_slow(canary, stable):
+    windows = side_by_side(canary, stable)
+    found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    assert [reading.name for reading in found if reading.fired] == [TriggerName.LATENCY_P99]
+    assert is_shared_incident(found, LIMITS, windows, 0.0, windows.now, baseline=BASELINE)
 
 
 def test_probes_that_fail_now_and_then_fire_by_their_evidence_and_rare_ones_do_not():

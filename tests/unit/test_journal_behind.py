@@ -71,6 +71,18 @@ async def test_a_sink_that_is_configured_while_a_process_lives_counts_for_it_too
     journal.close()
 
 
+async def test_an_archive_owes_what_was_sealed_and_not_what_is_still_written_to(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    journal = opened(directory, clock, Policy(required=("s3",), whole=("s3",)))
+    await journal.append(STARTED)
+    await clock.advance(2 * DAY)
+    await journal.append(STARTED)  # which seals the first segment
+    await clock.advance(1.1 * DAY)
+    with pytest.raises(JournalUnavailable, match="s3 is 26 h behind"):
+        await journal.append(STARTED)
+    journal.close()
+
+
 async def test_a_sink_that_gets_everything_again_has_a_day_for_it(tmp_path: Path) -> None:
     directory, clock = tmp_path / "journal", ManualClock()
     journal = opened(directory, clock, Policy(required=("es",)))

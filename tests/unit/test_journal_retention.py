@@ -218,6 +218,20 @@ async def test_nothing_goes_where_the_confirmed_entry_is_another_one_here(tmp_pa
     assert ("record", "1") in retained(directory, clock, policy)
 
 
+async def test_a_sink_whose_last_entry_is_gone_from_here_has_confirmed_no_other_one(tmp_path: Path) -> None:
+    directory, clock = tmp_path / "journal", ManualClock()
+    await filled(directory, clock, 2)
+    confirm(directory, "es", 3)
+    cursor = directory / "cursors" / "es.json"
+    cursor.rename(tmp_path / "es.json")
+    await lived(directory, clock, 401)
+    assert ("remove", "1") in retained(directory, clock)
+    (tmp_path / "es.json").rename(cursor)
+    (step, *_) = plan(directory, Policy(required=("es",)), clock.now())
+    assert step.action is Action.KEEP
+    assert step.why == "es has confirmed entries up to 3 only"
+
+
 async def test_a_segment_that_is_not_what_it_was_stays(tmp_path: Path) -> None:
     directory, clock = tmp_path / "journal", ManualClock()
     await filled(directory, clock, 2)
