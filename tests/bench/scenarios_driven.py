@@ -20,13 +20,14 @@ import msgspec
 import yaml
 from crowd_writer import begun
 
-from services.analysis import Limits, Windows, evaluate, is_shared_incident, reasons
+from services.analysis import ArmName, Limits, Windows, evaluate, is_shared_incident, reasons
 from services.analysis.baseline import measure
 from services.analysis.parse import parse
-from services.model.rollout import Rollout, StepState
+from services.model.rollout import Rollout, StepOutcome, StepState
 from services.model.steps import Analyse
 from services.redaction import Redactor
 from services.rollout import judging, state
+from services.rollout.passing import doubt, proven_early
 from services.sandbox.behaviour import WELL, Behaviour, Scenario, scenarios
 from services.sandbox.fleet import BY_NAME, OFFER_SERVICE
 from services.sandbox.podmetrics import PodMetrics
@@ -132,7 +133,7 @@ def course(settings: Settings) -> Rollout:
         for step in settings.canary.steps
     )
     rollout = begun(0)
-    states = tuple(StepState(expected_seconds=step.seconds) for step in steps)
+    states = tuple(StepState(outcome=StepOutcome.RUNNING, expected_seconds=step.seconds) for step in steps)
     plan = msgspec.structs.replace(rollout.plan, steps=steps)
     return msgspec.structs.replace(rollout, plan=plan, steps=states, judgement=None)
 
@@ -148,10 +149,9 @@ def run(scenario: Scenario, seed: int, settings: Settings) -> End:
     for index, step in enumerate(settings.canary.steps):
         canary.expose(step.weight)
         assert canary.exposed is not None
-        raised = canary.at
+        raised, served = canary.at, canary.windows.served(ArmName.CANARY)
         judged_to = canary.exposed if judged_to is None else judged_to
         rollout = msgspec.structs.replace(rollout, step=index, exposed_at=canary.exposed, raised_at=raised, weight=step.weight)
-        longer = False
         held: float | None = None
         while True:
             canary.scrape(SCRAPE)
@@ -159,7 +159,7 @@ def run(scenario: Scenario, seed: int, settings: Settings) -> End:
             assert rollout.judgement is not None
             highest = max(highest, rollout.judgement.log_e)
             seconds = canary.at - canary.exposed
-            fired = _fired(rollout, canary, settings, raised)
+            rollout, fired = _looked(rollout, canary, settings, raised)
             if fired == SHARED:
                 held = canary.at if held is None else held
             elif fired:
@@ -168,15 +168,18 @@ def run(scenario: Scenario, seed: int, settings: Settings) -> End:
                 if canary.at - held >= HELD:
                     return End(SHARED, seconds, highest, extended)
                 continue
-            if canary.at - raised < step.seconds:
-                continue
-            # from the planned end on, as soon as there is proof
-            if judging.proven(rollout):
+            requests = canary.windows.served(ArmName.CANARY) - served
+            rollout = state.step_progressed(rollout, seconds=canary.at - raised, requests=requests)
+            if proven_early(rollout, settings):
                 break
-            if canary.at - raised >= 2 * step.seconds:
+            if canary.at - raised < state.current_state(rollout).expected_seconds:
+                continue
+            if judging.proven(rollout) and not doubt(rollout, settings):
+                break
+            if state.is_extended(rollout):
                 return End("undecided", seconds, highest, extended)
-            extended += not longer
-            longer = True
+            rollout = state.extended(rollout, step.seconds, "undecided")
+            extended += 1
     return End("passed", seconds, highest, extended)
 
 
@@ -188,19 +191,21 @@ def _judged(rollout: Rollout, canary: Canary, settings: Settings, since: float) 
     return state.judged(rollout, judging.judged(rollout, trial, look)), canary.at
 
 
-def _fired(rollout: Rollout, canary: Canary, settings: Settings, raised: float) -> str:
-    """The name of the trigger that ends it, or of the incident that has it wait; empty where nothing does."""
+def _looked(rollout: Rollout, canary: Canary, settings: Settings, raised: float) -> tuple[Rollout, str]:
+    """The rollout with what was seen at the latest look, and the name of the trigger that ends it, or of the incident that has it
+    wait; empty where nothing does."""
     limits = judging.limits_now(Limits.of(settings), rollout.judgement)
     readings = evaluate(
         limits, canary.windows, baseline=rollout.baseline, exposed_at=canary.exposed, raised_at=raised, now=canary.at
     )
     readings = (*readings, judging.reading(rollout.judgement))
+    rollout = state.observed(rollout, sample=canary.windows.sample(), triggers=readings, actual_weight=None)
     fired = reasons(readings)
     assert canary.exposed is not None
     shared = is_shared_incident(readings, limits, canary.windows, canary.exposed, canary.at, baseline=rollout.baseline)
     if shared and settings.triggers.on_shared_incident == "pause":
-        return SHARED
-    return fired[0].name if fired else ""
+        return rollout, SHARED
+    return rollout, fired[0].name if fired else ""
 
 
 def main() -> int:
