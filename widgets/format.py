@@ -2,6 +2,8 @@
 
 import math
 
+from services.model.rollout import of_hundred
+
 UNKNOWN = "?"
 
 
@@ -133,18 +135,13 @@ def bare(value: float | None, unit: str) -> str:
     return reading(value, unit if unit in _UNITS or unit in ("%", "ms") else "")
 
 
-def _of_hundred(value: float) -> str:
-    """Evidence as its gauge has it, where 100 acts: only what reaches it is shown as 100."""
-    return "100" if value >= 100.0 else f"{min(99.0, max(0.0, value)):.0f}"
-
-
 def _nats(value: float) -> str:
     return f"{value:.1f}"
 
 
 _UNITS = {
     **{"share": percent, "ratio": percent, "s": milliseconds, "seconds": milliseconds, "bytes": size, "": count},
-    "of 100": _of_hundred,
+    "of 100": of_hundred,
     "nats": _nats,
 }
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from services.model.rollout import ENOUGH_EVIDENCE, of_hundred
+
 Entry = Mapping[str, Any]
 
 
@@ -99,20 +101,17 @@ def figure(reading: Mapping[str, Any], part: str) -> str:
         return f"{value * 100:.3g} %"
     limit = reading.get("limit")
     if name == "judge" and isinstance(limit, int | float) and limit > 0:
-        return _of_hundred(value, limit)
+        return of_hundred(ENOUGH_EVIDENCE * value / limit)
     return f"{value * 1000:.0f} ms" if name.startswith("latency") else f"{value:g}"
-
-
-def _of_hundred(value: float, limit: float) -> str:
-    """Evidence as a person reads it: only what reaches the limit is 100, and evidence of the contrary is 0."""
-    return f"{int(min(100.0, max(0.0, 100.0 * value / limit)))}"
 
 
 def evidence_words(evidence: Any) -> str:
     """What the judge had found when it said so: its two gauges (of 100) and why, as it put it then."""
     found = dict_of(evidence)
     gauges = [
-        f"of {name} {found[name]:.0f} / 100" for name in ("regression", "health") if isinstance(found.get(name), int | float)
+        f"of {name} {of_hundred(found[name])} / 100"
+        for name in ("regression", "health")
+        if isinstance(found.get(name), int | float)
     ]
     detail = str(found.get("detail") or "")
     told = f"evidence {', '.join(gauges)}" if gauges else ""
@@ -126,7 +125,8 @@ def judge_words(data: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     if look["limit"] <= 0:
         return ()
-    return (f"judge {look.get('verdict') or 'looked'}: evidence {_of_hundred(look['log_e'], look['limit'])} of 100",)
+    evidence = of_hundred(ENOUGH_EVIDENCE * look["log_e"] / look["limit"])
+    return (f"judge {look.get('verdict') or 'looked'}: evidence {evidence} of 100",)
 
 
 def final_figures(entry: Entry) -> tuple[str, ...]:

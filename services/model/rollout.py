@@ -66,6 +66,13 @@ ENOUGH_EVIDENCE = 100.0
 and what is named so beside it is ln E itself, in nats."""
 
 
+def of_hundred(evidence: float) -> str:
+    """Evidence as a person reads it: only what reaches 100 is shown as 100, and evidence of the contrary is 0."""
+    if evidence >= ENOUGH_EVIDENCE:
+        return f"{ENOUGH_EVIDENCE:.0f}"
+    return f"{min(ENOUGH_EVIDENCE - 1.0, max(0.0, evidence)):.0f}"
+
+
 class TriggerName(StrEnum):
     ALERT = "alert"
     ERROR_RATE = "error-rate"

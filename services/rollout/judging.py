@@ -39,6 +39,7 @@ from services.model.rollout import (
     Rollout,
     TriggerName,
     TriggerReading,
+    of_hundred,
 )
 from services.model.steps import Analyse, SetTraffic
 from services.rollout import state
@@ -260,8 +261,8 @@ def evidence_words(rollout: Rollout) -> str:
     if judgement.verdict == Verdict.NO_DATA:
         since = msgspec.convert(judgement.memory, Trial).state.without_traffic_s
         return f"no requests reached the new version, or stable, in the last {since:.0f} s"
-    words = f"neither health nor a regression is proven: evidence of health {judgement.health:.0f} of 100"
-    return f"{words}, of a regression {judgement.regression:.0f} of 100 ({judgement.detail})"
+    words = f"neither health nor a regression is proven: evidence of health {of_hundred(judgement.health)} of 100"
+    return f"{words}, of a regression {of_hundred(judgement.regression)} of 100 ({judgement.detail})"
 
 
 def _metric(metric: Metric, evidence: Evidence, trial: Trial) -> JudgedMetric:

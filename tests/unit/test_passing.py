@@ -122,4 +122,5 @@ def test_evidence_that_is_nearly_enough_is_not_all_of_it(share: float) -> None:
     judgement = judging.judged(under_way(), nearly, Look(counts={}, seconds=10.0, step=0))
     assert judgement.verdict == Verdict.UNDECIDED
     assert 99.0 < judgement.regression < 100.0
-    assert "100" not in reading(judgement.regression, "of 100")
+    assert reading(judgement.regression, "of 100") == "99"
+    assert "of a regression 99 of 100" in judging.evidence_words(state.judged(under_way(), judgement))

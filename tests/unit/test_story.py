@@ -292,7 +292,7 @@ def test_any_moments_can_be_drawn(spans: list[tuple[float, float]], width: int) 
 
 def test_the_judge_s_verdicts_are_told_with_their_evidence() -> None:
     book = Book().began().did(2, "5 %", 1)
-    evidence = {"regression": 9.4, "health": 100.0, "detail": "errors 0.21 % against 0.19 %"}
+    evidence = {"regression": 9.4, "health": 99.97, "detail": "errors 0.21 % against 0.19 %"}
     book.add(
         100, "deployment.health_check", "healthy", data={"step": 3, "requests": 24000, "verdict": "healthy", "evidence": evidence}
     )
@@ -302,7 +302,7 @@ def test_the_judge_s_verdicts_are_told_with_their_evidence() -> None:
     moments = story_of("r-1", book.entries).moments
     step = next(moment for moment in moments if "analyse" in moment.words)
     assert "healthy, 24,000 requests" in step.details
-    assert "evidence of regression 9 / 100, of health 100 / 100: errors 0.21 % against 0.19 %" in step.details
+    assert "evidence of regression 9 / 100, of health 99 / 100: errors 0.21 % against 0.19 %" in step.details
     trigger = next(moment for moment in moments if moment.kind is Kind.TRIGGER)
     assert trigger.details == ("judge regressed: evidence 100 of 100",)
     assert "judge 100 of 100" in trigger.words
