@@ -28,8 +28,7 @@ class Toned(Widget):
     def notify_style_update(self) -> None:
         super().notify_style_update()
         if self._tones and self._tones_by is not self.app.stylesheet.rules:
-            self._tones = None
-            self.refresh()
+            self.refresh()  # where nothing else of it looks different, nothing else has it drawn again
 
     def _tone(self, name: str) -> DOMNode:
         rules = self.app.stylesheet.rules

@@ -15,7 +15,8 @@ import pytest
 from support import foreign
 from support.control_plane import ABSENT, CLUSTER, of_its_own
 from support.foreign import Foreign
-from support.harness import Sandbox, wait_for
+from support.harness import Sandbox
+from support.processes import eventually
 
 from services.sandbox import fleet
 
@@ -50,7 +51,7 @@ def control_plane() -> Iterator[Path]:
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Sandbox]]:
     where, scenario = request.param
     cluster = request.getfixturevalue("control_plane") if where == "real" else None
-    running = Sandbox(tmp_path / "sandbox", scenario, SPEED[where], cluster=cluster)
+    running = Sandbox(tmp_path / "sandbox", scenario, SPEED[where], cluster=cluster, shipping=False)
     yield scenario, running
     running.stop()
 
@@ -87,7 +88,7 @@ class Watched:
         self._told = sandbox.home / f"{route.service}.watch"
         with self._told.open("wb") as told:
             self.process = self._follow(told)
-        wait_for(lambda: bool(self.versions()), 30.0, f"kubectl to tell of {route.ref}")
+        eventually(f"kubectl tells of {route.ref}", self.versions, 30.0)
 
     def _follow(self, told: IO[bytes]) -> subprocess.Popen[bytes]:
         command = kubectl(self._sandbox, "get", self.route.resource, self.route.ref.name, "-o", "json", "--watch")
@@ -109,7 +110,7 @@ class Watched:
     def up_to_date(self) -> list[dict[str, Any]]:
         """All versions, the one that is there now among them."""
         now = read(self._sandbox, self.route.resource, self.route.ref.name)["metadata"]["resourceVersion"]
-        wait_for(lambda: self.versions()[-1]["metadata"]["resourceVersion"] == now, 20.0, f"the last of {self.route.ref}")
+        eventually(f"the last of {self.route.ref}", lambda: self.versions()[-1]["metadata"]["resourceVersion"] == now, 20.0)
         assert self.process.poll() is None, "kubectl stopped telling"
         return self.versions()
 

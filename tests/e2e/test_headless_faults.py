@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.harness import CANARY, CONFIRMED, NEW, OLD, ROUTE, STABLE, Sandbox, environment, wait_for
+from support.harness import CANARY, CONFIRMED, NEW, OLD, ROUTE, STABLE, Sandbox, environment
+from support.processes import eventually
 
 from console.context import Context
 from services.cluster.inventory import Inventory
@@ -39,7 +40,7 @@ def test_a_cluster_that_forbids_a_change_needs_a_person_who_can_resume(sandbox: 
     deploy = sandbox.start(*CONFIRMED)
     sandbox.wait_for_rollout(lambda rollout: rollout.weight == 5, "5 %")
     sandbox.misbehave(api="forbidden")
-    wait_for(lambda: sandbox.written("rollout.paused"), 30.0, "the refusal to be met")
+    eventually("the refusal is met", lambda: sandbox.written("rollout.paused"), 30.0)
     sandbox.misbehave(api="")
     paused = deploy.ended(60)
     assert paused.code == 5, paused.err

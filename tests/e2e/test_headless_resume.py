@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.harness import CANARY, CONFIRMED, ROUTE, STABLE, Sandbox, alive, wait_for
+from support.harness import CANARY, CONFIRMED, ROUTE, STABLE, Sandbox
+from support.processes import alive, eventually
 
 from services.model.rollout import Phase, Rollout
 
@@ -77,7 +78,7 @@ def test_a_stopped_driver_changes_nothing_when_it_wakes(sandbox: Sandbox, tmp_pa
     assert taken.ended().code == 4
     versions = {ref: sandbox.get(ref)["metadata"]["resourceVersion"] for ref in (STABLE, CANARY, ROUTE)}
     os.kill(sleeper, signal.SIGCONT)
-    wait_for(lambda: not alive(sleeper), 20.0, "the superseded driver to stop")
+    eventually("the superseded driver stops", lambda: not alive(sleeper), 20.0)
     assert {ref: sandbox.get(ref)["metadata"]["resourceVersion"] for ref in versions} == versions
     assert sandbox.rollouts()[-1].phase is Phase.ROLLED_BACK
 
@@ -100,8 +101,8 @@ def test_a_cluster_that_is_away_for_a_while_is_waited_for(sandbox: Sandbox) -> N
     sandbox.wait_for_rollout(carries(5), "5 %")
     os.kill(sandbox.process.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(AssertionError):
-            wait_for(lambda: deploy.process.poll() is not None, 12.0, "nothing: the command has to wait")
+        with pytest.raises(AssertionError, match="the command ends"):
+            eventually("the command ends", lambda: deploy.process.poll() is not None, 12.0)
     finally:
         os.kill(sandbox.process.pid, signal.SIGCONT)
     done = deploy.ended()

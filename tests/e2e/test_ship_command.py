@@ -311,7 +311,7 @@ def test_a_shipper_whose_secret_was_renewed_is_replaced_by_one_that_has_it(
         subprocess.run(words_, capture_output=True, timeout=60, check=False, env={**os.environ, "SHIP_TOKEN": token})
 
     def shippers() -> set[int]:
-        return set(matching("journal", "ship", str(tmp_path / "home")))
+        return set(matching("journal", "ship", tmp_path / "home"))
 
     try:
         command("revoked-token")
@@ -351,13 +351,13 @@ def test_everything_is_sent_again_while_a_shipper_is_at_work(tmp_path: Path, wor
     subprocess.run(command, capture_output=True, timeout=60, check=False)
     try:
         eventually("the entries there", lambda: len(server.sequences) >= 4 or None)
-        before = matching("journal", "ship", str(tmp_path / "home"))
+        before = matching("journal", "ship", tmp_path / "home")
         server.documents.drop(server.documents.indices[0])
         assert main([*words, "journal", "ship", "--again", "central"]) == 0
         eventually("all of them there again", lambda: sorted(server.sequences)[:4] == [1, 2, 3, 4] or None)
-        assert not set(before) & set(matching("journal", "ship", str(tmp_path / "home")))
+        assert not set(before) & set(matching("journal", "ship", tmp_path / "home"))
     finally:
-        for pid in matching("journal", "ship", str(tmp_path / "home")):
+        for pid in matching("journal", "ship", tmp_path / "home"):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -390,7 +390,7 @@ def test_whoever_writes_starts_a_shipper_that_outlives_it(tmp_path: Path, words:
     command = [sys.executable, "-m", "console.cli", *words, "journal", "acknowledge", "--reason", "nothing to see"]
     ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert b"nothing to acknowledge" in ended.stderr.lower()
-    (pid,) = eventually("a shipper at work", lambda: matching("journal", "ship", str(tmp_path / "home")) or None)
+    (pid,) = eventually("a shipper at work", lambda: matching("journal", "ship", tmp_path / "home") or None)
     try:
         assert os.getsid(pid) == pid, "a session of its own"
         assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
@@ -401,5 +401,5 @@ def test_whoever_writes_starts_a_shipper_that_outlives_it(tmp_path: Path, words:
         subprocess.run(command, capture_output=True, timeout=60, check=False)
         eventually("the next entry there", lambda: len(server.sequences) >= 3 or None)
     finally:
-        for pid in matching("journal", "ship", str(tmp_path / "home")):
+        for pid in matching("journal", "ship", tmp_path / "home"):
             os.kill(pid, signal.SIGKILL)

@@ -155,7 +155,7 @@ def test_a_console_that_was_stopped_comes_back_whole(sandbox: World, tmp_path: P
         shell.type(shlex.join(sandbox.command(home)))
         shell.press("Enter")
         shell.wait("ENVIRONMENTS", r"production +. ", "d deploy")
-        [pid] = [pid for pid in matching("console.cli", str(home)) if "journal ship" not in commands()[pid]]
+        [pid] = [pid for pid in matching("console.cli", home) if "journal ship" not in commands()[pid]]
         os.kill(pid, how)
         shell.wait(r"Stopped +\S*python")
         if how is signal.SIGTSTP:  # the other gives no time to do so

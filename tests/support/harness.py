@@ -20,7 +20,7 @@ from services.clock import SystemClock
 from services.cluster.connection import Clusters, Connection
 from services.model.objects import Json, ObjectRef
 from services.model.rollout import Rollout
-from support.processes import matching, signalled
+from support.processes import eventually, matching, signalled
 
 ROOT = Path(__file__).parents[2]
 QUARTERDECK = (sys.executable, "-m", "console.cli")
@@ -86,7 +86,7 @@ class Sandbox:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, env=environment()
             )
-        wait_for(lambda: ready.exists() or self.process.poll() is not None, 60.0, "the sandbox to be ready")
+        eventually("the sandbox is ready", lambda: ready.exists() or self.process.poll() is not None, 60.0)
         if not ready.exists():
             raise AssertionError(f"the sandbox ended: {(home / 'sandbox.out').read_text()}")
         self.ready: dict[str, Any] = json.loads(ready.read_text())
@@ -194,7 +194,7 @@ class Sandbox:
 
     def stop(self) -> None:
         # drivers and shippers are nobody's children: a shipper would look for this sandbox's log store for a minute
-        for pid in matching("console.cli", str(self.home)):
+        for pid in matching("console.cli", self.home):
             if pid != self.process.pid:
                 signalled(pid, signal.SIGKILL)
         for command in self._commands:
@@ -219,19 +219,3 @@ def environment() -> dict[str, str]:
     """This process's environment without what would choose another configuration, home, or ticket."""
     chosen = ("QUARTERDECK_CONFIG", "QUARTERDECK_HOME", "CHANGE_TICKET", "KUBECONFIG")
     return {name: value for name, value in os.environ.items() if name not in chosen}
-
-
-def wait_for(ready: Callable[[], bool], timeout: float, what: str, every: float = 0.05) -> None:
-    until = time.monotonic() + timeout
-    while not ready():
-        if time.monotonic() > until:
-            raise AssertionError(f"waited {timeout:.0f} s in vain for {what}")
-        time.sleep(every)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and is no zombie."""
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

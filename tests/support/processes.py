@@ -1,6 +1,7 @@
 """Waiting for conditions, and looking at processes, for tests with real ones. Nothing here waits without a deadline."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -40,9 +41,11 @@ def commands() -> dict[int, str]:
     return {int(pid): text.strip() for pid, _, text in rows if "<defunct>" not in text}
 
 
-def matching(*parts: str) -> list[int]:
-    """The processes whose command line holds all of ``parts``, but for this one."""
-    return sorted(pid for pid, text in commands().items() if pid != os.getpid() and all(part in text for part in parts))
+def matching(*parts: str | Path) -> list[int]:
+    """The processes whose command line holds all of ``parts``, but for this one: whole words, and paths at or below a place."""
+    ends = {part: r"(?![^/\s])" if isinstance(part, Path) else r"(?!\S)" for part in parts}
+    signs = [re.compile(r"(?<![^\s=])" + re.escape(str(part)) + end) for part, end in ends.items()]
+    return sorted(pid for pid, text in commands().items() if pid != os.getpid() and all(sign.search(text) for sign in signs))
 
 
 def alive(pid: int) -> bool:

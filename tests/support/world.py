@@ -273,7 +273,7 @@ class World:
 
     def drivers(self, rollout: str, home: Path | None = None) -> list[int]:
         """The living driver processes of a rollout, of one home or of all."""
-        return matching("console.cli", f" drive {rollout}", *([f"--home {home} "] if home is not None else []))
+        return matching("console.cli", f"drive {rollout}", *([f"--home {home}"] if home is not None else []))
 
     def driver(self, rollout: str, home: Path | None = None) -> int:
         return eventually(f"a driver of {rollout}", lambda: self.drivers(rollout, home), 20.0)[-1]
@@ -282,7 +282,7 @@ class World:
 
     def close(self) -> None:
         """End everything that was started on this sandbox, itself last."""
-        for pid in matching("console.cli", str(self.place)):
+        for pid in matching("console.cli", self.place):
             signalled(pid, signal.SIGCONT)
             signalled(pid, signal.SIGKILL)
         for running in self._started:
