@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import events, on, work
 from textual._context import active_message_pump
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ROOMY = (110, 34)
+"""Columns and rows from which on there is room for several toasts beside what they are about."""
 CLOSING = 0.3
 """Wall seconds that connections get to close when the console is left; the operator doesn't wait for a dead cluster."""
 HUNG_UP = 0.5
@@ -63,6 +65,9 @@ class ConsoleApp(Finding):
     Screen { background: $background; }
     Toast { background: $panel; }
     ToastRack { margin-bottom: 2; }
+    .-small ToastHolder { display: none; }
+    .-small ToastHolder:last-child { display: block; }
+    .-small Toast { width: 100%; max-width: 100%; max-height: 4; margin: 0; padding: 0 1; }
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -97,6 +102,11 @@ class ConsoleApp(Finding):
 
     def get_default_screen(self) -> Screen[None]:
         return FleetScreen()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """On a small terminal only the newest toast is seen, in the lines above the keys: several would hide half of what the
+        operator steers by. The others are among the results."""
+        self.set_class(event.size.width < ROOMY[0] or event.size.height < ROOMY[1], "-small")
 
     def on_mount(self) -> None:
         if not self.is_headless:
