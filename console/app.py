@@ -65,6 +65,7 @@ class ConsoleApp(Finding):
     Screen { background: $background; }
     Toast { background: $panel; }
     ToastRack { margin-bottom: 2; }
+    .-small ToastRack { scrollbar-size-vertical: 0; }
     .-small ToastHolder { display: none; }
     .-small ToastHolder:last-child { display: block; }
     .-small Toast { width: 100%; max-width: 100%; max-height: 4; margin: 0; padding: 0 1; }

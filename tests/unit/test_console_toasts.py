@@ -31,6 +31,7 @@ async def test_on_a_small_terminal_only_the_newest_toast_is_seen_and_it_hides_no
         changed = [line for line, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
         assert changed == [18, 19, 20, 21]
         assert after[18].startswith("▌ Told"), "over the whole width: as much as fits is said"
+        assert app.screen.query("Toast").last().region.width == 80, "nothing of what it hides is seen beside it"
         assert sum(told[:10] in line for told in TOLD for line in after) == 1
         await pilot.press("ctrl+l")
         await until(pilot, lambda: all(told[:10] in words_on(app) for told in TOLD))
