@@ -16,6 +16,7 @@ from services.analysis.judge import (
     suspicion,
     visible,
 )
+from services.model.rollout import of_hundred
 
 if TYPE_CHECKING:
     from services.analysis.recording import Recording
@@ -86,8 +87,8 @@ def _metric(found: "Replay", recording: "Recording", metric: Metric, evidence: E
 def _evidence(found: "Replay") -> Iterator[str]:
     parameters, state = found.parameters, found.state
     gauge = regression_gauge(parameters, state)
-    yield f"evidence of a regression  {gauge:3.0f} / 100  {suspicion(gauge)}"
-    yield f"evidence of health        {health_gauge(parameters, state):3.0f} / 100"
+    yield f"evidence of a regression  {of_hundred(gauge):>3} / 100  {suspicion(gauge)}"
+    yield f"evidence of health        {of_hundred(health_gauge(parameters, state)):>3} / 100"
     yield f"ln E {state.log_e:.2f}, abort at {parameters.abort_at:.2f}"
     yield _spark(found.path, parameters.abort_at, _WIDTH)
     if state.highest > 0:

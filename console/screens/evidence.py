@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from services.model.rollout import JudgedMetric, Judgement, Replayed, Rollout
+from services.model.rollout import JudgedMetric, Judgement, Replayed, Rollout, of_hundred
 from services.model.steps import Analyse
 from widgets import glyphs, ink
 from widgets.charts import Chart, Series, gauge
@@ -68,22 +68,22 @@ def draw_gauges(value: Gauges, width: int, label: int) -> Lines:
         bad = (
             ("regression ", Tone.MUTED),
             *gauge(value.regression, room, tone, _MARKS),
-            (f" {value.regression:.0f} {value.word}", tone),
+            (f" {of_hundred(value.regression)} {value.word}", tone),
         )
-        good = (("   health ", Tone.MUTED), *gauge(value.health, room, Tone.GOOD), (f" {value.health:.0f}", Tone.STRONG))
+        good = (("   health ", Tone.MUTED), *gauge(value.health, room, Tone.GOOD), (f" {of_hundred(value.health)}", Tone.STRONG))
         return ((name, *bad, *good, *said),)
     room = max(10, min(40, width - label - 50))
     return (
         (
             *(name, ("of a regression ", Tone.MUTED)),
             *gauge(value.regression, room, tone, _MARKS),
-            *((f" {value.regression:3.0f} / 100  ", Tone.STRONG), (value.word, tone)),
+            *((f" {of_hundred(value.regression):>3} / 100  ", Tone.STRONG), (value.word, tone)),
             *said,
         ),
         (
             *((" " * label, Tone.TEXT), ("of health       ", Tone.MUTED)),
             *gauge(value.health, room, Tone.GOOD),
-            *((f" {value.health:3.0f} / 100", Tone.STRONG), ("  proven" if value.health >= 100 else "", Tone.GOOD)),
+            *((f" {of_hundred(value.health):>3} / 100", Tone.STRONG), ("  proven" if value.health >= 100 else "", Tone.GOOD)),
         ),
     )
 

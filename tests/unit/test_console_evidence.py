@@ -53,6 +53,15 @@ async def test_evidence_of_a_regression_has_a_word(value, word):
         assert "71 / 100" in text
 
 
+@pytest.mark.parametrize(("size", "said"), [(NARROW, "99 suspicious"), (HUGE, "99 / 100 suspicious")])
+async def test_what_is_not_enough_is_not_shown_as_all_of_it(size, said):
+    app = console(rollout(judgement=judgement(regression=99.7, health=99.8)))
+    async with app.run_test(size=size) as pilot:
+        text = await opened(app, pilot)
+        assert said in text
+        assert text.count(" 99 ") == 2
+
+
 @pytest.mark.parametrize("size", [NARROW, WIDE, HUGE])
 async def test_rates_and_their_ratio_are_there_at_every_size(size):
     app = console(rollout())
