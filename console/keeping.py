@@ -45,10 +45,14 @@ Kept = TypeVar("Kept", bound=Screen[None])
 Fresh = TypeVar("Fresh", bound="ConsoleScreen")
 
 
-def _collect() -> None:
-    """Give up what left screens held. Textual (8.2.8) remembers two colours for each part of a screen that it ever drew, up to a
-    thousand parts, and with them every line of theirs: all of it would be looked through each time."""
+def _give_up_left() -> None:
+    """Textual (8.2.8) remembers two colours for each part of a screen that it ever drew, up to a thousand parts, and with them
+    every line of theirs: let it forget those of screens that were left."""
     StylesCache.get_inner_outer.cache_clear()
+
+
+def _collect() -> None:
+    _give_up_left()  # else all of it would be looked through
     gc.collect()
 
 
@@ -135,6 +139,7 @@ class Keeping(Intents):
 
     def _fresh(self, kind: type[Fresh]) -> Fresh:
         """A screen of this kind that has not been shown yet: the one that stands by, where it is ready."""
+        _give_up_left()  # here too: who opens one after the other leaves no quiet to do it in
         found = self._standing_by.get(kind.__name__)
         if not isinstance(found, kind) or not found.entered:
             return kind()

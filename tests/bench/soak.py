@@ -177,8 +177,8 @@ def _accounted(app: Any) -> int:
     for connection in app.session.context.clusters._connections.values():
         transport = connection._transport
         for pool in (transport._pool, *transport._retired):
-            if pool is not None:
-                connector = pool._session.connector
+            connector = pool._session.connector if pool is not None else None
+            if connector is not None:  # a closed one has let go of all of its own
                 found += len(connector._acquired) + sum(len(kept) for kept in connector._conns.values())
     return found
 

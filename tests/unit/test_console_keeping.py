@@ -1,5 +1,6 @@
 """Screens that are there at once: put together ahead, kept or standing by, and given up when they are left."""
 
+import gc
 import weakref
 from typing import Any
 
@@ -145,6 +146,21 @@ async def test_what_a_left_screen_drew_is_given_up_once_another_stands_by(no_qui
             await pilot.press("escape", "escape")
             await until(pilot, lambda: isinstance(app.screen, FleetScreen))
         await until(pilot, lambda: not [each for left in drawn[:-1] for each in left if each() is not None])
+
+
+async def test_what_left_screens_drew_is_given_up_though_keys_leave_no_quiet():
+    app = TestConsole(picture())
+    async with app.run_test(size=(120, 40)) as pilot:
+        drawn: list[list[weakref.ref[Any]]] = []
+        for _ in range(4):
+            await pilot.press("d")
+            await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+            await pilot.pause()
+            drawn.append([weakref.ref(part._styles_cache) for part in app.screen.walk_children(Widget, with_self=True)])
+            await pilot.press("escape", "escape")
+            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        gc.collect()
+        assert not [each for left in drawn[:-1] for each in left if each() is not None]
 
 
 async def test_screens_that_stand_by_have_their_places_and_were_drawn(no_quiet, monkeypatch):
