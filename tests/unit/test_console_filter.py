@@ -1,5 +1,6 @@
 """What can be typed into a filter, how long it may take, and that a filter that is none leaves the old one in force."""
 
+import gc
 import re
 import time
 
@@ -138,6 +139,25 @@ def test_time_that_is_up_outside_of_the_block_harms_nobody():
     busy = time.process_time() + 0.02
     while time.process_time() < busy:
         pass
+
+
+def test_nothing_of_the_time_goes_into_collecting_garbage():
+    collected: list[str] = []
+
+    def told(phase: str, _info: dict[str, int]) -> None:
+        collected.append(phase)
+
+    gc.callbacks.append(told)
+    try:
+        with within(5.0):
+            kept_alive = [[number] for number in range(100_000)]
+            during = len(collected)
+        assert (during, len(kept_alive)) == (0, 100_000)
+        with pytest.raises(TooSlow), within(PATIENCE):
+            parse(r"/(a+)+$/").finds("a" * 60 + "!")
+        assert gc.isenabled()
+    finally:
+        gc.callbacks.remove(told)
 
 
 class Listing(App[None]):

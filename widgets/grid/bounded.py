@@ -5,6 +5,7 @@ interpreter. The kernel's timer of this process's CPU time gets it out of there:
 CPU time, not wall time: a busy machine makes no pattern slow.
 """
 
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,12 +33,15 @@ def _time_is_up(_signal: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises :class:`TooSlow` out of the block after ``seconds`` of CPU time; on the main thread only, and never nested."""
+    """Raises :class:`TooSlow` out of the block after ``seconds`` of CPU time; on the main thread only, and never nested. Garbage
+    is not collected meanwhile: looking through all of a large console may take longer than what is timed."""
     global _armed, _listening
     if not _listening:
         # and for good: without a handler a timer that runs out a moment late would end the process
         signal.signal(signal.SIGVTALRM, _time_is_up)
         _listening = True
+    collects = gc.isenabled()
+    gc.disable()
     _armed = True
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds, _AGAIN)
@@ -45,3 +49,5 @@ def within(seconds: float) -> Iterator[None]:
     finally:
         _armed = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        if collects:
+            gc.enable()
