@@ -8,6 +8,8 @@ import pytest
 from support.terminal import Screen, console, needs_tmux
 from support.world import NAMESPACES, World, world
 
+from console.bursts import REST
+
 pytestmark = needs_tmux
 
 SEED = 4821
@@ -63,6 +65,8 @@ def test_random_keys_neither_break_the_console_nor_change_a_cluster(sandbox: Wor
                         screen.resize(*chance.choice(SIZES))
                     else:
                         screen.press(chance.choice(KEYS))
+                # as a hand does: keys that come on and on as fast as this are a paste, which is not answered
+                screen.steady(seconds=1.2 * REST)
             if screen.alive:
                 at_home(screen)
                 screen.press("C-q")
