@@ -152,7 +152,7 @@ class Judged:
             await self.clock.advance(1.0)
             await asyncio.sleep(0.0005)
             # The journal is written by a thread: on a busy machine the round under way may need more than this moment.
-            late = 200
+            late = 2000
             while not self.over and late and self.clock.pace() - self.service.scraped_at > self.run.settings.metrics.interval + 1:
                 await asyncio.sleep(0.005)
                 late -= 1
