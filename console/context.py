@@ -232,15 +232,17 @@ class Context:
         return self.operator.login if self.operator else self.login
 
     async def close(self) -> None:
-        """Let go of what was opened."""
-        if "clusters" in self.__dict__:
-            await self.clusters.close()
-        if "journal" in self.__dict__:
-            self.journal.close()
-            if self._attached >= 0:
-                os.close(self._attached)
-                self._attached = -1
-            self.keep_shipping()  # what was written last too, should it have ended meanwhile
+        """Let go of what was opened; of the journal, once what waits is written, though nobody waits for the connections."""
+        try:
+            if "clusters" in self.__dict__:
+                await self.clusters.close()
+        finally:
+            if "journal" in self.__dict__:
+                self.journal.close()
+                if self._attached >= 0:
+                    os.close(self._attached)
+                    self._attached = -1
+                self.keep_shipping()  # what was written last too, should it have ended meanwhile
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """Where a command finds its home, its configuration and its operator."""
 
 import argparse
+import asyncio
 import stat
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from console import logs
 from console.context import Context, home_of
+from services.audit.event import Event, JournalUnavailable
 from services.model.errors import QuarterdeckError, Rejected
 
 CONFIG = """
@@ -77,3 +79,23 @@ def test_a_home_that_cannot_be_made_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Rejected, match="home"):
         Context.open(arguments(home=str(tmp_path / "file" / "home")), needs_settings=False)
+
+
+async def test_connections_that_are_slow_to_close_keep_nothing_out_of_the_journal(tmp_path: Path) -> None:
+    class Held:
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    context = Context.open(arguments(config=write(tmp_path / "c.yaml", tmp_path / "home")), ships=False)
+    context.__dict__["clusters"] = Held()
+    event = Event(event="deployment.rolled_back", user="jane")
+    waiting = asyncio.create_task(context.journal.append(event))
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await context.close()
+    await waiting
+    assert [entry["event"] for entry in context.journal.entries()][-1] == event.event
+    with pytest.raises(JournalUnavailable, match="closed"):
+        await context.journal.append(event)
+    logs.tear_down()
