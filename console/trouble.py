@@ -3,6 +3,8 @@
 import logging
 from typing import TYPE_CHECKING
 
+from textual.app import ScreenStackError
+
 from services.clock import Clock
 from widgets.toast import toast
 
@@ -24,6 +26,9 @@ class Trouble:
 
     def tell(self, app: "App[int]", what: str, error: BaseException) -> None:
         """Log ``error`` with its traceback; say in a toast that ``what`` failed."""
+        if isinstance(error, ScreenStackError) and not app.screen_stack:
+            log.info("%s was cut short: the console is being left", what)
+            return
         log.error("%s failed unexpectedly", what, exc_info=error)
         key, now = f"{what} {type(error).__name__} {error}", self._clock.monotonic()
         if now - self._told.get(key, -REPEATED_AFTER) < REPEATED_AFTER:

@@ -131,6 +131,17 @@ async def test_a_screen_is_styled_when_it_is_put_together_and_once_for_each_them
         assert found == [0, 0, 1, 0]
 
 
+async def opened_and_left(app: TestConsole, pilot: Any) -> list[weakref.ref[Any]]:
+    """What the parts of a deploy screen drew that was opened and left."""
+    await pilot.press("d")
+    await until(pilot, lambda: isinstance(app.screen, DeployScreen))
+    await pilot.pause()
+    drawn = [weakref.ref(part._styles_cache) for part in app.screen.walk_children(Widget, with_self=True)]
+    await pilot.press("escape", "escape")
+    await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+    return drawn
+
+
 async def test_what_a_left_screen_drew_is_given_up_once_another_stands_by(no_quiet):
     app = TestConsole(picture())
     async with app.run_test(size=(120, 40)) as pilot:
@@ -139,12 +150,7 @@ async def test_what_a_left_screen_drew_is_given_up_once_another_stands_by(no_qui
         drawn: list[list[weakref.ref[Any]]] = []
         for _ in range(4):
             await until(pilot, lambda: standing_by(app))
-            await pilot.press("d")
-            await until(pilot, lambda: isinstance(app.screen, DeployScreen))
-            await pilot.pause()
-            drawn.append([weakref.ref(part._styles_cache) for part in app.screen.walk_children(Widget, with_self=True)])
-            await pilot.press("escape", "escape")
-            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+            drawn.append(await opened_and_left(app, pilot))
         await until(pilot, lambda: not [each for left in drawn[:-1] for each in left if each() is not None])
 
 
@@ -153,12 +159,7 @@ async def test_what_left_screens_drew_is_given_up_though_keys_leave_no_quiet():
     async with app.run_test(size=(120, 40)) as pilot:
         drawn: list[list[weakref.ref[Any]]] = []
         for _ in range(4):
-            await pilot.press("d")
-            await until(pilot, lambda: isinstance(app.screen, DeployScreen))
-            await pilot.pause()
-            drawn.append([weakref.ref(part._styles_cache) for part in app.screen.walk_children(Widget, with_self=True)])
-            await pilot.press("escape", "escape")
-            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+            drawn.append(await opened_and_left(app, pilot))
         gc.collect()
         assert not [each for left in drawn[:-1] for each in left if each() is not None]
 
