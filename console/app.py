@@ -135,11 +135,7 @@ class ConsoleApp(Finding):
             self.trouble.tell(self, "The session with the clusters", error)
             self.new_picture(replace(self.picture, failure=f"{type(error).__name__}; start the console again", connecting=False))
         finally:
-            try:
-                async with asyncio.timeout(CLOSING):
-                    await self.session.close()
-            except TimeoutError:
-                log.warning("connections were still closing when the console was left")
+            await self.session.close(CLOSING)
 
     def new_picture(self, picture: Picture) -> None:
         """Draw it, on the screen that is seen; the others draw when they are seen again."""

@@ -113,12 +113,20 @@ class Session:
             self._show(self._picture)
             await context.clock.sleep(SHORTEST_INTERVAL)
 
-    async def close(self) -> None:
+    async def close(self, patience: float) -> None:
+        """Let go of everything. What is under way, and connections, are each waited for up to ``patience`` wall seconds: whoever
+        quits does not wait for a cluster, and the journal is closed in order all the same."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._context is not None:
-            await self._context.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        if self._context is None:
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await self._context.close()
+        except TimeoutError:
+            log.warning("connections were still closing when the console was left")
 
     async def _keep_entries(self) -> None:
         """The journal's tail, read off the loop; the journal belongs to several processes, so it is looked at, not told."""

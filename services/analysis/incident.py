@@ -67,14 +67,16 @@ def control_fails(
 
 
 def control_slow(limits: Limits, windows: Windows, limit: float, exposed_at: float, now: float) -> bool:
-    """Whether the old version is over the limit as well, and the new one not surely :data:`WORSE`."""
+    """Whether the old version is over the limit as well, and the new one not surely :data:`WORSE`, at most :data:`UNSTEADIEST`
+    noise allowed for: slow requests come in clusters as failures do."""
     canary, control = (
         _slow(trailing(limits, windows, arm, exposed_at, now, warm_up=limits.warm_up if arm is ArmName.CANARY else 0.0), limit)
         for arm in (ArmName.CANARY, ArmName.STABLE)
     )
     if canary is None or control is None or not too_slow(limits, *control):
         return False
-    return not surely_worse(canary[1], control[1], canary[0], control[0])
+    noise = min(limits.slow_noise, UNSTEADIEST)
+    return not surely_worse(canary[1] / noise, control[1] / noise, canary[0], control[0])
 
 
 def surely_worse(bad: float, control_bad: float, requests: float, control_requests: float) -> bool:

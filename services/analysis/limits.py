@@ -21,7 +21,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ``rare``; the tail alone where the baseline's error rate is above ``strict_above``, since the plain form would fire by chance.
     ``samples`` in a row of CPU or memory. ``window`` pace seconds are looked at. A pod whose probes fail now and then is
     ``tolerated`` up to that share of them; evidence of more fires at ``flapping_at`` (nats). Error counts vary ``noise`` times
-    as much as independent ones would.
+    as much as independent ones would, those of slow requests ``slow_noise`` times.
     """
 
     error_rate: float = 0.05
@@ -41,6 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     tolerated: float = RATES.tolerated
     flapping_at: float = RATES.abort_at
     noise: float = 1.0
+    slow_noise: float = 1.0
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":

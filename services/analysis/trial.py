@@ -54,9 +54,16 @@ def opened(parameters: Parameters, edges: Mapping[str, float] | None = None) -> 
     return Trial(parameters=parameters, edges=dict(edges or {}), state=begin(parameters))
 
 
+def going_into(trial: Trial, step: int) -> Trial:
+    """The trial as ``step`` of the plan begins with it: health has to be proven anew there. The same one within its step."""
+    if step == trial.step:
+        return trial
+    return msgspec.structs.replace(trial, state=_renewed(trial.parameters, trial.state), step=step)
+
+
 def looked(trial: Trial, look: Look) -> Trial:
     """The trial after one more interval. Raises ``ValueError`` for counts that can't be, or of a metric that it does not have."""
-    state = trial.state if look.step == trial.step else _renewed(trial.parameters, trial.state)
+    state = going_into(trial, look.step).state
     counts = {name: Interval(*four) for name, four in look.counts.items()}
     parameters = against_the_past(trial.parameters) if look.past else trial.parameters
     argo = trial.argo

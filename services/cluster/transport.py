@@ -186,14 +186,14 @@ class Transport:
         return self._credentials is not None and self._may_reload(self._credentials)
 
     async def close(self) -> None:
-        if (loading := self._loading) is not None:
-            loading.cancel()
-            await asyncio.wait([loading])  # a plugin it runs is to end before we do
         for pool in (self._pool, *self._retired):
             if pool is not None:
                 await pool.close()
         self._pool = None
         self._retired.clear()
+        if (loading := self._loading) is not None:
+            loading.cancel()
+            await asyncio.wait([loading])  # a plugin it runs is to end before we do
 
     async def distrust(self) -> None:
         """Send what comes next over new connections. After an outage an old one may be dead without a sign, and a request sent

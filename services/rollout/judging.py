@@ -27,7 +27,7 @@ from services.analysis.judge import (
 )
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
 from services.analysis.sources.weighing import ratios
-from services.analysis.trial import Look, Trial, against_the_past, looked, opened, worst
+from services.analysis.trial import Look, Trial, against_the_past, going_into, looked, opened, worst
 from services.analysis.windows import Told
 from services.model.rollout import (
     ENOUGH_EVIDENCE,
@@ -229,9 +229,15 @@ def reading(judgement: Judgement | None) -> TriggerReading:
     )
 
 
+def under_way(judgement: Judgement, step: int) -> Trial:
+    """The trial in ``step`` of the plan, in which the judge may not have looked yet. Raises :class:`msgspec.ValidationError`
+    where the judgement's memory can't be read."""
+    return going_into(msgspec.convert(judgement.memory, Trial), step)
+
+
 def proven(rollout: Rollout) -> bool:
     """Whether the judge has proof of health, at this share of the requests too."""
-    return rollout.judgement is not None and msgspec.convert(rollout.judgement.memory, Trial).proven
+    return rollout.judgement is not None and under_way(rollout.judgement, rollout.step).proven
 
 
 def no_data(rollout: Rollout) -> bool:
@@ -311,9 +317,13 @@ def _share(value: float) -> str:
 
 def limits_now(limits: Limits, judgement: Judgement | None) -> Limits:
     """The hard limits at a look: once the judge has found a regression, a rate over its limit is a reason at any time, not only
-    in the first minutes after a rise, and the plainer one. How unsteady the errors are, the judge has measured."""
+    in the first minutes after a rise, and the plainer one. How unsteady errors and slow requests are, the judge has measured."""
     if judgement is None:
         return limits
-    noise = next((max(1.0, metric.noise) for metric in judgement.metrics if metric.name == ERRORS.name), 1.0)
-    seconds = math.inf if judgement.verdict == Verdict.REGRESSED else limits.error_seconds
-    return msgspec.structs.replace(limits, error_seconds=seconds, noise=noise)
+    noise = {metric.name: max(1.0, metric.noise) for metric in judgement.metrics}
+    return msgspec.structs.replace(
+        limits,
+        error_seconds=math.inf if judgement.verdict == Verdict.REGRESSED else limits.error_seconds,
+        noise=noise.get(ERRORS.name, 1.0),
+        slow_noise=noise.get(LATENCY_P99.name, 1.0),
+    )

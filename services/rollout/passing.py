@@ -1,13 +1,10 @@
 """Whether the analysis under way has all that it needs to pass, at a look."""
 
-import msgspec
-
 from services.analysis import Limits, exceeds
 from services.analysis.judge import Verdict
-from services.analysis.trial import Trial
 from services.model.rollout import Rollout, TriggerName
 from services.model.steps import Analyse
-from services.rollout import state
+from services.rollout import judging, state
 from services.settings import Settings
 
 
@@ -22,7 +19,7 @@ def proven_early(rollout: Rollout, settings: Settings) -> str:
     if not isinstance(step, Analyse) or not step.proof or rollout.judgement is None:
         return ""
     extended = state.is_extended(rollout)
-    own, trial = state.current_state(rollout), msgspec.convert(rollout.judgement.memory, Trial)
+    own, trial = state.current_state(rollout), judging.under_way(rollout.judgement, rollout.step)
     if not (extended or step.promote_early) or own.seconds >= own.expected_seconds:
         return ""
     healthy = trial.state.verdict is Verdict.HEALTHY

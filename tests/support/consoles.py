@@ -384,7 +384,7 @@ class StubSession:
     async def run(self) -> None:
         await asyncio.Event().wait()
 
-    async def close(self) -> None:
+    async def close(self, patience: float) -> None:
         pass
 
     def field_problem(self, name: str, value: str) -> str:

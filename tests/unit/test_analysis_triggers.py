@@ -647,11 +647,24 @@ def test_noise_hides_no_bad_version_behind_an_incident(canary, stable, noise):
     assert SHARED_INCIDENT not in found[0].detail
 
 
-def test_noise_hides_no_slow_version_behind_an_incident():
+@pytest.mark.parametrize("noise", [1.0, 5.0, 200.0])
+def test_noise_hides_no_slow_version_behind_an_incident(noise):
     windows = together((1000, 0, 500), (19_000, 0, 230))
-    found = evaluate(LIMITS, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+    limits = msgspec.structs.replace(LIMITS, slow_noise=noise)
+    found = evaluate(limits, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
     assert any(reading.fired for reading in found)
-    assert not is_shared_incident(found, LIMITS, windows, 0.0, windows.now, baseline=BASELINE)
+    assert not is_shared_incident(found, limits, windows, 0.0, windows.now, baseline=BASELINE)
+
+
+def test_clusters_of_slow_requests_make_no_bad_version_while_both_are_slow():
+    """12 % and 5 % of them: surely twice as many, were each slow request by itself."""
+    windows = together((1000, 0, 120), (19_000, 0, 950))
+    for noise, shared in ((1.0, False), (5.0, True), (20.0, True)):
+        limits = msgspec.structs.replace(LIMITS, slow_noise=noise)
+        found = evaluate(limits, windows, baseline=BASELINE, exposed_at=0.0, now=windows.now)
+        assert [reading.name for reading in found if reading.fired] == [TriggerName.LATENCY_P99]
+        assert is_shared_incident(found, limits, windows, 0.0, windows.now, baseline=BASELINE) is shared
+        assert any(SHARED_INCIDENT in reading.detail for reading in found) is shared
 
 
 def test_what_always_fails_as_much_is_no_incident():

@@ -961,18 +961,6 @@ async def test_ctrl_c_says_how_to_quit_and_ctrl_z_does_nothing(app):
         assert app.is_running
 
 
-async def test_leaving_does_not_wait_for_connections_that_hang(app):
-    async def hangs():
-        await asyncio.sleep(60)
-
-    app.session.close = hangs
-    async with app.run_test(size=NARROW) as pilot:
-        await pilot.pause()
-        began = asyncio.get_running_loop().time()
-        await pilot.press("ctrl+q", "ctrl+q")
-    assert asyncio.get_running_loop().time() - began < 5
-
-
 @pytest.fixture
 def all_colours(monkeypatch):
     monkeypatch.setattr(ConsoleApp, "color_system", "truecolor")

@@ -62,6 +62,23 @@ def test_what_is_proven_passes_before_its_time() -> None:
     assert proven_early(extended, SETTINGS) == "proven healthy after 350 s"
 
 
+def test_what_was_proven_at_another_share_is_no_proof_before_the_judge_has_looked_at_this_one() -> None:
+    found = under_way()
+    assert judging.proven(found)
+    (begun,) = found.steps
+    done = msgspec.structs.replace(begun, outcome=StepOutcome.DONE)
+    plan = msgspec.structs.replace(found.plan, steps=(*found.plan.steps, analysis(300.0, promote_early=True)))
+    second = msgspec.structs.replace(found, plan=plan, step=1, steps=(done, begun))
+    assert proven_early(second, SETTINGS) == ""
+    assert not judging.proven(second)
+    assert second.judgement is not None
+    looks = judging.under_way(second.judgement, 1)
+    for _ in range(12):
+        look = Look(counts={"errors": (2000.0, 18_000.0, 1.0, 18.0)}, seconds=10.0, step=1)
+        second, looks = state.judged(second, judging.judged(second, looks, look)), looked(looks, look)
+    assert proven_early(second, SETTINGS) == "proven healthy before its time"
+
+
 @pytest.mark.parametrize(
     ("lacks", "how"),
     [
