@@ -16,6 +16,7 @@ from console.keeping import Keeping
 from console.remembered import Remembered, read, write
 from console.results import Results
 from console.screens.base import ConsoleScreen
+from console.screens.tour import Said, said
 from console.tour import Sight, Tour
 from console.unfinished import Unfinished, draft_of, find, forget, keep
 from console.view import Picture, Selection
@@ -244,9 +245,11 @@ class Finding(Keeping):
 
     def look_for_tour(self) -> None:
         """Take the tour's next step where the last is done, and show it on the screen that is seen."""
-        from console.screens.tour import said
-
         if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
             if self.tour is not None and self.tour.look(Sight(self.screen.where, self.picture)) and self.tour.step is None:
                 self._tour_was_seen()
-            self.screen.show_tour(said(self.tour) if self.tour is not None else None)
+            self.screen.show_tour(self.tour_step())
+
+    def tour_step(self) -> Said | None:
+        """What the tour says now."""
+        return said(self.tour) if self.tour is not None else None

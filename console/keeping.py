@@ -123,6 +123,8 @@ class Keeping(Intents):
                 if getattr(screen, "laid_out_ahead", True) and screen not in self.screen_stack:
                     screen._refresh_layout(self.size)
                     screen._compositor.render_full_update()
+                # Textual (8.2.8) has a screen's first drawing, and no other, wait for a whole frame: let that be over
+                screen._update_timer.resume()
                 return
         except Exception as error:
             self.trouble.tell(self, f"Drawing the {type(screen).__name__} ahead", error)

@@ -120,6 +120,7 @@ class ConsoleScreen(Worn, Screen[None]):
 
     def on_mount(self) -> None:
         self._composed = True
+        self.show_tour(self.console.tour_step())  # though nobody sees this yet: its room is not to be made on opening
         self.show(self.console.picture)
         self.focus_first()
         self.entered = True
@@ -182,10 +183,14 @@ class ConsoleScreen(Worn, Screen[None]):
         """Keys and what they do in the text field that has the focus."""
         return self.field_keys
 
+    def in_text(self) -> bool:
+        """Whether what is typed goes into a text field, as far as the keys that are shown are concerned."""
+        return isinstance(self.focused, Input)
+
     def draw_keys(self) -> None:
         """The keys that work now: in a text field only those that it does not take as text."""
         situation = self.situation()
-        in_text = isinstance(self.focused, Input)
+        in_text = self.in_text()
         keys = [Key(key, label, priority=3) for key, label in self.keys_of_field()] if in_text else []
         for action in actions_on(self.where):
             shown = action.text_key if in_text else action.shown_key

@@ -183,6 +183,9 @@ class DeployScreen(ConsoleScreen):
         if self._selected is not None:  # a field that stands by would have its cursor blink
             self._field("environment").focus_input()
 
+    def in_text(self) -> bool:
+        return self._selected is None or super().in_text()  # one that stands by will begin in a field: its keys need more room
+
     def focus_body(self) -> None:
         self.set_focus(self.query_one("#checks"))
 
