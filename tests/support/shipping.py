@@ -11,7 +11,7 @@ from services.audit import Event, Journal
 from services.audit.shipping.given import Given
 from services.audit.shipping.shipper import Shipper, Target
 from services.audit.shipping.status import SinkStatus
-from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record
+from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record, Sink
 from services.audit.sinks.elasticsearch import ElasticsearchSink
 from services.clock import SystemClock
 from services.redaction import Redactor
@@ -145,7 +145,7 @@ def entry(n: int, **changes: Any) -> Event:
 @contextlib.asynccontextmanager
 async def shipping(
     home: Path,
-    to: "Elastic | ScriptedSink | Sequence[ScriptedSink]",
+    to: "Elastic | ScriptedSink | Sequence[Sink]",
     *,
     entries: int = 0,
     clock: SystemClock,
