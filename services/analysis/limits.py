@@ -13,6 +13,10 @@ SLOW_SHARE = 0.01
 """P99 over a limit says the same as: more than this share of requests is slower than the limit."""
 
 
+SAMPLE_SECONDS = 10.0
+"""Samples of CPU and memory count as so far apart: more of them in that time are not more of a load."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """``error_rate``, ``cpu`` and ``memory`` are shares (0–1), ``latency_increase`` the share by which P99 may exceed the
     baseline; ``error_seconds`` and ``warm_up`` pace seconds; ``health_failures`` probes in a row.

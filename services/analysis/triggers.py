@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from services.analysis.incident import SHARED_INCIDENT, control_fails, control_slow, trailing
-from services.analysis.limits import SLOW_SHARE, Limits, exceeds, strict, too_slow
+from services.analysis.limits import SAMPLE_SECONDS, SLOW_SHARE, Limits, exceeds, strict, too_slow
 from services.analysis.probes import HealthHistory
 from services.analysis.windows import ArmName, PodHistory, Windows
 from services.model.alerts import Alert, AlertsLook
@@ -276,10 +276,17 @@ def _resource(
     pod, taken = max(measured, key=lambda each: (_running(each[1], limit), each[1][-1][1]))
     running, value = _running(taken, limit), taken[-1][1]
     climb = _climb(taken) if name is TriggerName.MEMORY else ""
-    if running >= limits.samples:
+    span = taken[-1][0] - taken[-running][0] if running else 0.0
+    if running >= limits.samples and span >= _least_span(limits.samples):
         return reading.fires(value, f"{pod.pod}: {running} samples running above {limit:.0%}{climb}")
-    over = f", {running} of {limits.samples} samples above {limit:.0%}" if running else ""
+    over = f", above {limit:.0%} for {span:.0f} s" if running >= limits.samples else ""
+    over = f", {running} of {limits.samples} samples above {limit:.0%}" if 0 < running < limits.samples else over
     return reading.quiet(value, f"{pod.pod}{over}{climb}")
+
+
+def _least_span(samples: int) -> float:
+    """Seconds that so many samples :data:`SAMPLE_SECONDS` apart take, less what rounds come early by."""
+    return 0.9 * (samples - 1) * SAMPLE_SECONDS
 
 
 def _running(samples: Sequence[tuple[float, float]], limit: float) -> int:

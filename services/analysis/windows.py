@@ -22,6 +22,8 @@ TRAILING = 60.0
 """Pace seconds of the window that limits are checked on and charts show."""
 
 KEPT_SHARES = 6
+KEPT_SECONDS = 75.0
+"""A pod's shares of its limits are kept for so long, and at least so many of them: as much as a trigger may ask for."""
 KEPT_PODS = 20
 """Of so many pods of the old version the single increases are kept: what one pod does beside the others shows the noise."""
 
@@ -304,12 +306,19 @@ def _summed(parts: Mapping[str, list[Tally]]) -> dict[str, Tally]:
     return {name: tally for name, tally in sums.items() if tally is not None}
 
 
+def _latest(shares: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    """Those of the last :data:`KEPT_SECONDS`, and at least the last :data:`KEPT_SHARES`, at (pace second, share)."""
+    since = shares[-1][0] - KEPT_SECONDS
+    old = sum(at < since for at, _ in shares[:-KEPT_SHARES])
+    return shares[old:]
+
+
 def _with_shares(history: PodHistory, reading: PodReading, step: Increase | None, at: float) -> PodHistory:
     cpu, memory = history.cpu, history.memory
     if step is not None and step.cpu is not None:
-        cpu = (*cpu, (reading.at, step.cpu))[-KEPT_SHARES:]
+        cpu = _latest((*cpu, (reading.at, step.cpu)))
     if reading.memory is not None and reading.memory_limit:
-        memory = (*memory, (reading.at, reading.memory / reading.memory_limit))[-KEPT_SHARES:]
+        memory = _latest((*memory, (reading.at, reading.memory / reading.memory_limit)))
     return PodHistory(
         pod=history.pod,
         arm=history.arm,

@@ -368,6 +368,35 @@ def test_memory_says_how_fast_it_climbs():
     assert "+30.0% of the limit a minute" in look(resources([0.5, 0.55, 0.6]), TriggerName.MEMORY).detail
 
 
+@pytest.mark.parametrize(
+    ("every", "seconds", "fired"),
+    [
+        (1.0, 4.0, False),
+        (1.0, 17.0, False),
+        (1.0, 19.0, True),
+        (5.0, 15.0, False),
+        (5.0, 20.0, True),
+        (9.8, 19.6, True),
+        (30.0, 60.0, True),
+    ],
+)
+def test_samples_in_quick_succession_are_one_spike(every, seconds, fired):
+    """Three samples are three of ten seconds, however often one looks."""
+    windows = Windows()
+    for index in range(int(seconds / every + 1.5)):
+        at = every * index
+        windows.feed(at, {"new-1": "canary"}, {"new-1": PodReading(at=at, memory=95.0, memory_limit=100.0)})
+    assert look(windows, TriggerName.MEMORY).fired is fired
+
+
+def test_so_many_samples_as_may_be_asked_for_are_kept_however_often_one_looks():
+    windows = Windows()
+    most = Limits.of(configured(WHOLE + "triggers: {samples: 6}\n"))
+    for at in range(60):
+        windows.feed(float(at), {"new-1": "canary"}, {"new-1": PodReading(at=float(at), memory=95.0, memory_limit=100.0)})
+        assert look(windows, TriggerName.MEMORY, limits=most).fired is (at >= 45)
+
+
 def test_cpu_counts_after_warm_up_only():
     assert look(resources([0.95] * 4, memory=False), TriggerName.CPU).fired is False
     reading = look(resources([0.95] * 5, memory=False), TriggerName.CPU)
@@ -388,7 +417,8 @@ def test_samples_of_different_pods_do_not_add_up():
     for index in range(6):
         high = f"new-{index % 2}"
         readings = {
-            pod: PodReading(at=index, memory=95.0 if pod == high else 10.0, memory_limit=100.0) for pod in ("new-0", "new-1")
+            pod: PodReading(at=10.0 * index, memory=95.0 if pod == high else 10.0, memory_limit=100.0)
+            for pod in ("new-0", "new-1")
         }
         windows.feed(10.0 * index, dict.fromkeys(readings, "canary"), readings)
     assert not look(windows, TriggerName.MEMORY).fired
