@@ -272,7 +272,7 @@ def evidence_words(rollout: Rollout) -> str:
 
 
 def _metric(metric: Metric, evidence: Evidence, trial: Trial) -> JudgedMetric:
-    low, high = evidence.ratio_limits
+    low, high = evidence.weighed_limits
     seconds = trial.state.elapsed_s / max(1, trial.state.intervals)
     return JudgedMetric(
         name=metric.name,
@@ -301,7 +301,7 @@ def _words(trial: Trial) -> str:
     edge = trial.edges.get(metric.name)
     what = "failed" if edge is None else f"took longer than {edge * 1000:.4g} ms"
     against = "before the deploy" if trial.past else "of stable"
-    low, high = evidence.ratio_limits
+    low, high = evidence.weighed_limits
     limits = f"{low:.3g} to {high:.3g}" if math.isfinite(high) else f"at least {low:.3g}"
     words = f"{metric.name}: {_share(canary)} {what} against {_share(control)} {against}, {limits} × (95 % at any time)"
     words += f", tolerated {metric.r:g} × and {metric.d * 100:g} points"

@@ -446,3 +446,17 @@ def test_the_judge_is_arithmetic_only() -> None:
 
 def binomial(n: int, k: int, p: float) -> float:
     return math.comb(n, k) * p**k * (1 - p) ** (n - k)
+
+
+def test_limits_are_about_the_ratio_that_there_is_though_the_share_was_raised_in_noise():
+    """Both versions are slow in 8 % of their requests throughout; over all requests the limits would be far below 1."""
+    parameters = Parameters(metrics=(msgspec.structs.replace(ERRORS, weight=1.0),))
+    state = begin(parameters)
+    for turn in range(60):
+        share, swing = (0.05, 0.0) if turn < 30 else (0.5, 0.07 if turn % 2 else -0.07)
+        n, m = 200_000 * share, 200_000 * (1 - share)
+        state = observe(parameters, state, {"errors": Interval(n, m, (0.08 + swing / 4) * n, (0.08 - swing / 4) * m)})
+    (evidence,) = state.metrics
+    low, high = evidence.weighed_limits
+    assert low < evidence.canary_rate / evidence.control_rate < high
+    assert not evidence.ratio_limits[0] < 1.0 < evidence.ratio_limits[1]

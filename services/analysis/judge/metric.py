@@ -38,6 +38,9 @@ class Evidence(msgspec.Struct, frozen=True):
     tempered_s: float = 0.0
     """Σ w s: what the canary's bad events count for, with their noise."""
     tempered_f: float = 0.0
+    tempered_n: float = 0.0
+    """Σ w n: the requests that those are of."""
+    tempered_m: float = 0.0
     log_e: float = 0.0
     """ln E of a regression: the smaller of the two nulls', since healthy is whatever either allows."""
     log_ok: float = 0.0
@@ -62,8 +65,14 @@ class Evidence(msgspec.Struct, frozen=True):
 
     @property
     def ratio_limits(self) -> tuple[float, float]:
-        """95 % limits of canary rate / control rate, valid at any time."""
+        """95 % limits of canary rate / control rate, valid at any time while the canary's share of the requests is the same."""
         return ratio_limits(self.tempered_s, self.tempered_f, self.n, self.m)
+
+    @property
+    def weighed_limits(self) -> tuple[float, float]:
+        """The same where that share was raised: each interval's requests count for as much as its bad events. Those of all
+        requests are beside the ratio itself where share and noise rose together."""
+        return ratio_limits(self.tempered_s, self.tempered_f, self.tempered_n, self.tempered_m)
 
 
 def observed(past: Evidence, metric: Metric, parameters: Parameters, interval: Interval, *, number: int) -> Evidence:
@@ -96,6 +105,8 @@ def observed(past: Evidence, metric: Metric, parameters: Parameters, interval: I
         f=past.f + interval.f,
         tempered_s=past.tempered_s + w * interval.s,
         tempered_f=past.tempered_f + w * interval.f,
+        tempered_n=past.tempered_n + w * interval.n,
+        tempered_m=past.tempered_m + w * interval.m,
         log_e=log_e,
         log_ok=log_add(ok_relative.log_e, ok_absolute.log_e) - math.log(2.0),
         lowest=lowest,
