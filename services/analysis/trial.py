@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from services.analysis.judge import ERRORS, Evidence, Interval, Parameters, State, Verdict, begin, observe
+from services.analysis.judge import ERRORS, Evidence, Interval, Parameters, State, Verdict, begin, observe, proven
 from services.analysis.judge.argo import Argo, measured
 from services.analysis.judge.evidence import Mixture
 
@@ -22,12 +22,13 @@ requests. Throwing evidence away keeps its guarantee."""
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """One interval as it was counted: for each metric n, m, s, f (see :class:`Interval`). ``past``: the control is the time
-    before the deploy. ``step`` is the plan's step under way."""
+    before the deploy. ``step`` is the plan's step under way. ``missing``: why there are none of a metric, in words."""
 
     counts: dict[str, tuple[float, float, float, float]]
     seconds: float
     step: int = 0
     past: bool = False
+    missing: dict[str, str] = {}
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,10 +44,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def proven(self) -> bool:
-        """Whether every metric that has data has enough evidence of health, and the traffic is not away."""
-        known = [one for one in self.state.metrics if one.has_data]
+        """Whether every metric that has data, or has to have some, has enough evidence of health, and the traffic is not away."""
         decided = self.state.verdict in (Verdict.REGRESSED, Verdict.NO_DATA)
-        return bool(known) and not decided and all(one.log_ok >= self.parameters.healthy_at for one in known)
+        return not decided and proven(self.parameters, self.state)
 
 
 def opened(parameters: Parameters, edges: Mapping[str, float] | None = None) -> Trial:

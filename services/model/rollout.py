@@ -231,6 +231,16 @@ class JudgedMetric(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after exposure at which a regression began, if there is one."""
 
 
+class Unproven(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric that is judged and has no part in a proof of health, and why: nothing of it could be compared. ``needed``: without
+    it nothing is proven."""
+
+    name: str
+    edge: float | None = None
+    why: str
+    needed: bool = False
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What the judge says now (``services/analysis/judge``). Gauges go from 0 to 100; ``seconds`` are pace, from exposure on."""
 
@@ -251,6 +261,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     past: bool
     """Whether the new version is compared with the time before the deploy: nothing else serves any more."""
     metrics: tuple[JudgedMetric, ...]
+    """Those that have data…"""
+    unproven: tuple[Unproven, ...] = ()
+    """…and those that health is not, or not yet, proven for."""
     path: tuple[float, ...]
     """The newest values of ``log_e``, one an interval."""
     argo_at: float | None = None

@@ -204,7 +204,7 @@ async def _drive(
             coordination=coordination,
             hold=hold,
             journal=station.journal,
-            settings=station.settings,
+            settings=station.settings.of(rollout.release.service),
             clock=station.clock,
             redactor=station.redactor,
         )

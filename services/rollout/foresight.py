@@ -72,7 +72,7 @@ async def foreseen(
     station: Station, connection: Connection, inventory: Inventory, release: Release, plan: Plan, earlier: Rollout | None
 ) -> AsyncGenerator[Foresight]:
     """First what is remembered, then, an interval of the metrics apart and as long as anybody asks, what is measured."""
-    settings, clock = station.settings, station.clock
+    settings, clock = station.settings.of(release.service), station.clock
     known = recalled(plan, earlier, settings)
     yield known
     if not compares(plan):
@@ -99,7 +99,7 @@ class _Looking:
     """The running version's counts, look by look."""
 
     def __init__(self, station: Station, connection: Connection, inventory: Inventory, proposed: Rollout) -> None:
-        self._settings, self._clock = station.settings, station.clock
+        self._settings, self._clock = station.settings.of(proposed.release.service), station.clock
         self._inventory, self._proposed = inventory, proposed
         metrics = self._settings.metrics
         self._elsewhere = metrics.source != "pods"

@@ -18,6 +18,7 @@ from services.analysis.judge import (
     Evidence,
     Metric,
     Parameters,
+    Proof,
     Verdict,
     calibrate,
     difference_limits,
@@ -39,6 +40,7 @@ from services.model.rollout import (
     Rollout,
     TriggerName,
     TriggerReading,
+    Unproven,
     of_hundred,
 )
 from services.model.steps import Analyse, SetTraffic
@@ -138,14 +140,18 @@ def _tallies(told: Told) -> dict[str, Tally]:
 def look(rollout: Rollout, reading: Reading, trial: Trial) -> Look:
     """One interval for the judge: against the old version at the same moment or, where that serves no more, against what it
     served before the deploy."""
-    counts = {}
+    counts, missing = {}, {}
     for metric in trial.parameters.metrics:
         edge = trial.edges.get(metric.name)
-        interval = reading.interval(metric.name if edge is None else LATENCY_NAME, edge)
-        if interval is not None and interval.n + interval.m > 0:
+        tally = metric.name if edge is None else LATENCY_NAME
+        interval = reading.interval(tally, edge)
+        if interval is None:
+            missing[metric.name] = reading.lacking(tally, edge)
+        elif interval.n + interval.m > 0:
             counts[metric.name] = (interval.n, interval.m, interval.s, interval.f)
     past = {} if any(m > 0 for _, m, _, _ in counts.values()) else _past(rollout, reading, trial)
-    return Look(counts=past or counts, seconds=reading.seconds, step=rollout.step, past=bool(past))
+    missing = {name: why for name, why in missing.items() if name not in past}
+    return Look(counts=past or counts, seconds=reading.seconds, step=rollout.step, past=bool(past), missing=missing)
 
 
 def _past(rollout: Rollout, reading: Reading, trial: Trial) -> dict[str, tuple[float, float, float, float]]:
@@ -198,6 +204,7 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
         leading=named.name,
         past=one.past,
         metrics=metrics,
+        unproven=_unproven(trial, one),
         path=(*before, round(now.log_e, 3))[-MAX_PATH:],
         argo_at=trial.argo.aborted_at,
         at=at,
@@ -205,6 +212,27 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
         detail=_words(trial),
         memory=msgspec.json.decode(msgspec.json.encode(trial)),
     )
+
+
+def _unproven(trial: Trial, one: Look) -> tuple[Unproven, ...]:
+    """What nothing could be compared of so far, with the reason of the latest look."""
+    found = []
+    for metric, evidence in zip(trial.parameters.metrics, trial.state.metrics, strict=True):
+        if evidence.has_data:
+            continue
+        cold = f"it is not looked at in the first {metric.skip:.0f} s" if trial.state.elapsed_s <= metric.skip else ""
+        why = one.missing.get(metric.name, "") or cold or "none of its events were seen on both versions at the same time"
+        found.append(Unproven(name=metric.name, edge=trial.edges.get(metric.name), why=why, needed=metric.proof is Proof.ALWAYS))
+    return tuple(found)
+
+
+def without(judgement: Judgement | None, *, needed: bool = False) -> str:
+    """What is not proven, or only what would have to be, and why, in words; empty where that is nothing."""
+    found = [one for one in judgement.unproven if one.needed or not needed] if judgement is not None else []
+    told: dict[str, list[str]] = {}
+    for one in found:
+        told.setdefault(one.why, []).append(one.name)
+    return "; ".join(f"nothing is known of {' and '.join(names)} ({why})" for why, names in told.items())
 
 
 def _gauge(value: float) -> float:
@@ -246,8 +274,10 @@ def no_data(rollout: Rollout) -> bool:
 
 def surely_below(rollout: Rollout, limit: float) -> bool:
     """Whether every metric's bad share exceeds the old version's by less than ``limit``, at the upper end of what is likely."""
-    metrics = rollout.judgement.metrics if rollout.judgement is not None else ()
-    return bool(metrics) and all(_most(metric) < limit for metric in metrics)
+    judgement = rollout.judgement
+    if judgement is None or without(judgement, needed=True):
+        return False
+    return bool(judgement.metrics) and all(_most(metric) < limit for metric in judgement.metrics)
 
 
 def _most(metric: JudgedMetric) -> float:
@@ -267,6 +297,8 @@ def evidence_words(rollout: Rollout) -> str:
     if judgement.verdict == Verdict.NO_DATA:
         since = msgspec.convert(judgement.memory, Trial).state.without_traffic_s
         return f"no requests reached the new version, or stable, in the last {since:.0f} s"
+    if lacking := without(judgement, needed=True):
+        return f"neither health nor a regression is proven: {lacking}"
     words = f"neither health nor a regression is proven: evidence of health {of_hundred(judgement.health)} of 100"
     return f"{words}, of a regression {of_hundred(judgement.regression)} of 100 ({judgement.detail})"
 

@@ -136,6 +136,14 @@ class Metrics(Section):
         sources.check_together(self.source, self.prometheus, self.datadog, self.weights, self.ratios, self.endpoints)
         return self
 
+    def of(self, service: str) -> "Metrics":
+        """With the ratios and endpoints that ``service`` has."""
+        own = {
+            "ratios": tuple(one for one in self.ratios if not one.services or service in one.services),
+            "endpoints": tuple(one for one in self.endpoints if not one.services or service in one.services),
+        }
+        return self.model_copy(update=own)
+
     @field_validator("scrape_url")
     @classmethod
     def _template(cls, url: str | None) -> str | None:

@@ -171,6 +171,10 @@ class Settings(Section):
             return None
         return next((person for person in self.people if person.ticket_account == ticket_account), None)
 
+    def of(self, service: str) -> "Settings":
+        """As they are for one service: what is judged of others alone is left out."""
+        return self.model_copy(update={"metrics": self.metrics.of(service)})
+
     def checks(self, service: str) -> tuple[SmokeCheck, ...]:
         """The smoke tests of a service; empty where none are defined."""
         return self.smoke_tests.get(service, ())

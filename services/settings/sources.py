@@ -110,12 +110,16 @@ class Datadog(Section):
     timeout: float = ranged(0.1, 60, "seconds", default=5.0)
 
 
+_SERVICES = Field(default=(), max_length=1000, description="the services that have it; absent: every service")
+
+
 class Ratio(Section):
     """A share of the user's own that the canary must not worsen: bad events of all events.
 
     ``total`` and ``bad`` are in the language of the source: series of the pods' pages (``orders_total{result="failed"}``),
     PromQL, or a Datadog query. The canary is worse only if it is so by more than ``tolerance`` times the control's share and by
-    more than ``difference``.
+    more than ``difference``. Without data of it no version counts as proven: where not every service has it, ``services`` says
+    which do.
     """
 
     name: Name
@@ -125,6 +129,7 @@ class Ratio(Section):
     tolerance: float = ranged(1, 100, "times the control's share", default=1.5)
     difference: float = ranged(0, 0.99, "(a share; 0.001 is 0.1 points)", default=0.001)
     skip: float = ranged(0, 3600, "seconds", default=0.0)
+    services: tuple[Name, ...] = _SERVICES
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> "Ratio":
@@ -133,7 +138,8 @@ class Ratio(Section):
 
 
 class Endpoint(Section):
-    """One endpoint whose errors are judged by themselves too: its requests are those with ``label`` = ``value``."""
+    """One endpoint whose errors are judged by themselves too: its requests are those with ``label`` = ``value``. ``services`` as
+    for a ratio."""
 
     name: Name
     label: LabelName = Field(default="path", description="the label that names the endpoint")
@@ -141,6 +147,7 @@ class Endpoint(Section):
     weight: float = ranged(0.001, 1, "(share of the false-abort budget)", default=0.1)
     tolerance: float = ranged(1, 100, "times the control's share", default=1.2)
     difference: float = ranged(0, 0.99, "(a share; 0.0002 is 0.02 points)", default=0.0002)
+    services: tuple[Name, ...] = _SERVICES
 
 
 class Weights(Section):
@@ -170,10 +177,13 @@ def check_together(
     names = [*(ratio.name for ratio in ratios), *(endpoint.name for endpoint in endpoints)]
     if len(set(names)) != len(names) or {"errors", "latency", "latency-p99", "latency-p90"} & set(names):
         raise broken("ratios and endpoints share a name, or take one that is in use", "each name once; not errors or latency")
-    own = sum(ratio.weight for ratio in ratios) + sum(endpoint.weight for endpoint in endpoints)
-    total = weights.errors + weights.latency + own
-    if total > 1.0 + 1e-9:
-        raise broken(f"the weights of all metrics sum to {total:g}", "at most 1: lower 'weights' or those of single metrics")
+    own: list[Ratio | Endpoint] = [*ratios, *endpoints]
+    for service in sorted({"", *(service for one in own for service in one.services)}):
+        of = sum(one.weight for one in own if not one.services or service in one.services)
+        total = weights.errors + weights.latency + of
+        if total > 1.0 + 1e-9:
+            whose = f"all metrics of {service}" if service else "all metrics"
+            raise broken(f"the weights of {whose} sum to {total:g}", "at most 1: lower 'weights' or those of single metrics")
     for ratio in ratios:
         for key, text in (("total", ratio.total), ("bad", ratio.bad)):
             _check_language(source, f"ratio {ratio.name}: {key}", text)

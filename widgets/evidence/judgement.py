@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from services.model.rollout import JudgedMetric, Judgement
+from services.model.rollout import JudgedMetric, Judgement, Unproven
 from widgets import format as figures
 from widgets import glyphs, ink, text
 from widgets.charts import Ratio, draw_course, draw_ratio
@@ -43,11 +43,13 @@ def draw_judgement(value: Judged, width: int) -> Lines:
         lines += _spoken(words, width, Tone.WARN)
     lines += _course(judgement, width)
     lines += _spoken(argo_words(judgement, over=value.over), width, Tone.MUTED)
-    if not judgement.metrics:
+    if not judgement.metrics and not judgement.unproven:
         lines += _spoken("No metric could be compared yet.", width, Tone.MUTED)
     differences = value.differences or (None,) * len(judgement.metrics)
     for metric, difference in zip(judgement.metrics, differences, strict=True):
         lines += draw_metric(metric, difference, width, against=_against(judgement), measured=_measured(value, metric))
+    for unproven in judgement.unproven:
+        lines += draw_unproven(unproven, width)
     if value.replay:
         lines += _spoken(value.replay, width, Tone.MUTED)
     return tuple(ink.fit(line, width) for line in lines)
@@ -81,7 +83,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:.2g}" if ratio < 99.5 else figures.count(ratio)
 
 
-def name_of(metric: JudgedMetric) -> str:
+def name_of(metric: JudgedMetric | Unproven) -> str:
     """The metric; of a latency also from when on a request is slow."""
     return metric.name if metric.edge is None else f"{metric.name}, over {figures.milliseconds(metric.edge)}"
 
@@ -111,6 +113,14 @@ def draw_metric(
         *((((_INDENT, Tone.TEXT), *axis),) if axis else ()),
         *(((part, Tone.MUTED),) for part in _wrapped(f"{legend.strip()}; {_difference(metric, difference)}; {noise}", width)),
     )
+
+
+def draw_unproven(metric: Unproven, width: int) -> Lines:
+    """That nothing of it was compared, and why; in a colour of its own where that keeps the whole from being proven."""
+    tone = Tone.WARN if metric.needed else Tone.MUTED
+    means = "it is asked for by name, so nothing is proven without it" if metric.needed else "not part of the proof"
+    title: Line = ((name_of(metric).upper(), Tone.STRONG), ("  no data", tone))
+    return (title, *(((part, tone),) for part in _wrapped(f"{metric.why}; {means}", width)))
 
 
 def argo_words(judgement: Judgement, *, over: bool = False) -> str:
@@ -177,12 +187,21 @@ def _reason(judgement: Judgement, width: int) -> Lines:
             found = f"; found {figures.seconds(judgement.seconds - named.onset)} later" if named is not None else ""
             words, tone = f"{glyphs.current().bad} REGRESSED: {judgement.detail}{found}", Tone.BAD
         case "healthy":
-            words, tone = f"{glyphs.current().ok} HEALTHY: proven for every metric", Tone.GOOD
+            words, tone = f"{glyphs.current().ok} HEALTHY: proven for {_proven(judgement)}", Tone.GOOD
         case "no_data":
             words, tone = f"{glyphs.current().unknown} NO DATA: {quiet_words(judgement)}", Tone.WARN
         case _:
             return ()
     return tuple(_spoken(words, width, tone))
+
+
+def _proven(judgement: Judgement) -> str:
+    """What the proof is of, and of what it is not."""
+    if not judgement.unproven:
+        return "every metric"
+    without = {one.name for one in judgement.unproven}
+    names = [metric.name for metric in judgement.metrics if metric.name not in without]
+    return f"{', '.join(names)}; not for {', '.join(one.name for one in judgement.unproven)}"
 
 
 def quiet_words(judgement: Judgement) -> str:

@@ -18,6 +18,7 @@ from services.analysis.judge.canary import (
     health_gauge,
     leading,
     observe,
+    proven,
     regression_gauge,
     suspicion,
 )
@@ -33,6 +34,7 @@ from services.analysis.judge.parameters import (
     Metric,
     Null,
     Parameters,
+    Proof,
 )
 from services.analysis.judge.sequence import difference_limits, ratio_limits, share_limits
 from services.analysis.judge.sizing import plan, visible
@@ -50,6 +52,7 @@ __all__ = [
     "Metric",
     "Null",
     "Parameters",
+    "Proof",
     "State",
     "Verdict",
     "begin",
@@ -60,6 +63,7 @@ __all__ = [
     "leading",
     "observe",
     "plan",
+    "proven",
     "ratio_limits",
     "regression_gauge",
     "share_limits",

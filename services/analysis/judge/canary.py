@@ -8,7 +8,7 @@ import msgspec
 
 from services.analysis.judge.evidence import log_sum
 from services.analysis.judge.metric import Evidence, observed
-from services.analysis.judge.parameters import Interval, Metric, Parameters
+from services.analysis.judge.parameters import Interval, Metric, Parameters, Proof
 
 
 class Verdict(StrEnum):
@@ -99,9 +99,23 @@ def combine(parts: Iterable[tuple[float, float]]) -> float:
 
 
 def leading(parameters: Parameters, state: State) -> tuple[Metric, Evidence]:
-    """The metric with the largest weight · E: the one to name."""
+    """The metric with the largest weight · E, of those that have data if any has: the one to name."""
     pairs = zip(parameters.metrics, state.metrics, strict=True)
-    return max(pairs, key=lambda pair: math.log(pair[0].weight) + pair[1].log_e)
+    return max(pairs, key=lambda pair: (pair[1].has_data, math.log(pair[0].weight) + pair[1].log_e))
+
+
+def to_prove(parameters: Parameters, state: State) -> tuple[Evidence, ...]:
+    """The evidence of every metric that health has to be proven for; none before any metric has data."""
+    pairs = [(metric.proof, one) for metric, one in zip(parameters.metrics, state.metrics, strict=True)]
+    if not any(one.has_data for _, one in pairs):
+        return ()
+    return tuple(one for proof, one in pairs if proof is Proof.ALWAYS or (proof is Proof.WITH_DATA and one.has_data))
+
+
+def proven(parameters: Parameters, state: State) -> bool:
+    """Whether each of them has enough evidence of health. One that has to be proven and has no data has none."""
+    told = to_prove(parameters, state)
+    return bool(told) and all(one.log_ok >= parameters.healthy_at for one in told)
 
 
 def regression_gauge(parameters: Parameters, state: State) -> float:
@@ -112,8 +126,8 @@ def regression_gauge(parameters: Parameters, state: State) -> float:
 
 
 def health_gauge(parameters: Parameters, state: State) -> float:
-    """0 to 100: how much of the evidence for health the metric that has least of it has; 0 without data."""
-    least = min((one.log_ok for one in state.metrics if one.has_data), default=0.0)
+    """0 to 100: how much of the evidence for health the metric that has least of it has, of those that need it; 0: no data."""
+    least = min((one.log_ok for one in to_prove(parameters, state)), default=0.0)
     return min(100.0, max(0.0, 100.0 * least / parameters.healthy_at))
 
 
@@ -128,14 +142,12 @@ def _verdict(parameters: Parameters, state: State) -> Verdict:
     """Regressed is for good. Without traffic nothing is known, whatever was seen before."""
     if state.highest >= parameters.abort_at:
         return Verdict.REGRESSED
-    known = [one for one in state.metrics if one.has_data]
-    if not known:
+    if not any(one.has_data for one in state.metrics):
         served_yet = state.intervals and state.without_traffic_s < state.elapsed_s
         return Verdict.UNDECIDED if served_yet else Verdict.NO_DATA
     if state.without_traffic_s >= parameters.no_traffic_s - 0.0005:
         return Verdict.NO_DATA
-    proven = all(one.log_ok >= parameters.healthy_at for one in known)
-    if proven and state.elapsed_s >= parameters.earliest_s - 0.0005:
+    if proven(parameters, state) and state.elapsed_s >= parameters.earliest_s - 0.0005:
         return Verdict.HEALTHY
     return Verdict.UNDECIDED
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 
 import msgspec
@@ -36,6 +37,17 @@ class Interval(msgspec.Struct, frozen=True):
         return self.n > 0 and self.m > 0
 
 
+class Proof(StrEnum):
+    """Whether health has to be proven for a metric before the version counts as healthy."""
+
+    WITH_DATA = "with_data"
+    """Where there is any: not every service tells all that could be judged."""
+    ALWAYS = "always"
+    """It was asked for by name: without data of it nothing is proven."""
+    NEVER = "never"
+    """There is nothing left to compare it with. Evidence of a regression in it stays."""
+
+
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """One bad event to watch for. Abort only if the canary is worse than ``r`` times the control's rate **and** worse by more
     than ``d`` (a share, 0.0002 is 0.02 points); proven healthy means better than ``health_r`` times it **or** ``health_d`` more.
@@ -56,6 +68,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """D_hist, the dispersion measured on an A/A split before the deploy; ``None`` where there is no such history."""
     rows: int | None = None
     """How many scrapes that history has, where those are too few to say that the counts are calm; that they are not, they can."""
+    proof: Proof = Proof.WITH_DATA
 
     def __post_init__(self) -> None:
         _demand(self.name != "", "a metric needs a name")

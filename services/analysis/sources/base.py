@@ -44,15 +44,28 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     def interval(self, metric: str, edge: float | None = None) -> Interval | None:
         """The counts of a metric as the judge takes them; with ``edge``, the bad are those slower than it (s). ``None`` where
         either version's are not known."""
+        told = self._told(metric, edge)
+        return told if isinstance(told, Interval) else None
+
+    def lacking(self, metric: str, edge: float | None = None) -> str:
+        """Why there is no :meth:`interval`, in words; empty where there is one."""
+        told = self._told(metric, edge)
+        return told if isinstance(told, str) else ""
+
+    def _told(self, metric: str, edge: float | None) -> Interval | str:
         canary = self.arms.get(ArmName.CANARY, {}).get(metric)
         control = self.arms.get(ArmName.STABLE, {}).get(metric)
         if canary is None or control is None:
-            return None
+            return f"no data of it from {_versions(canary is None, control is None)}"
         s = canary.bad if edge is None else canary.slower(edge)
         f = control.bad if edge is None else control.slower(edge)
         if s is None or f is None:
-            return None
+            return f"how many of its events were bad is not known from {_versions(s is None, f is None)}"
         return Interval(canary.total, control.total, min(s, canary.total), min(f, control.total))
+
+
+def _versions(canary: bool, control: bool) -> str:
+    return " and ".join(name for name, silent in (("the new version", canary), ("the old version", control)) if silent)
 
 
 class MetricSource(Protocol):

@@ -1,0 +1,112 @@
+"""A metric that is to be judged and has no data: an analysis does not pass over it, and where it may, it says so."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support.configuration import WHOLE, configured
+from support.judged import Judged, analysis, judged
+
+from console.screens.evidence import judged_of
+from services.analysis import PodTarget, Reading
+from services.analysis.parse import MetricNames, PageEndpoint, PageRatio, parse
+from services.model.steps import OnUndecided
+from services.sandbox.behaviour import Behaviour
+from services.settings import Settings
+from services.settings.query import series
+from widgets import ink
+from widgets.evidence.judgement import draw_judgement
+
+
+def settings(**metrics: Any) -> Settings:
+    return configured(f"{WHOLE}metrics: {msgspec.json.encode(metrics).decode()}\n")
+
+
+def reads(on: Judged, config: Settings, *, without: str = "") -> None:
+    """The pods' pages are read for what the settings ask; lines of the new version's that hold ``without`` are not there."""
+    names = MetricNames(
+        ratios=tuple(PageRatio(name=one.name, total=series(one.total), bad=series(one.bad)) for one in config.metrics.ratios),
+        endpoints=tuple(PageEndpoint(name=one.name, label=one.label, value=one.value) for one in config.metrics.endpoints),
+    )
+
+    async def scrape(pods: Sequence[PodTarget]) -> dict[str, Reading]:
+        on.service.serve()
+        now = on.service.scraped_at = on.clock.pace()
+        pages = {pod.name: on.service.pods[pod.name].page(now) for pod in pods}
+        for name, page in pages.items():
+            if without and name.startswith("new"):
+                pages[name] = "".join(f"{line}\n" for line in page.splitlines() if without not in line)
+        return {name: parse(page, now, names) for name, page in pages.items()}
+
+    on.service.scrape = scrape  # type: ignore[method-assign]
+
+
+def shown(on: Judged) -> str:
+    """The evidence as a screen has it."""
+    value = judged_of(on.rollout)
+    assert value is not None
+    return " ".join(" ".join(ink.plain(line) for line in draw_judgement(value, 120)).split())
+
+
+ORDERS = {"name": "orders", "total": "http_requests_total", "bad": 'http_requests_total{code="500"}', "weight": 0.1}
+SLIP = {**ORDERS, "total": "htp_requests_total", "bad": 'htp_requests_total{code="500"}'}
+NOWHERE = {"name": "pay", "label": "path", "value": "/nowhere", "weight": 0.1}
+
+
+@pytest.mark.parametrize("asked", [{"ratios": [SLIP]}, {"endpoints": [NOWHERE]}], ids=["ratio", "endpoint"])
+async def test_what_was_asked_for_by_name_and_is_not_there_is_no_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    config = settings(**asked)
+    name = next(iter(asked.values()))[0]["name"]
+    async with judged(tmp_path, monkeypatch, analysis(200), settings=config) as on:
+        reads(on, config)
+        await on.advance(1000)
+        assert not on.passed
+        assert on.rollout.steps[1].verdict == "undecided"
+        assert f"nothing is known of {name} (no data of it from the new version and the old version)" in on.rollout.pause_reason
+        assert on.rollout.judgement is not None
+        assert on.rollout.judgement.health == 0
+        text = shown(on)
+        assert f"{name.upper()} no data no data of it from the new version and the old version; it is asked for by name" in text
+        assert "HEALTHY" not in text
+
+
+async def test_nor_is_it_gone_over_where_the_undecided_may_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings(ratios=[SLIP])
+    async with judged(tmp_path, monkeypatch, analysis(200, on_undecided=OnUndecided.ADVANCE), settings=config) as on:
+        reads(on, config)
+        await on.advance(1000)
+        assert not on.passed
+        assert "orders" in on.rollout.pause_reason
+
+
+async def test_a_service_that_does_not_have_it_is_not_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings(ratios=[{**SLIP, "services": ["shop"], "weight": 0.05}, {**ORDERS, "name": "all", "weight": 0.05}])
+    own = config.of("payment-service")
+    assert [ratio.name for ratio in own.metrics.ratios] == ["all"]
+    assert [ratio.name for ratio in config.of("shop").metrics.ratios] == ["orders", "all"]
+    async with judged(tmp_path, monkeypatch, analysis(200), settings=own) as on:
+        reads(on, own)
+        await on.advance(1000)
+        assert on.passed, on.rollout.pause_reason
+        assert on.rollout.judgement is not None
+        assert [metric.name for metric in on.rollout.judgement.metrics][-1] == "all"
+        assert "proven for every metric" in shown(on)
+
+
+async def test_a_version_that_tells_no_durations_passes_on_its_errors_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with judged(tmp_path, monkeypatch, analysis(200)) as on:
+        reads(on, on.run.settings, without="duration")
+        on.service.canary = Behaviour(latency=5.0)
+        await on.advance(1000)
+        assert on.passed, on.rollout.pause_reason
+        note = on.rollout.steps[1].note
+        assert note == "nothing is known of latency-p99 and latency-p90 (no data of it from the new version)"
+        text = shown(on)
+        assert "HEALTHY: proven for errors; not for latency-p99, latency-p90" in text
+        assert "no data of it from the new version; not part of the proof" in text
