@@ -21,7 +21,7 @@ from services.actuator.undo import ROUTES
 from services.cluster.connection import Connection
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination, Hold
-from services.model.errors import ExitCode, HeldByAnother, NeedsAttention, QuarterdeckError, Rejected, Unavailable
+from services.model.errors import ExitCode, HeldByAnother, NeedsAttention, QuarterdeckError, Rejected
 from services.model.objects import Json, value_at
 from services.model.reasons import reason_of
 from services.model.rollout import Driver, Phase, Reason, Rollout
@@ -34,6 +34,7 @@ from services.rollout.events import entry
 from services.rollout.finish import finish
 from services.rollout.holding import START_PATIENCE, Patience, held, patiently, release, renew, taken
 from services.rollout.intents import IntentServer
+from services.rollout.lookup import find
 from services.rollout.remembered import lost, remembered
 from services.rollout.run import Run
 from services.rollout.service import bodies, unchanged
@@ -159,7 +160,8 @@ async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
 async def _drive(
     station: Station, rollout_id: str, driver: Driver, *, take_over: bool, rollback: bool, resume: bool, reason: str
 ) -> ExitCode:
-    rollout = await belonging(station, await _find(station, rollout_id))
+    asked_for = Patience.of(begun=take_over or rollback, rollback=rollback)
+    rollout = await belonging(station, await find(station, rollout_id, asked_for))
     target = rollout.release.target
     if rollback:
         await must_be_open(station, rollout)
@@ -348,31 +350,6 @@ async def _known_again(station: Station, connection: Connection, rollout: Rollou
     except (OSError, QuarterdeckError) as error:
         log.warning("what %s has changed is not known from the journal: %s", rollout.id, error)
         return rollout
-
-
-async def _find(station: Station, rollout_id: str) -> Rollout:
-    """The rollout as started from this home, else from the checkpoint in any configured environment."""
-    started = homes.read_started(station.home, rollout_id)
-    if started is not None:
-        return started
-    places = {(env.context, namespace) for env in station.settings.environments.values() for namespace in env.namespaces}
-    unreachable: list[str] = []
-    for context, namespace in sorted(places):
-        try:
-            connection = await station.clusters.connect(context)
-            found = await Coordination(connection, station.clock, read_only=True).load(namespace, rollout_id)
-        except Unavailable as error:
-            unreachable.append(f"{context}: {error.title}")
-            continue
-        if found is not None:
-            # The one who started it may call the same cluster by another name in his kubeconfig.
-            return through(found, context)
-    raise Rejected(
-        "rollout",
-        rollout_id,
-        "has no checkpoint in any configured environment" + (f" (not reached: {'; '.join(unreachable)})" if unreachable else ""),
-        "an id that `quarterdeck status` shows",
-    )
 
 
 @contextlib.asynccontextmanager

@@ -23,6 +23,7 @@ from services.model.objects import ObjectRef
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
+from services.rollout.belonging import through
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
@@ -81,6 +82,7 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
         # off by now, and somebody has to finish.
         try:
             if not joined:
+                _hand_over(station, inventory, rollout)
                 process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=holding)
         finally:
             if holding is not None:
@@ -89,6 +91,17 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
         return Immediate(rollout, joined=True)
     seconds = accepted - started if accepted is not None else None
     return Immediate(rollout, object=touched, seconds=seconds, problem=problem, process=process)
+
+
+def _hand_over(station: Station, inventory: Inventory, rollout: Rollout) -> None:
+    """Keep for the driver that follows what is known here of a rollout that was not started from this home: it would have to find
+    it in a cluster that may be away."""
+    if homes.read_started(station.home, rollout.id) is not None:
+        return
+    try:
+        homes.write_started(station.home, through(rollout, inventory.connection.context))
+    except OSError as error:
+        log.warning("%s is not kept in the home directory, its driver looks for it in the clusters: %s", rollout.id, error)
 
 
 def _under_way(station: Station, inventory: Inventory, rollout: Rollout) -> Rollout | None:

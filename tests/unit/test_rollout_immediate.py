@@ -16,11 +16,12 @@ from services.audit import Journal
 from services.cluster.inventory import Inventory
 from services.cluster.transport import Answer, Request
 from services.cluster.watched import RolloutWatch
-from services.model.errors import Rejected
+from services.model.errors import Rejected, Unavailable
 from services.model.objects import ObjectRef
-from services.model.rollout import Phase, UndoRecord
+from services.model.rollout import Phase, Rollout, UndoRecord
 from services.redaction import Redactor
 from services.rollout import immediate
+from services.rollout.home import read_started, write_started
 from services.rollout.immediate import Immediate, rollback_now
 from services.rollout.intents import Answer as Told
 from services.rollout.intents import Ask, Intent, IntentServer
@@ -160,3 +161,25 @@ async def test_a_finished_rollout_is_not_taken_back_under_one_that_is_under_way(
         else:
             await on.press()
             assert on.share() == 0
+
+
+async def test_the_driver_of_a_rollout_of_another_home_is_handed_what_is_known_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+    kept: list[Rollout | None] = []
+    monkeypatch.setattr(immediate, "start_driver", lambda _, id, **__: kept.append(read_started(tmp_path, id)))
+    monkeypatch.setattr(on.cluster, "request", _no_answer)
+    await on.press()
+    assert [known and known.undo for known in kept] == [UNDO], "with the cluster away there is no other place to find it in"
+
+
+async def test_what_was_started_here_stays_as_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = Pressed(tmp_path, monkeypatch)
+    write_started(tmp_path, BASE)
+    await on.press()
+    assert read_started(tmp_path, BASE.id) == BASE
+
+
+async def _no_answer(request: Request, seconds: float = 10.0) -> Answer:
+    raise Unavailable("no answer")
