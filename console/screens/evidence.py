@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from services.model.rollout import JudgedMetric, Judgement, Replayed, Rollout, of_hundred
+from services.model.rollout import Freshness, JudgedMetric, Judgement, Replayed, Rollout, of_hundred
 from services.model.steps import Analyse
 from widgets import glyphs, ink
 from widgets.charts import Chart, Series, gauge
@@ -25,7 +25,8 @@ STALE_LOOKS = 3.5
 @dataclass(frozen=True, slots=True)
 class Gauges:
     """``regression`` and ``health`` of 100; ``None``: nothing was compared yet. ``word`` is for the first. ``quiet``: why there
-    is no data now, if there is none. ``age`` of the latest look (pace s), where it is older than it should be."""
+    is no data now, if there is none: nothing is proven then. ``age`` of the latest look (pace s), where it is older than it
+    should be."""
 
     regression: float | None
     health: float | None
@@ -41,15 +42,35 @@ def gauges_of(rollout: Rollout, pace: float, live: bool) -> Gauges | None:
         return Gauges(None, None) if live and any(isinstance(step, Analyse) for step in rollout.plan.steps) else None
     from services.analysis.judge import suspicion  # not before the first frame: its room loads much
 
+    fresh = rollout.freshness if live else None
+    unread = fresh is not None and bool(fresh.missing)
     each = judgement.seconds / judgement.intervals if judgement.intervals else 0.0
     old = pace - judgement.at if live and judgement.at is not None else None
     return Gauges(
         regression=judgement.regression,
         health=judgement.health,
         word=suspicion(judgement.regression),
-        quiet=f"no data for {seconds(judgement.quiet)}" if judgement.verdict == "no_data" else "",
-        age=old if old is not None and each and old > STALE_LOOKS * each else None,
+        quiet=_quiet(judgement, fresh, pace),
+        age=old if old is not None and each and not unread and old > STALE_LOOKS * each else None,
     )
+
+
+def _quiet(judgement: Judgement, fresh: Freshness | None, pace: float) -> str:
+    if fresh is not None and fresh.missing:
+        return f"not read for {seconds(max(0.0, pace - fresh.since))}" if fresh.since is not None else "not read"
+    return f"no data for {seconds(judgement.quiet)}" if judgement.verdict == "no_data" else ""
+
+
+def missing_words(rollout: Rollout, pace: float) -> str:
+    """``can't be read since 5m 12s ago: new-1: no answer``; what is missing in part; empty where nothing is."""
+    fresh = rollout.freshness
+    if fresh is None or not fresh.why:
+        return ""
+    if not fresh.missing:
+        return f"in part: {fresh.why}"
+    since = f" since {age(max(0.0, pace - fresh.since))} ago" if fresh.since is not None else ""
+    whose = "" if len(fresh.missing) > 1 else f"{fresh.missing[0]} "
+    return f"{whose}can't be read{since}: {fresh.why}"
 
 
 def draw_gauges(value: Gauges, width: int, label: int) -> Lines:
@@ -63,6 +84,10 @@ def draw_gauges(value: Gauges, width: int, label: int) -> Lines:
     if value.age is not None:
         said.append((f"  last look {age(value.age)} ago", Tone.WARN))
     tone = _TONES.get(value.word, Tone.TEXT)
+    healthy, strong = Tone.GOOD, Tone.STRONG
+    if value.quiet:  # nothing good is known of now
+        healthy = strong = Tone.MUTED
+        tone = Tone.MUTED if tone is Tone.GOOD else tone
     if width < _ONE_LINE:
         room = max(6, min(16, (width - label - 44 - ink.cells(tuple(said))) // 2))
         bad = (
@@ -70,7 +95,7 @@ def draw_gauges(value: Gauges, width: int, label: int) -> Lines:
             *gauge(value.regression, room, tone, _MARKS),
             (f" {of_hundred(value.regression)} {value.word}", tone),
         )
-        good = (("   health ", Tone.MUTED), *gauge(value.health, room, Tone.GOOD), (f" {of_hundred(value.health)}", Tone.STRONG))
+        good = (("   health ", Tone.MUTED), *gauge(value.health, room, healthy), (f" {of_hundred(value.health)}", strong))
         return ((name, *bad, *good, *said),)
     room = max(10, min(40, width - label - 50))
     return (
@@ -82,8 +107,9 @@ def draw_gauges(value: Gauges, width: int, label: int) -> Lines:
         ),
         (
             *((" " * label, Tone.TEXT), ("of health       ", Tone.MUTED)),
-            *gauge(value.health, room, Tone.GOOD),
-            *((f" {of_hundred(value.health):>3} / 100", Tone.STRONG), ("  proven" if value.health >= 100 else "", Tone.GOOD)),
+            *gauge(value.health, room, healthy),
+            (f" {of_hundred(value.health):>3} / 100", strong),
+            ("  proven" if value.health >= 100 and not value.quiet else "", Tone.GOOD),
         ),
     )
 
@@ -95,6 +121,7 @@ def judged_of(rollout: Rollout) -> Judged | None:
         return None
     replay = baseline.replay if baseline is not None else None
     before = seconds(baseline.seconds) if baseline is not None else ""
+    over, fresh = rollout.phase.final, rollout.freshness
     return Judged(
         # its memory is for the judge alone: without it what is the same is found so at once
         judgement=msgspec.structs.replace(judgement, memory=None),
@@ -102,7 +129,8 @@ def judged_of(rollout: Rollout) -> Judged | None:
         noise=frozenset(replay.noise) if replay is not None else frozenset(),
         before=before,
         replay=replay_words(replay, before) if replay is not None else "",
-        over=rollout.phase.final,
+        over=over,
+        unread=fresh.words if fresh is not None and (not over or judgement.verdict == "no_data") else "",
     )
 
 

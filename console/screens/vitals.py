@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from console.screens.evidence import Gauges, draw_gauges, gauges_of, metric_of
+from console.screens.evidence import Gauges, draw_gauges, gauges_of, metric_of, missing_words
 from services.model.rollout import Arm, Baseline, JudgedMetric, Phase, Rollout, Sample, TriggerName, TriggerReading
 from services.model.steps import Analyse
 from widgets import glyphs, ink
@@ -26,7 +26,7 @@ STALE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is drawn. ``age`` is how old the newest sample is (pace s), ``None`` where none counts."""
+    """What is drawn. ``age`` is how old the newest data is (pace s), ``None`` where none counts."""
 
     traffic: Traffic | None
     samples: tuple[Sample, ...]
@@ -46,6 +46,12 @@ class Figures:
     """Those that are told in short."""
     told: float | None = None
     """Seconds since the latest answer about alerts."""
+    stale: bool = False
+    """Whether the figures are older than they should be."""
+    unread: frozenset[str] = frozenset()
+    """Versions that can't be read now."""
+    missing: str = ""
+    """What can't be read of the metrics and since when, or what is missing of them in part."""
 
 
 def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = False) -> Figures:
@@ -62,13 +68,32 @@ def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = Fa
         latency=readings.get(TriggerName.LATENCY_P99),
         wanted=step.min_requests if isinstance(step, Analyse) and rollout.phase in (Phase.RUNNING, Phase.PAUSED) else 0,
         served=rollout.steps[rollout.step].requests if rollout.step < len(rollout.steps) else 0.0,
-        age=max(0.0, pace - rollout.samples[-1].at) if rollout.samples else None,
+        age=data_age(rollout, pace),
         compared=(metric_of(rollout.judgement, ("errors",)), metric_of(rollout.judgement, ("latency-p99", "latency-p90"))),
         against="before" if rollout.judgement is not None and rollout.judgement.past else "stable",
         gauges=gauges_of(rollout, pace, live),
         triggers=tuple(each for each in rollout.triggers if (each.name not in _TOLD if triggers else _unwatched(each))),
         told=told_ago(rollout, pace),
+        stale=_stale(rollout, pace),
+        unread=frozenset(rollout.freshness.missing) if rollout.freshness is not None else frozenset(),
+        missing=missing_words(rollout, pace) if live else "",
     )
+
+
+def data_age(rollout: Rollout, pace: float) -> float | None:
+    """Seconds since the newest data that the figures are drawn from; ``None`` where there is none. A look that could read nothing
+    made nothing newer."""
+    if not rollout.samples:
+        return None
+    at = rollout.samples[-1].at if rollout.freshness is None else rollout.freshness.data_at
+    return None if at is None else max(0.0, pace - at)
+
+
+def _stale(rollout: Rollout, pace: float) -> bool:
+    """Whether something can't be read, or nobody looks any more. Data that comes late by its nature is as fresh as it gets."""
+    looked = rollout.samples[-1].at if rollout.samples else pace
+    fresh = rollout.freshness
+    return pace - looked >= STALE or (fresh is not None and bool(fresh.missing))
 
 
 def _unwatched(reading: TriggerReading) -> bool:
@@ -144,6 +169,8 @@ def draw_figures(value: Figures, width: int) -> Lines:
             *(_ratio(value.compared[1], value.against) if width >= _ROOMY else ()),
             _requests(canary, stable, value, width),
         ]
+    if value.missing:
+        lines.append((_label("METRICS"), (f"{glyphs.current().unknown} {value.missing}", Tone.WARN)))
     if value.gauges is not None:
         lines += draw_gauges(value.gauges, width, LABEL)
     if value.triggers:
@@ -200,17 +227,22 @@ def _requests(canary: Arm, stable: Arm, value: Figures, width: int) -> Line:
     line: Line = (
         _label("REQUESTS"),
         ("canary ", Tone.CANARY),
-        (pad(count(canary.requests), 7, "right"), Tone.TEXT),
+        (pad(_counted(canary, "canary" in value.unread), 7, "right"), Tone.TEXT),
         ("   stable ", Tone.STABLE),
-        (pad(count(stable.requests), 7, "right"), Tone.TEXT),
+        (pad(_counted(stable, "stable" in value.unread), 7, "right"), Tone.TEXT),
     )
     if value.served < value.wanted:
         line = (*line, (f"   step {count(value.served)}/{count(value.wanted)}", Tone.WARN))
     if value.age is None:
         return line
-    words, tone = f"{age(value.age)} ago", Tone.MUTED if value.age < STALE else Tone.WARN
+    words, tone = f"{age(value.age)} ago", Tone.WARN if value.stale else Tone.MUTED
     whole: Line = (*line, (f"   measured {words}", tone))
     return whole if ink.cells(whole) <= width else (*line, (f"   {words}", tone))
+
+
+def _counted(arm: Arm, unread: bool) -> str:
+    """Requests in the last minute. That a version could not be read is no minute without requests."""
+    return count(None if unread and not arm.requests else arm.requests)
 
 
 class Vitals(Drawn["Figures | None"]):

@@ -255,8 +255,12 @@ class Windows:
         return tuple(steps for at, steps in self._singles if at > since)
 
     def arm(self, which: str, trailing_seconds: float = TRAILING) -> Arm:
-        """A version over the trailing window, for screens and checkpoints."""
-        counted = self.count(which, self.now - trailing_seconds, self.now)
+        """A version over the trailing window, for screens and checkpoints. The window ends with the newest data as long as that
+        would lie in one that ended now: what is not known yet is no minute with fewer requests."""
+        until = self._read_at[ArmName(which)]
+        if until is None or self.now - until >= trailing_seconds:
+            until = self.now
+        counted = self.count(which, until - trailing_seconds, until)
         names = [pod for pod, arm in self._arm_of.items() if arm == which]
         lately = [history for history in self.pods(which) if history.read_at >= self.now - trailing_seconds]
         return Arm(

@@ -160,6 +160,27 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     stable: Arm
 
 
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """How old the metrics are that everything else is drawn from, and what is wrong with reading them. Pace seconds."""
+
+    data_at: float | None = None
+    """Of the newest data of every version that has to be read, the older; ``None`` before there was any."""
+    missing: tuple[str, ...] = ()
+    """Versions (canary, stable) that could not be read at the latest look. Data that is just not due yet is none such."""
+    since: float | None = None
+    """Since when something is missing without a break: the data before it is of then."""
+    why: str = ""
+    """What is wrong, on one line. Without anything ``missing``, what could not be read in part."""
+
+    @property
+    def words(self) -> str:
+        """What is missing, and why; empty where nothing is."""
+        if not self.missing:
+            return ""
+        whose = "metrics" if len(self.missing) > 1 else f"the metrics of {self.missing[0]}"
+        return f"{whose} can't be read ({self.why})"
+
+
 class SlowEdge(msgspec.Struct, frozen=True):
     """The bound of the latency histogram (s) nearest a percentile of the running version, and how many of the ``total``
     requests whose duration is known took longer than it."""
@@ -338,6 +359,8 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     journal_first: int | None = None
     journal_last: int | None = None
     pause_reason: str = ""
+    freshness: Freshness | None = None
+    """``None``: nobody has said."""
     judgement: Judgement | None = None
     alerts_before: tuple[str, ...] | None = None
     """Fingerprints of the alerts that fired for the service before anything was changed; ``None``: nobody could say."""

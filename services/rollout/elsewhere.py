@@ -3,7 +3,7 @@
 import logging
 
 from services.analysis import ArmName, Windows
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Subject, Version, open_source
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Reading, Subject, Version, open_source
 from services.analysis.sources.history import history
 from services.model.rollout import Rollout
 from services.rollout.arms import Arms
@@ -31,12 +31,12 @@ class Elsewhere:
         """``None`` where the pods' own pages are the source."""
         return cls(run) if run.settings.metrics.source != "pods" else None
 
-    async def put_into(self, windows: Windows, found: Arms) -> list[str]:
-        """Have the windows count what happened up to their latest round; returns why something is missing."""
+    async def put_into(self, windows: Windows, found: Arms) -> Reading:
+        """Have the windows count what happened up to their latest round; returns what was told."""
         self._found = found
         reading = await self._source.read(windows.now)
         windows.add(reading.since, reading.at, reading.arms, errors=ERRORS_NAME, latency=LATENCY_NAME)
-        return [reading.problem] if reading.problem else []
+        return reading
 
     async def remembered(self) -> Windows:
         """What the server knows of the time before now; empty, with the reason in the log, where that is nothing."""

@@ -34,6 +34,7 @@ from services.model.rollout import (
     ENOUGH_EVIDENCE,
     EVIDENCE_UNIT,
     Baseline,
+    Freshness,
     JudgedMetric,
     Judgement,
     Replayed,
@@ -240,12 +241,13 @@ def _gauge(value: float) -> float:
     return math.floor(100.0 * value) / 100.0
 
 
-def reading(judgement: Judgement | None) -> TriggerReading:
-    """The judge beside the hard triggers: its evidence of a regression, of the 100 that make an abort."""
+def reading(judgement: Judgement | None, fresh: Freshness | None = None) -> TriggerReading:
+    """The judge beside the hard triggers: its evidence of a regression, of the 100 that make an abort. Where it has nothing to go
+    on, why: with ``fresh``, that the metrics can't be read."""
+    unread = fresh.words if fresh is not None else ""
     if judgement is None:
-        return TriggerReading(
-            name=TriggerName.JUDGE, value=None, limit=ENOUGH_EVIDENCE, unit=EVIDENCE_UNIT, detail="nothing to compare yet"
-        )
+        detail = unread or "nothing to compare yet"
+        return TriggerReading(name=TriggerName.JUDGE, value=None, limit=ENOUGH_EVIDENCE, unit=EVIDENCE_UNIT, detail=detail)
     known = bool(judgement.metrics) and judgement.verdict != Verdict.NO_DATA
     return TriggerReading(
         name=TriggerName.JUDGE,
@@ -253,7 +255,7 @@ def reading(judgement: Judgement | None) -> TriggerReading:
         limit=ENOUGH_EVIDENCE,
         unit=EVIDENCE_UNIT,
         fired=judgement.verdict == Verdict.REGRESSED,
-        detail=judgement.detail,
+        detail=judgement.detail if known or not unread else unread,
     )
 
 
@@ -291,7 +293,10 @@ def _most(metric: JudgedMetric) -> float:
 
 def evidence_words(rollout: Rollout) -> str:
     """Why an analysis is neither this nor that."""
-    judgement = rollout.judgement
+    judgement, fresh = rollout.judgement, rollout.freshness
+    unknown = judgement is None or judgement.verdict == Verdict.NO_DATA
+    if unknown and fresh is not None and fresh.missing:
+        return fresh.words
     if judgement is None:
         return "the judge has seen nothing to compare"
     if judgement.verdict == Verdict.NO_DATA:

@@ -325,8 +325,12 @@ class Run:
     @property
     def sees_metrics(self) -> bool:
         """Whether the new version's metrics have been read lately."""
-        within = max(3 * self.settings.metrics.interval, 2.0 * self.clock.speed)
-        return self.measured_at is not None and self.clock.pace() - self.measured_at <= within
+        return self.measured_at is not None and self.clock.pace() - self.measured_at <= self.metrics_patience
+
+    @property
+    def metrics_patience(self) -> float:
+        """Pace seconds after which metrics that told nothing new are away."""
+        return max(3 * self.settings.metrics.interval, 2.0 * self.clock.speed)
 
     def progress(self, seconds: float, requests: float | None = None) -> None:
         self.change(state.step_progressed(self.rollout, seconds=seconds, requests=requests))

@@ -14,6 +14,7 @@ from services.model.release import Release
 from services.model.rollout import (
     Baseline,
     Driver,
+    Freshness,
     Judgement,
     Phase,
     Reason,
@@ -211,6 +212,11 @@ def observed(
     return msgspec.structs.replace(rollout, samples=samples, triggers=triggers, actual_weight=actual_weight)
 
 
+def metrics_read(rollout: Rollout, freshness: Freshness) -> Rollout:
+    """How old the metrics are at this look, and what is wrong with them."""
+    return msgspec.structs.replace(rollout, freshness=freshness)
+
+
 def alerts_known(rollout: Rollout, firing: Sequence[Alert]) -> Rollout:
     """These fire while nothing is changed yet: whatever they are about, it is not the new version."""
     before = dict.fromkeys((*(rollout.alerts_before or ()), *(each.fingerprint for each in firing)))
@@ -276,7 +282,7 @@ def rebased(rollout: Rollout, *, pace: float, now: datetime, speed: float) -> Ro
     def moved(at: float | None) -> float | None:
         return None if at is None else at + shift
 
-    judgement = rollout.judgement
+    judgement, fresh = rollout.judgement, rollout.freshness
 
     return msgspec.structs.replace(
         rollout,
@@ -291,6 +297,9 @@ def rebased(rollout: Rollout, *, pace: float, now: datetime, speed: float) -> Ro
         samples=tuple(msgspec.structs.replace(sample, at=sample.at + shift) for sample in rollout.samples),
         triggers=tuple(msgspec.structs.replace(reading, at=moved(reading.at)) for reading in rollout.triggers),
         judgement=msgspec.structs.replace(judgement, at=moved(judgement.at)) if judgement is not None else None,
+        freshness=(
+            msgspec.structs.replace(fresh, data_at=moved(fresh.data_at), since=moved(fresh.since)) if fresh is not None else None
+        ),
     )
 
 

@@ -10,7 +10,6 @@ from services.analysis import (
     DirectScrape,
     HealthProbe,
     Limits,
-    Unreadable,
     Unserved,
     Windows,
     WorkloadFacts,
@@ -23,9 +22,9 @@ from services.analysis.trial import Look
 from services.analysis.windows import TRAILING
 from services.model.errors import HeldByAnother
 from services.model.objects import Json
-from services.model.rollout import Baseline, Phase, StepOutcome, TriggerReading
+from services.model.rollout import Baseline, Freshness, Phase, StepOutcome, TriggerReading
 from services.model.steps import Analyse, MeasureBaseline, WaitReady
-from services.rollout import judging, state
+from services.rollout import freshness, judging, state
 from services.rollout.alerting import AlertWatch
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
 from services.rollout.elsewhere import Elsewhere
@@ -52,6 +51,7 @@ class Watch:
         self._limits = Limits.of(run.settings)
         self._elsewhere = Elsewhere.configured(run)
         self._windows = Windows(keep=_kept(run), counts_pages=self._elsewhere is None)
+        self._began = run.clock.pace()
         self._judged_to: float | None = None
         """Pace second of the round up to which everything was put before the judge."""
         self._parameters_told = False
@@ -107,8 +107,16 @@ class Watch:
             raise
         except Exception as error:
             log.exception("a round of the watch over %s failed", self._run.rollout.id)
-            self._run.unreadable = f"internal error: {error!r}"
+            self._blind(f"internal error: {error!r}")
             self._run.measured_at = None
+
+    def _blind(self, why: str) -> None:
+        self._known(freshness.unread(self._run.rollout, self._run.clock.pace(), why))
+
+    def _known(self, found: Freshness) -> None:
+        """Everybody who looks at the rollout is told how old its metrics are, and why."""
+        self._run.unreadable = found.why
+        self._run.change(state.metrics_read(self._run.rollout, found))
 
     async def _round(self) -> None:
         run = self._run
@@ -116,6 +124,8 @@ class Watch:
         found = arms(run.inventory, run.rollout) if run.sees_cluster else Arms((), ())
         if run.sees_cluster:
             await self._read(found)
+        else:
+            self._blind("the cluster does not tell which pods there are")
         now = run.clock.pace()
         look = self._judged(found) if run.sees_cluster else None
         limits = judging.limits_now(self._limits, run.rollout.judgement)
@@ -130,11 +140,12 @@ class Watch:
             unserved=self._unserved(now),
             workload=self._facts() if run.sees_cluster else None,
         )
-        readings = (*readings, *await self._alerts.readings(), judging.reading(run.rollout.judgement))
+        readings = (*readings, *await self._alerts.readings(), judging.reading(run.rollout.judgement, run.rollout.freshness))
         sample = self._windows.sample() if run.sees_cluster else None
         run.change(state.observed(run.rollout, sample=sample, triggers=readings, actual_weight=actual_weight(run)))
         self._count()
-        await self._journal(readings, look, seen=bool(found.canary))
+        fresh = run.rollout.freshness
+        await self._journal(readings, look, seen=bool(found.canary) and not (fresh is not None and fresh.missing))
         self._decide(readings, limits, now)
         if run.rollout.phase is Phase.RUNNING and (why := proven_early(run.rollout, run.settings)):
             run.change(state.shortened(run.rollout, why))
@@ -155,10 +166,16 @@ class Watch:
             ready=[pod.metadata.name for pod in pods if pod.ready],
             restarts={pod.metadata.name: pod.restarts for pod in pods},
         )
-        problems = [reading.why for reading in readings.values() if isinstance(reading, Unreadable)]
-        if self._elsewhere is not None:
-            problems = await self._elsewhere.put_into(self._windows, found)
-        run.unreadable = problems[0] if problems else ""
+        if self._elsewhere is None:
+            self._known(freshness.from_pods(run.rollout, self._windows, found, readings))
+        else:
+            told = await self._elsewhere.put_into(self._windows, found)
+            source, patience = run.settings.metrics.source, run.metrics_patience
+            self._known(
+                freshness.from_elsewhere(
+                    run.rollout, self._windows, found, told, source=source, began=self._began, patience=patience
+                )
+            )
         before, run.measured_at = run.measured_at, self._windows.read_at(ArmName.CANARY)
         if before is not None and run.measured_at is not None and run.measured_at - before > TRAILING:
             run.change(state.watched_anew(run.rollout, pace=run.clock.pace()))
@@ -176,7 +193,7 @@ class Watch:
             return self._put_before_the_judge(found)
         except Exception as error:
             log.exception("the judge of %s failed", self._run.rollout.id)
-            self._run.unreadable = f"internal error: {error!r}"
+            self._blind(f"internal error: {error!r}")
             self._run.measured_at = None
             return None
 
@@ -196,7 +213,9 @@ class Watch:
         counts = judging.counted(self._windows, self._judged_to, warm_up=self._limits.warm_up, exposed_at=exposed)
         look = judging.look(run.rollout, counts, trial)
         self._judged_to = now
-        run.change(state.judged(run.rollout, judging.judged(run.rollout, trial, look, at=now)))
+        # What could not be read was not looked at, however long it is waited for.
+        before = run.rollout.judgement.at if run.rollout.judgement is not None else None
+        run.change(state.judged(run.rollout, judging.judged(run.rollout, trial, look, at=before if blind else now)))
         return look
 
     def _unserved(self, now: float) -> Unserved | None:
@@ -252,7 +271,9 @@ class Watch:
                 for reading in readings
             ],
         }
-        judgement = self._run.rollout.judgement
+        fresh, judgement = self._run.rollout.freshness, self._run.rollout.judgement
+        if fresh is not None and fresh.why:
+            data["metrics"] = {**msgspec.to_builtins(fresh), "age": _age(fresh, self._run.clock.pace())}
         if look is not None and judgement is not None:
             data["judge"] = {
                 **msgspec.to_builtins(look),
@@ -286,6 +307,10 @@ class Watch:
             return
         log.warning("breach: %s", fired[0])
         raise Breach(fired[0], fired[1:])
+
+
+def _age(fresh: Freshness, now: float) -> float | None:
+    return None if fresh.data_at is None else round(max(0.0, now - fresh.data_at), 3)
 
 
 def _kept(run: Run) -> float:

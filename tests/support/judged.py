@@ -51,6 +51,8 @@ class Service:
         self.canary, self.stable = Behaviour(), Behaviour()
         self.exposed = False
         self.unreadable = False
+        self.silent: frozenset[str] = frozenset()
+        """Pods that do not answer though others do."""
         self.old_serves = True
         self.scraped_at = 0.0
         workload = Workload("payment-service", {"*": "v1"}, "v0", 4, rate, 0.045, errors, "256Mi")
@@ -79,7 +81,10 @@ class Service:
         now = self.scraped_at = self.clock.pace()
         if self.unreadable:
             return {pod.name: Unreadable(now, "no answer") for pod in pods}
-        return {pod.name: parse(self.pods[pod.name].page(now), now) for pod in pods}
+        return {
+            pod.name: Unreadable(now, "no answer") if pod.name in self.silent else parse(self.pods[pod.name].page(now), now)
+            for pod in pods
+        }
 
     async def close(self) -> None: ...
 

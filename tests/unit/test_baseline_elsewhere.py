@@ -8,7 +8,7 @@ from support.judged import MEASURE, analysis, judged
 
 from services.analysis import ArmName, Windows
 from services.analysis.histogram import Histogram
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Tally
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
 from services.model.rollout import Baseline
 from services.rollout import watch as watching
 
@@ -36,12 +36,12 @@ class Server:
         told = counts(before, timed=remembers)
         self.past.add(-seconds, 0.0, told, errors=ERRORS_NAME, latency=LATENCY_NAME)
 
-    async def put_into(self, windows: Windows, found: object) -> list[str]:
+    async def put_into(self, windows: Windows, found: object) -> Reading:
         since, self._since = self._since, windows.now
         if since is not None and windows.now > since:
             told = counts(self._now, timed=self._timed)
             windows.add(since, windows.now, told, errors=ERRORS_NAME, latency=LATENCY_NAME)
-        return []
+        return Reading(at=windows.now, since=windows.now if since is None else since)
 
     async def remembered(self) -> Windows:
         return self.past

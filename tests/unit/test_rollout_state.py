@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from services.model.gates import Checklist, GateName, GateOutcome, GateResult
 from services.model.objects import ObjectRef
 from services.model.release import Release, Strategy, Target, Tier
-from services.model.rollout import Arm, Phase, Reason, Rollout, Sample, StepOutcome, UndoRecord
+from services.model.rollout import Arm, Freshness, Phase, Reason, Rollout, Sample, StepOutcome, UndoRecord
 from services.model.steps import Analyse, MeasureBaseline, PatchImage, Pause, Plan, SetTraffic, WaitReady
 from services.rollout import state
 
@@ -253,7 +253,8 @@ def test_a_checkpoint_of_a_machine_whose_clock_differs(behind: float, away: floa
     written = 1000.0
     rollout = state.stamped(at_step(2), pace=written, written=NOW)
     sample = Sample(at=990.0, canary=Arm(), stable=Arm())
-    rollout = msgspec.structs.replace(rollout, exposed_at=exposed, raised_at=exposed, samples=(sample,))
+    fresh = Freshness(data_at=980.0, missing=("stable",), since=980.0, why="no answer")
+    rollout = msgspec.structs.replace(rollout, exposed_at=exposed, raised_at=exposed, samples=(sample,), freshness=fresh)
     pace, now = written + (away - behind) * speed, NOW + timedelta(seconds=away - behind)
     found = state.rebased(rollout, pace=pace, now=now, speed=speed)
     elapsed = max(0.0, (now - NOW).total_seconds()) * speed
@@ -261,6 +262,9 @@ def test_a_checkpoint_of_a_machine_whose_clock_differs(behind: float, away: floa
     shift = found.now - rollout.now
     assert abs(found.started - rollout.started - shift) < 1e-6
     assert abs(found.samples[0].at - sample.at - shift) < 1e-6
+    assert found.freshness is not None
+    assert found.freshness.data_at == found.freshness.since
+    assert abs(found.samples[0].at - (found.freshness.data_at or 0.0) - 10.0) < 1e-6
     assert (found.exposed_at is None) == (exposed is None)
     if exposed is not None and found.exposed_at is not None and found.raised_at is not None:
         assert abs(found.exposed_at - exposed - shift) < 1e-6
@@ -270,7 +274,10 @@ def test_a_checkpoint_of_a_machine_whose_clock_differs(behind: float, away: floa
     assert (
         msgspec.structs.replace(
             found,
-            **{name: getattr(rollout, name) for name in ("now", "started", "exposed_at", "raised_at", "next_at", "samples")},
+            **{
+                name: getattr(rollout, name)
+                for name in ("now", "started", "exposed_at", "raised_at", "next_at", "samples", "freshness")
+            },
         )
         == rollout
     )

@@ -23,7 +23,7 @@ class Judged:
     """A judgement with what is said beside it. ``differences``: limits of the difference of the bad shares, for each metric, the
     upper one ``None`` where there is none; ``None`` where the old version failed too rarely to tell. ``noise`` names the metrics
     whose noise was measured before the deploy, on ``before``; ``replay`` is what the judge made of that time. ``over``: the
-    rollout has ended."""
+    rollout has ended. ``unread``: what of the metrics can't be read now, and why."""
 
     judgement: Judgement
     differences: tuple[tuple[float, float | None] | None, ...] = ()
@@ -31,13 +31,14 @@ class Judged:
     before: str = ""
     replay: str = ""
     over: bool = False
+    unread: str = ""
 
 
 def draw_judgement(value: Judged, width: int) -> Lines:
     """The verdict with its reason; how strong the evidence is, in a sentence, and how it came about; the rival's rule; then every
     metric."""
     judgement = value.judgement
-    lines = [*_reason(judgement, width), *_spoken(strength(judgement), width, Tone.TEXT)]
+    lines = [*_reason(judgement, width, value.unread), *_spoken(strength(judgement), width, Tone.TEXT)]
     if judgement.past:
         words = "The old version serves no more: compared with the time before the deploy, and more is tolerated."
         lines += _spoken(words, width, Tone.WARN)
@@ -180,16 +181,18 @@ def _course(judgement: Judgement, width: int) -> Lines:
     return (title, *draw_course(judgement.path, width, judgement.abort_at, begin, words))
 
 
-def _reason(judgement: Judgement, width: int) -> Lines:
+def _reason(judgement: Judgement, width: int, unread: str) -> Lines:
     named = _leading(judgement)
     match judgement.verdict:
         case "regressed":
             found = f"; found {figures.seconds(judgement.seconds - named.onset)} later" if named is not None else ""
             words, tone = f"{glyphs.current().bad} REGRESSED: {judgement.detail}{found}", Tone.BAD
+        case "undecided" | "healthy" if unread:
+            words, tone = f"{glyphs.current().unknown} {unread}: what follows is of before", Tone.WARN
         case "healthy":
             words, tone = f"{glyphs.current().ok} HEALTHY: proven for {_proven(judgement)}", Tone.GOOD
         case "no_data":
-            words, tone = f"{glyphs.current().unknown} NO DATA: {quiet_words(judgement)}", Tone.WARN
+            words, tone = f"{glyphs.current().unknown} NO DATA: {unread or quiet_words(judgement)}", Tone.WARN
         case _:
             return ()
     return tuple(_spoken(words, width, tone))
