@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from services.analysis.counters import Increase
 from services.analysis.histogram import Histogram
 from services.analysis.judge import ERRORS, LATENCY_P90, LATENCY_P99, Interval
+from services.analysis.tally import bounded
 from services.analysis.windows import ArmName, Windows
 from services.model.rollout import Baseline, Events, SlowEdge
 
@@ -29,9 +30,9 @@ def measure(windows: Windows, seconds: float, arm: str = ArmName.STABLE) -> Base
         p99=durations.quantile(0.99) if durations is not None and enough else None,
         edges=slow_edges(durations) if durations is not None and enough else {},
         ratios={
-            name: Events(tally.total, min(tally.bad, tally.total))
+            name: Events(tally.total, bad)
             for name, tally in windows.told(arm, windows.now - seconds).tallies.items()
-            if tally.bad is not None and tally.total > 0
+            if tally.bad is not None and tally.total > 0 and (bad := bounded(tally.bad, tally.total)) is not None
         },
     )
 
@@ -89,7 +90,8 @@ def _errors(steps: Sequence[Increase]) -> tuple[float, float]:
 def _bad(steps: Sequence[Increase], name: str) -> tuple[float, float]:
     known = [(tally.total, tally.bad) for step in steps if (tally := step.tallies.get(name)) and tally.bad is not None]
     total = sum(total for total, _ in known)
-    return total, min(total, sum(bad for _, bad in known))
+    bad = bounded(sum(bad for _, bad in known), total)
+    return (total, bad) if bad is not None else (0.0, 0.0)
 
 
 def _slow(steps: Sequence[Increase], edge: float) -> tuple[float, float]:

@@ -121,13 +121,13 @@ def _tallies(names: MetricNames, by_name: Mapping[str, list[Sample]], requests: 
         if total is not None:
             # A counter of bad events often has no series before the first of them.
             bad = _total(_picked(by_name.get(ratio.bad.name, ()), ratio.bad.labels), empty=0.0)
-            found[ratio.name] = Tally(total=total, bad=min(bad or 0.0, total))
+            found[ratio.name] = Tally(total=total, bad=bad or 0.0)
     for endpoint in names.endpoints:
         own = ((endpoint.label, endpoint.value),)
         asked = _picked(requests, own)
         total, errors = _total(asked), _errors(asked, names.codes)
         if total is not None and errors is not None:
-            found[endpoint.name] = Tally(total=total, bad=min(errors, total))
+            found[endpoint.name] = Tally(total=total, bad=errors)
     return found
 
 

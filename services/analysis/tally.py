@@ -7,6 +7,17 @@ import msgspec
 
 from services.analysis.histogram import Histogram
 
+SLACK = 1.0
+"""Bad events that there may be more than events, or…"""
+SLACK_SHARE = 0.01
+"""…as a share of the events: two counters are not read at the very same moment."""
+
+
+def bounded(bad: float, total: float) -> float | None:
+    """``bad`` as a part of ``total``. ``None`` where there are more of them than that: then they are not bad ones among these
+    events (two queries were exchanged), and cut down they would say that every event is bad, of both versions alike."""
+    return min(bad, total) if bad - total <= max(SLACK, SLACK_SHARE * total) else None
+
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """Events of one metric and one version, whole or not: of an interval, or as counters stand. ``bad`` is ``None`` where it is

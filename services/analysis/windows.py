@@ -15,7 +15,7 @@ import msgspec
 from services.analysis.counters import Increase, increase
 from services.analysis.histogram import Histogram
 from services.analysis.parse import PodReading, Reading
-from services.analysis.tally import Tally
+from services.analysis.tally import Tally, bounded
 from services.model.rollout import Arm, Sample
 
 TRAILING = 60.0
@@ -166,7 +166,7 @@ class Windows:
                 continue
             self._read_at[arm] = until
             requests = served.total if served is not None else 0.0
-            known = served is not None and served.bad is not None
+            failed = bounded(served.bad, served.total) if served is not None and served.bad is not None else None
             self._served[arm] += requests
             self._intervals.append(
                 _Interval(
@@ -176,9 +176,9 @@ class Windows:
                     # A server does not tell when each pod began; warm-up counts from the first requests.
                     born=-math.inf,
                     requests=requests,
-                    errors=served.bad if served is not None else None,
+                    errors=failed,
                     durations=timed.durations if timed is not None else None,
-                    told=requests if known else 0.0,
+                    told=requests if failed is not None else 0.0,
                     tallies={name: tally for name, tally in tallies.items() if name not in (errors, latency)},
                 )
             )

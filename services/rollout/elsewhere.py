@@ -2,6 +2,8 @@
 
 import logging
 
+import msgspec
+
 from services.analysis import ArmName, Windows
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Reading, Subject, Version, open_source
 from services.analysis.sources.history import history
@@ -36,7 +38,9 @@ class Elsewhere:
         self._found = found
         reading = await self._source.read(windows.now)
         windows.add(reading.since, reading.at, reading.arms, errors=ERRORS_NAME, latency=LATENCY_NAME)
-        return reading
+        excess = reading.excess(ERRORS_NAME)
+        problem = "; ".join(filter(None, (f"{ERRORS_NAME}: {excess}" if excess else "", reading.problem)))
+        return msgspec.structs.replace(reading, problem=problem)
 
     async def remembered(self) -> Windows:
         """What the server knows of the time before now; empty, with the reason in the log, where that is nothing."""

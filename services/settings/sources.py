@@ -34,6 +34,7 @@ class PromQueries(Section):
     @model_validator(mode="after")
     def _of_a_kind(self) -> "PromQueries":
         _same_kind([self.total, self.errors, *([self.latency] if self.latency else [])])
+        _apart(self.total, self.errors, "errors")
         return self
 
 
@@ -109,6 +110,11 @@ class Datadog(Section):
     delay: float = ranged(0, 600, "seconds", default=60.0)
     timeout: float = ranged(0.1, 60, "seconds", default=5.0)
 
+    @model_validator(mode="after")
+    def _of_a_kind(self) -> "Datadog":
+        _apart(self.total, self.errors, "errors")
+        return self
+
 
 _SERVICES = Field(default=(), max_length=1000, description="the services that have it; absent: every service")
 
@@ -134,6 +140,7 @@ class Ratio(Section):
     @model_validator(mode="after")
     def _of_a_kind(self) -> "Ratio":
         _same_kind([self.total, self.bad])
+        _apart(self.total, self.bad, "bad")
         return self
 
 
@@ -187,6 +194,8 @@ def check_together(
     for ratio in ratios:
         for key, text in (("total", ratio.total), ("bad", ratio.bad)):
             _check_language(source, f"ratio {ratio.name}: {key}", text)
+        if source == "pods":
+            _check_part(ratio)
 
 
 def _check_language(source: str, where: str, text: str) -> None:
@@ -199,6 +208,20 @@ def _check_language(source: str, where: str, text: str) -> None:
             query.series(text)
     except PydanticCustomError as error:
         raise broken(f"{where} {error.message()}", str((error.context or {}).get("accepted", ""))) from None
+
+
+def _check_part(ratio: Ratio) -> None:
+    total, bad = query.series(ratio.total), query.series(ratio.bad)
+    if bad.name == total.name and set(bad.labels) <= set(total.labels):
+        raise broken(
+            f"ratio {ratio.name}: bad selects all that total does, or more: every event would be bad",
+            "total: all events; bad: those of them that are bad",
+        )
+
+
+def _apart(total: str, bad: str, name: str) -> None:
+    if " ".join(total.split()) == " ".join(bad.split()):
+        raise broken(f"has the same query for 'total' and '{name}': every event would be bad", f"'{name}' for the bad ones alone")
 
 
 def _same_kind(queries: list[str]) -> None:

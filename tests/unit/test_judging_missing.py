@@ -110,3 +110,28 @@ async def test_a_version_that_tells_no_durations_passes_on_its_errors_and_says_s
         text = shown(on)
         assert "HEALTHY: proven for errors; not for latency-p99, latency-p90" in text
         assert "no data of it from the new version; not part of the proof" in text
+
+
+MIXED_UP = {"total": 'http_requests_total{code="500"}', "bad": "http_request_duration_seconds_count"}
+
+
+async def test_more_bad_events_than_events_are_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut down to what there were, every event of both versions would be bad, and the new one proven as good as the old."""
+    config = settings(ratios=[{**ORDERS, **MIXED_UP}])
+    async with judged(tmp_path, monkeypatch, analysis(120), settings=config) as on:
+        reads(on, config)
+        await on.advance(1000)
+        assert not on.passed
+        assert "nothing is known of orders (more bad events than events from the new version, " in on.rollout.pause_reason
+        assert "are its two queries exchanged?" in on.rollout.pause_reason
+        assert on.rollout.judgement is not None
+        assert "orders" not in [metric.name for metric in on.rollout.judgement.metrics]
+
+
+async def test_that_no_bad_event_was_ever_seen_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings(ratios=[{**ORDERS, "bad": 'htp_requests_total{code="500"}'}])
+    async with judged(tmp_path, monkeypatch, analysis(200), settings=config) as on:
+        reads(on, config)
+        await on.advance(1000)
+        assert on.passed
+        assert shown(on).count("no bad event ever seen, of either version") == 1

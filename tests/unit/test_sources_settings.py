@@ -52,6 +52,15 @@ REFUSED = {
         {"prometheus": {**SERVER, "queries": {"total": 'increase(x{a="{{arm}}"}[{{window}}])', "errors": 'x{a="{{arm}}"}'}}},
         "in one query and not in another",
     ),
+    "bad ones that are all": ({"ratios": [ratio(total="x", bad="x")]}, "has the same query for 'total' and 'bad'"),
+    "bad ones that are more": (
+        {"ratios": [ratio(total='x{code="500"}', bad="x")]},
+        "ratio orders: bad selects all that total does, or more",
+    ),
+    "errors that are all requests": (
+        {"prometheus": {**SERVER, "queries": {"total": 'x{a="{{arm}}"}', "errors": 'x{a="{{arm}}"}'}}},
+        "has the same query for 'total' and 'errors'",
+    ),
     "PromQL for pages": ({"ratios": [ratio(bad="rate(x[1m])")]}, "does not select series of a page"),
     "a page's series for PromQL": ({"source": "prometheus", "prometheus": SERVER, "ratios": [ratio()]}, "the same of both"),
     "a name twice": ({"ratios": [ratio(weight=0.05), ratio(weight=0.05)]}, "share a name"),

@@ -110,10 +110,18 @@ def draw_metric(
     return (
         ((name_of(metric).upper(), Tone.STRONG), (f"  ln E {metric.log_e:.1f}, of health {metric.log_ok:.1f}", Tone.MUTED)),
         rates,
+        *(((part, Tone.WARN),) for part in _wrapped(never_bad(metric), width)),
         *(((part, Tone.TEXT),) for part in _wrapped(ratio_words(metric, against), width)),
         *((((_INDENT, Tone.TEXT), *axis),) if axis else ()),
         *(((part, Tone.MUTED),) for part in _wrapped(f"{legend.strip()}; {_difference(metric, difference)}; {noise}", width)),
     )
+
+
+def never_bad(metric: JudgedMetric) -> str:
+    """That no event of it was bad, of either version; empty otherwise. It may be so, and it may be a query with a slip in it."""
+    if metric.edge is not None or metric.s + metric.f > 0 or not metric.n + metric.m:
+        return ""
+    return "no bad event ever seen, of either version: none happened, or the query for them finds none"
 
 
 def draw_unproven(metric: Unproven, width: int) -> Lines:

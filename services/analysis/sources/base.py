@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from services.analysis.judge import ERRORS, Interval
-from services.analysis.tally import Tally
+from services.analysis.tally import Tally, bounded
 from services.analysis.windows import ArmName
 
 ERRORS_NAME = ERRORS.name
@@ -61,7 +61,20 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         f = control.bad if edge is None else control.slower(edge)
         if s is None or f is None:
             return f"how many of its events were bad is not known from {_versions(s is None, f is None)}"
-        return Interval(canary.total, control.total, min(s, canary.total), min(f, control.total))
+        bad, failed = bounded(s, canary.total), bounded(f, control.total)
+        if bad is None or failed is None:
+            return self.excess(metric)
+        return Interval(canary.total, control.total, bad, failed)
+
+    def excess(self, metric: str) -> str:
+        """Of which version there were more bad events than events, in words; empty where of none."""
+        for arm, tallies in self.arms.items():
+            tally = tallies.get(metric)
+            if tally is not None and tally.bad is not None and bounded(tally.bad, tally.total) is None:
+                whose = _versions(arm is ArmName.CANARY, arm is ArmName.STABLE)
+                told = f"{tally.bad:.0f} of {tally.total:.0f}"
+                return f"more bad events than events from {whose}, {told}: are its two queries exchanged?"
+        return ""
 
 
 def _versions(canary: bool, control: bool) -> str:

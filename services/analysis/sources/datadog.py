@@ -215,7 +215,7 @@ class DatadogSource:
         for (arm, name), total, bad in zip(order, sums[::2], sums[1::2], strict=True):
             # No point at all is no data; bad events without a point beside events that have some are none.
             if total:
-                arms[arm][name] = Tally(total=sum(total), bad=min(sum(bad), sum(total)))
+                arms[arm][name] = Tally(total=sum(total), bad=sum(bad))
         if missing := [arm.value for arm in there if ERRORS_NAME not in arms[arm]]:
             return {}, f"no data of {' and '.join(missing)}"
         shared = set.intersection(*(set(found) for found in arms.values()))

@@ -22,7 +22,7 @@ from services.analysis.sources.prometheus import PrometheusServer
 from services.analysis.sources.promql import Unfillable
 from services.analysis.sources.promsource import groups
 from services.analysis.sources.subject import Subject
-from services.analysis.tally import Tally
+from services.analysis.tally import Tally, bounded
 from services.analysis.windows import ArmName, Windows
 from services.clock import Clock
 from services.settings import Metrics
@@ -179,7 +179,7 @@ def _buckets(
     for name, total, bad in zip(names, counts[::2], counts[1::2], strict=True):
         failed = dict(bad)
         for at, count in total:
-            found.setdefault(at, {})[name] = Tally(total=count, bad=min(failed.get(at, 0.0), count))
+            found.setdefault(at, {})[name] = Tally(total=count, bad=bounded(failed.get(at, 0.0), count))
     if timed:
         of = [dict(points) for points in timed]
         for at in of[-1]:

@@ -98,7 +98,7 @@ def answered(samples: Sequence[Sample], names: Names, unit: float) -> Look:
             if one.total is None or one.broken:
                 continue
             at = one.sampled if one.sampled is not None else samples[0].at
-            tallies = {names.errors: Tally(total=one.total, bad=None if one.errors is None else min(one.errors, one.total))}
+            tallies = {names.errors: Tally(total=one.total, bad=one.errors)}
             if one.buckets:
                 tallies[names.latency] = Tally.of(Histogram.of(one.buckets))
             arms[arm][name] = Standing(at=at, tallies=tallies)
