@@ -15,4 +15,15 @@ def ratios(metrics: Metrics) -> tuple[Metric, ...]:
 
 
 def _as_asked(kind: Metric, one: Ratio | Endpoint) -> Metric:
-    return msgspec.structs.replace(kind, name=one.name, r=one.tolerance, d=one.difference, weight=one.weight, proof=Proof.ALWAYS)
+    """What is tolerated counts as healthy: the limits of health are no narrower, else a canary between the two would never be
+    either."""
+    return msgspec.structs.replace(
+        kind,
+        name=one.name,
+        r=one.tolerance,
+        d=one.difference,
+        health_r=max(kind.health_r, one.tolerance),
+        health_d=max(kind.health_d, one.difference),
+        weight=one.weight,
+        proof=Proof.ALWAYS,
+    )
