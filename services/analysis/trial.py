@@ -4,11 +4,11 @@ The engine and the retrospective go through the same function, so that what was 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
-from services.analysis.judge import ERRORS, Evidence, Interval, Parameters, State, Verdict, begin, observe, proven
+from services.analysis.judge import ERRORS, Evidence, Interval, Parameters, Proof, State, Verdict, begin, observe, proven
 from services.analysis.judge.argo import Argo, measured
 from services.analysis.judge.evidence import Mixture
 
@@ -22,13 +22,15 @@ requests. Throwing evidence away keeps its guarantee."""
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """One interval as it was counted: for each metric n, m, s, f (see :class:`Interval`). ``past``: the control is the time
-    before the deploy. ``step`` is the plan's step under way. ``missing``: why there are none of a metric, in words."""
+    before the deploy. ``step`` is the plan's step under way. ``missing``: why there are none of a metric, in words.
+    ``alone``: metrics of which the time before the deploy has nothing to compare with, where that is the control."""
 
     counts: dict[str, tuple[float, float, float, float]]
     seconds: float
     step: int = 0
     past: bool = False
     missing: dict[str, str] = {}
+    alone: tuple[str, ...] = ()
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +43,19 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     argo: Argo = Argo()
     step: int = -1
     past: bool = False
+    alone: tuple[str, ...] = ()
+    """As in the latest look."""
 
     @property
     def proven(self) -> bool:
         """Whether every metric that has data, or has to have some, has enough evidence of health, and the traffic is not away."""
         decided = self.state.verdict in (Verdict.REGRESSED, Verdict.NO_DATA)
-        return not decided and proven(self.parameters, self.state)
+        return not decided and proven(self.judging, self.state)
+
+    @property
+    def judging(self) -> Parameters:
+        """The parameters as the latest look was judged with."""
+        return against_the_past(self.parameters, self.state, self.alone) if self.past else self.parameters
 
 
 def opened(parameters: Parameters, edges: Mapping[str, float] | None = None) -> Trial:
@@ -65,7 +74,7 @@ def looked(trial: Trial, look: Look) -> Trial:
     """The trial after one more interval. Raises ``ValueError`` for counts that can't be, or of a metric that it does not have."""
     state = going_into(trial, look.step).state
     counts = {name: Interval(*four) for name, four in look.counts.items()}
-    parameters = against_the_past(trial.parameters) if look.past else trial.parameters
+    parameters = against_the_past(trial.parameters, state, look.alone) if look.past else trial.parameters
     argo = trial.argo
     if (errors := counts.get(ERRORS.name)) is not None:
         argo = measured(argo, errors, look.seconds)
@@ -76,18 +85,25 @@ def looked(trial: Trial, look: Look) -> Trial:
         argo=argo,
         step=look.step,
         past=look.past,
+        alone=look.alone,
     )
 
 
-def against_the_past(parameters: Parameters) -> Parameters:
+def against_the_past(parameters: Parameters, state: State, alone: Collection[str] = ()) -> Parameters:
     """The same judge with the time before the deploy as its control: more is tolerated, and the noise is taken as unknown, since
-    what was measured between pods at one moment says nothing of two moments."""
+    what was measured between pods at one moment says nothing of two moments. Of those that stand ``alone`` nothing more can be
+    proven; one that was compared before has no part in the proof then, one that never was still keeps it from being one."""
     metrics = tuple(
         msgspec.structs.replace(
-            metric, r=max(metric.r, PAST_R), health_r=max(metric.health_r, PAST_R), history=None, rows=None
+            metric,
+            r=max(metric.r, PAST_R),
+            health_r=max(metric.health_r, PAST_R),
+            history=None,
+            rows=None,
+            proof=Proof.NEVER if metric.name in alone and one.has_data else metric.proof,
         )
-        for metric in parameters.metrics
-    )  # fmt: skip
+        for metric, one in zip(parameters.metrics, state.metrics, strict=True)
+    )
     return msgspec.structs.replace(parameters, metrics=metrics)
 
 

@@ -28,7 +28,8 @@ from services.analysis.judge import (
 )
 from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
 from services.analysis.sources.weighing import ratios
-from services.analysis.trial import Look, Trial, against_the_past, going_into, looked, opened, worst
+from services.analysis.tally import bounded
+from services.analysis.trial import Look, Trial, going_into, looked, opened, worst
 from services.analysis.windows import Told
 from services.model.rollout import (
     ENOUGH_EVIDENCE,
@@ -151,8 +152,20 @@ def look(rollout: Rollout, reading: Reading, trial: Trial) -> Look:
         elif interval.n + interval.m > 0:
             counts[metric.name] = (interval.n, interval.m, interval.s, interval.f)
     past = {} if any(m > 0 for _, m, _, _ in counts.values()) else _past(rollout, reading, trial)
-    missing = {name: why for name, why in missing.items() if name not in past}
-    return Look(counts=past or counts, seconds=reading.seconds, step=rollout.step, past=bool(past), missing=missing)
+    return Look(
+        counts=past or counts,
+        seconds=reading.seconds,
+        step=rollout.step,
+        past=bool(past),
+        missing={name: why for name, why in missing.items() if name not in past},
+        alone=_alone(rollout, trial) if past else (),
+    )
+
+
+def _alone(rollout: Rollout, trial: Trial) -> tuple[str, ...]:
+    """Ratios and endpoints that the time before the deploy has no events of. Without errors, or durations, nothing is proven."""
+    before = rollout.baseline.ratios if rollout.baseline is not None else {}
+    return tuple(one.name for one in trial.parameters.metrics if one.proof is Proof.ALWAYS and one.name not in before)
 
 
 def _past(rollout: Rollout, reading: Reading, trial: Trial) -> dict[str, tuple[float, float, float, float]]:
@@ -173,6 +186,11 @@ def _past(rollout: Rollout, reading: Reading, trial: Trial) -> dict[str, tuple[f
         slow = latency.slower(edge.seconds) if latency is not None and name in trial.edges else None
         if latency is not None and slow is not None:
             found[name] = (latency.total, edge.total * part, slow, edge.slow * part)
+    for name, events in baseline.ratios.items():
+        tally = tallies.get(name)
+        bad = bounded(tally.bad, tally.total) if tally is not None and tally.bad is not None else None
+        if tally is not None and bad is not None and any(metric.name == name for metric in trial.parameters.metrics):
+            found[name] = (tally.total, events.total * part, bad, events.bad * part)
     return {name: four for name, four in found.items() if four[0] > 0 and four[1] > 0}
 
 
@@ -191,14 +209,14 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
     before = rollout.judgement.path if rollout.judgement is not None else ()
     evidence = dict(zip((metric.name for metric in told.metrics), now.metrics, strict=True))
     named, _ = leading(told, now)
-    used = against_the_past(told) if one.past else told
+    used = trial.judging
     metrics = tuple(_metric(metric, evidence[metric.name], trial) for metric in used.metrics if evidence[metric.name].has_data)
     return Judgement(
         verdict=now.verdict.value,
         seconds=round(now.elapsed_s, 3),
         intervals=now.intervals,
         regression=_gauge(regression_gauge(told, now)),
-        health=_gauge(health_gauge(told, now)),
+        health=_gauge(health_gauge(used, now)),
         log_e=now.log_e,
         abort_at=told.abort_at,
         highest=now.highest,
@@ -216,10 +234,13 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
 
 
 def _unproven(trial: Trial, one: Look) -> tuple[Unproven, ...]:
-    """What nothing could be compared of so far, with the reason of the latest look."""
+    """What nothing could be compared of so far, or can be no more, with the reason of the latest look."""
     found = []
-    for metric, evidence in zip(trial.parameters.metrics, trial.state.metrics, strict=True):
+    for metric, evidence in zip(trial.judging.metrics, trial.state.metrics, strict=True):
         if evidence.has_data:
+            if metric.proof is Proof.NEVER:
+                why = "the old version serves no more, and before the deploy none of its events were counted"
+                found.append(Unproven(name=metric.name, edge=trial.edges.get(metric.name), why=why))
             continue
         cold = f"it is not looked at in the first {metric.skip:.0f} s" if trial.state.elapsed_s <= metric.skip else ""
         why = one.missing.get(metric.name, "") or cold or "none of its events were seen on both versions at the same time"
@@ -233,7 +254,7 @@ def without(judgement: Judgement | None, *, needed: bool = False) -> str:
     told: dict[str, list[str]] = {}
     for one in found:
         told.setdefault(one.why, []).append(one.name)
-    return "; ".join(f"nothing is known of {' and '.join(names)} ({why})" for why, names in told.items())
+    return "; ".join(f"no proof for {' and '.join(names)} ({why})" for why, names in told.items())
 
 
 def _gauge(value: float) -> float:
@@ -331,7 +352,7 @@ def _metric(metric: Metric, evidence: Evidence, trial: Trial) -> JudgedMetric:
 
 def _words(trial: Trial) -> str:
     """The leading metric: both shares, their ratio with its limits, what is tolerated, since when."""
-    metric, evidence = leading(against_the_past(trial.parameters) if trial.past else trial.parameters, trial.state)
+    metric, evidence = leading(trial.judging, trial.state)
     canary, control = evidence.canary_rate, evidence.control_rate
     if canary is None or control is None:
         return "no requests to compare yet"

@@ -96,6 +96,8 @@ class Watch:
         before = await asyncio.to_thread(judging.remembered, run.settings, run.rollout, past)
         if before is None or not before.requests or before.seconds <= found.seconds:
             return found
+        # A server is asked for what it remembers of errors and latency alone: ratios and endpoints are those of this look.
+        before = msgspec.structs.replace(before, ratios={**found.ratios, **before.ratios})
         return before if before.p99 is not None or found.p99 is None else found
 
     async def _looked(self) -> None:
