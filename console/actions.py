@@ -255,8 +255,9 @@ ACTIONS: tuple[Action, ...] = (
         "filter",
         "filter",
         ("slash",),
-        "Show only the rows in which every term holds: a word, !word, /regular expression/ or !/regular expression/. It stays "
-        "when you leave; esc clears it. In a log: a text or a /regular expression/ to go to.",
+        "Show only the rows in which every term holds: a word, !word, /regular expression/ or !/regular expression/. Enter keeps "
+        "it, also when you leave the screen; esc in the field leaves what was kept before, esc on the list clears it. In a log: "
+        "a text or a /regular expression/ to go to.",
         "Navigation",
         guards.always,
         _LISTS | _LOGS,
@@ -346,7 +347,7 @@ ACTIONS: tuple[Action, ...] = (
         "back",
         "back",
         ("escape", "q"),
-        "Leave the field, clear the filter, or go back one screen.",
+        "Leave the field as it was, clear the filter, or go back one screen.",
         "Navigation",
         guards.can_go_back,
         priority=42,

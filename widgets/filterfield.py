@@ -24,6 +24,8 @@ class FilterField(Horizontal):
     def __init__(self, placeholder: str) -> None:
         super().__init__(id="filter-line")
         self._placeholder = placeholder
+        self.kept = ""
+        """What was in force when it was opened: leaving it without enter goes back to that."""
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder=self._placeholder, id="filter", compact=True, max_length=LONGEST)
@@ -37,8 +39,18 @@ class FilterField(Horizontal):
     def input(self) -> Input:
         return self.query_one("#filter", Input)
 
-    def show(self, opened: bool) -> None:
-        self.set_class(opened, "-open")
+    def open(self, kept: str) -> None:
+        """Show it, for ``kept`` to be changed. Opened already, it goes on with what it was opened for."""
+        if not self.opened:
+            self.kept = kept
+            self.add_class("-open")
+
+    def close(self, text: str) -> None:
+        """Put it out of sight; ``text`` is in it when it is opened again."""
+        with self.input.prevent(Input.Changed):
+            self.input.value = text
+        self.tell("")
+        self.remove_class("-open")
 
     def tell(self, problem: str) -> None:
         """What is wrong with what is typed; nothing where it is empty."""

@@ -187,6 +187,10 @@ class ConsoleScreen(Worn, Screen[None]):
         """Whether what is typed goes into a text field, as far as the keys that are shown are concerned."""
         return isinstance(self.focused, Input)
 
+    def back_label(self) -> str:
+        """What esc does now, in a few words."""
+        return "leave the field" if self.in_text() else BY_ID["back"].label
+
     def draw_keys(self) -> None:
         """The keys that work now: in a text field only those that it does not take as text."""
         situation = self.situation()
@@ -198,7 +202,7 @@ class ConsoleScreen(Worn, Screen[None]):
             # what can't be changed now stays, with its reason; a way that leads nowhere would only take room
             if shown is None or (reason is not None and (action.group != "Change" or self._beside(action, situation))):
                 continue
-            label = "leave the field" if in_text and action.id == "back" else label_for(action, situation)
+            label = self.back_label() if action.id == "back" else label_for(action, situation)
             # where there is no room for all, what works stays before what does not
             priority = action.priority + (_UNFIT if reason is not None else 0)
             key = Key(shown, label, reason is None, reason or "", priority, action.id)

@@ -1,4 +1,5 @@
-"""A screen whose list can be filtered: ``/`` opens the field, enter keeps the filter, ``esc`` clears it before it goes back.
+"""A screen whose list can be filtered: ``/`` opens the field, enter keeps what is typed, ``esc`` leaves it as it was. Out of the
+field ``esc`` clears the filter before it goes back.
 
 The filter is the grid's (:mod:`widgets.grid.terms` has its grammar), and is remembered by screen: whoever comes back finds it.
 """
@@ -13,9 +14,10 @@ from textual.widgets import Input
 from console.screens.base import ConsoleScreen
 from widgets.filterfield import FilterField
 from widgets.grid import Grid
+from widgets.grid.terms import meant
 from widgets.ink import Span, Tone
 
-HINT = "words, !word, /regex/ or !/regex/; enter keeps it, esc clears"
+HINT = "words, !word, /regex/ or !/regex/; enter keeps it, esc leaves it as it was"
 
 
 class FilteredScreen(ConsoleScreen):
@@ -51,8 +53,7 @@ class FilteredScreen(ConsoleScreen):
         text, faults = self.console.filters.get(self.remembered_as(), ("", False))
         if text:
             self.set_filter(text)
-            with self.prevent(Input.Changed):
-                self._field.input.value = text
+            self._field.close(text)
         self._grid.set_faults(faults)
 
     def filter_words(self) -> tuple[Span, ...]:
@@ -73,8 +74,14 @@ class FilteredScreen(ConsoleScreen):
             return False
         return self._field.opened or bool(self.filter_text()) or self._grid.faults_only or super().clearable()
 
+    def back_label(self) -> str:
+        if self._field.opened:
+            return "leave it as it was"
+        narrowed = bool(self.filter_text()) or self._grid.faults_only
+        return "clear the filter" if narrowed else super().back_label()
+
     def do_filter(self) -> None:
-        self._field.show(True)
+        self._field.open(self.filter_text())
         self.set_focus(self._field.input)
 
     def do_faults(self) -> None:
@@ -82,37 +89,50 @@ class FilteredScreen(ConsoleScreen):
         self._filtered()
 
     def do_back(self) -> None:
-        if not self.clearable():
+        if self._field.opened:
+            self._put_in_force(self._field.kept)
+            self._leave_field()
+        elif self.clearable():
+            self.close_filter()
+        else:
             super().do_back()
-            return
-        self.close_filter()
-        self.draw_keys()
 
     def close_filter(self) -> None:
         """Show every row again, without the field."""
-        with self.prevent(Input.Changed):
-            self._field.input.value = ""
-        self._field.tell("")
-        self._field.show(False)
         self.set_filter("")
         self._grid.set_faults(False)
+        self._leave_field()
+
+    def _leave_field(self) -> None:
+        """Out of the field. What is in it when it is opened again is what is in force."""
+        self._field.close(self.filter_text())
         self._filtered()
         self.focus_body()
+        self.draw_keys()
 
     @on(Input.Changed, "#filter")
     def filter_changed(self, event: Input.Changed) -> None:
-        """A filter that is none is said to be none, and the one before stays in force."""
-        self._field.tell(self.set_filter(event.value))
+        """A filter that is none is said to be none, and the one before stays in force: the one that was there when the field was
+        opened; without one, what was typed up to the fault."""
+        problem = self.set_filter(meant(event.value))
+        if problem:
+            typed = self.filter_text()
+            self._put_in_force(self._field.kept or (typed if event.value.startswith(typed) else ""))
+        self._field.tell(problem)
         self._filtered()
+
+    def _put_in_force(self, text: str) -> None:
+        if text != self.filter_text():
+            self.set_filter(text)
 
     @on(Input.Submitted, "#filter")
     def keep_filter(self) -> None:
-        """Leave the field. What stays in it is what is in force."""
-        with self.prevent(Input.Changed):
-            self._field.input.value = self.filter_text()
-        self._field.tell("")
-        self._field.show(False)
-        self.focus_body()
+        """Leave the field with what is typed. What is no filter can't be kept: the field stays, and says why."""
+        problem = self.set_filter(meant(self._field.input.value))
+        if problem:
+            self._field.tell(problem)
+        else:
+            self._leave_field()
 
     def _filtered(self) -> None:
         self.console.filters[self.remembered_as()] = (self.filter_text(), self._grid.faults_only)

@@ -19,6 +19,7 @@ from console.screens.worn import Worn
 from widgets import glyphs, ink
 from widgets.filterfield import FilterField
 from widgets.grid import Column, Grid, Row
+from widgets.grid.terms import meant
 from widgets.ink import Line, Tone
 from widgets.note import Note
 
@@ -140,22 +141,32 @@ class HelpScreen(Worn, ModalScreen[None]):
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
-        self._field.tell(self._grid.set_filter(event.value))
+        problem = self._grid.set_filter(meant(event.value))
+        if problem:
+            self._grid.set_filter(self._field.kept)
+        self._field.tell(problem)
 
     @on(Input.Submitted)
-    def _searched(self) -> None:
-        self.set_focus(self._grid)
+    def _searched(self, event: Input.Submitted) -> None:
+        if problem := self._grid.set_filter(meant(event.value)):
+            self._field.tell(problem)
+        else:
+            self._field.kept = self._grid.filter
+            self.set_focus(self._grid)
 
     def action_search(self) -> None:
-        self._field.show(True)
+        self._field.open(self._grid.filter)
         self.set_focus(self._field.input)
 
     def action_move(self, by: int) -> None:
         self._grid.action_move(by)
 
     def action_leave(self) -> None:
-        """Clear the search; without one, close."""
-        if self._field.opened:
+        """Leave the field as it was, clear the search, or close."""
+        if self._field.input.has_focus and self._field.kept:
+            self._field.input.value = self._field.kept
+            self.set_focus(self._grid)
+        elif self._field.opened:
             self._clear()
         else:
             self.action_close()
@@ -166,9 +177,6 @@ class HelpScreen(Worn, ModalScreen[None]):
             self.app.pop_screen()
 
     def _clear(self) -> None:
-        with self.prevent(Input.Changed):
-            self._field.input.value = ""
-        self._field.tell("")
-        self._field.show(False)
+        self._field.close("")
         self._grid.set_filter("")
         self.set_focus(self._grid)

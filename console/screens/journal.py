@@ -34,7 +34,7 @@ from widgets.toast import toast
 
 AHEAD = 60
 """Lines above the first one on the screen at which older entries are read."""
-HINT = "words !word /regex/ service:payment user:jane outcome:failed since:2h; tab completes, enter keeps, esc clears"
+HINT = "words !word /regex/ service:payment user:jane outcome:failed since:2h; tab completes, enter keeps, esc leaves it"
 
 
 class JournalScreen(FilteredScreen):
@@ -291,10 +291,6 @@ class JournalScreen(FilteredScreen):
     def _filtered(self) -> None:
         super()._filtered()
         self._hint(self._field.input.value)
-
-    @on(Input.Submitted, "#filter")
-    def end_hints(self) -> None:
-        self._show_hints(())
 
     def filter_words(self) -> tuple[Span, ...]:
         if self._query.narrows and not self._list.dropped:

@@ -28,7 +28,7 @@ from widgets.toast import toast
 
 SINCE = {"0": None, "1": 60, "2": 300, "3": 900, "4": 1800, "5": 3600}
 """By key: from how many seconds ago on; ``None``: the last lines, however old."""
-HINT = "text, or /regular expression/; enter searches, n and N go on, esc clears"
+HINT = "text, or /regular expression/; enter searches, n and N go on, esc leaves it as it was"
 
 
 class LogsScreen(ConsoleScreen):
@@ -204,8 +204,13 @@ class LogsScreen(ConsoleScreen):
     def do_follow(self) -> None:
         self._pane.action_follow()
 
+    def back_label(self) -> str:
+        if self._field.opened:
+            return "leave it as it was"
+        return "clear the search" if self._search else super().back_label()
+
     def do_filter(self) -> None:
-        self._field.show(True)
+        self._field.open(self._search)
         self.set_focus(self._field.input)
 
     def do_next_match(self) -> None:
@@ -229,7 +234,7 @@ class LogsScreen(ConsoleScreen):
     def do_back(self) -> None:
         if self._field.opened:
             # what is searched for stays: a field that was opened by mistake costs nothing
-            self._leave_field(self._search)
+            self._leave_field(self._field.kept)
             return
         if self._search:
             self._close()
@@ -247,8 +252,7 @@ class LogsScreen(ConsoleScreen):
             # what was searched before stays
             self._field.tell(str(error))
             return
-        self._field.tell("")
-        self._field.show(False)
+        self._field.close(event.value)
         self._search = event.value
         self._pane.search(pattern)
         self.focus_body()
@@ -275,11 +279,7 @@ class LogsScreen(ConsoleScreen):
         self._draw_state()
 
     def _leave_field(self, text: str) -> None:
-        field = self._field
-        field.tell("")
-        field.show(False)
-        with self.prevent(Input.Changed):
-            field.input.value = text
+        self._field.close(text)
         self.focus_body()
         self.draw_keys()
 

@@ -12,6 +12,8 @@ from textual.app import App, ComposeResult
 from textual.widgets import Input
 
 from console.screens.fleet import FleetScreen
+from console.screens.help import HelpScreen
+from console.screens.journal import JournalScreen
 from console.screens.service import ServiceScreen
 from widgets.grid import Column, Grid, Row
 from widgets.grid.bounded import TooSlow, within
@@ -236,7 +238,8 @@ async def test_an_invalid_pattern_is_said_beside_the_field_and_the_old_filter_st
             await pilot.press("backspace")
         await pilot.press(*"/(")
         await until(pilot, lambda: "no regular expression" in words_on(app))
-        assert grid.filter == "/"
+        assert grid.filter == "", "the slash alone is no filter, and nothing was kept before"
+        assert len(grid.shown) == 4
         await pilot.press("backspace", *"^acc")
         await until(pilot, lambda: grid.shown == ("accounts",))
         assert "no regular expression" not in words_on(app)
@@ -256,6 +259,92 @@ async def test_a_filter_is_kept_while_one_is_elsewhere_and_esc_clears_it():
         assert "/acc  1 of 4" in words_on(app)
         await pilot.press("escape")
         await until(pilot, lambda: "/acc" not in words_on(app))
+
+
+async def test_what_is_no_filter_leaves_the_kept_one_in_force_and_enter_does_not_close_the_field():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        grid = app.screen.query_one("#services", Grid)
+        await pilot.press("slash", *"check", "enter")
+        await until(pilot, lambda: grid.shown == ("checkout",))
+        await pilot.press("slash", "ctrl+u", *"/(uncl")
+        await until(pilot, lambda: "no regular expression" in words_on(app))
+        assert (grid.shown, grid.filter) == (("checkout",), "check")
+        assert "/check  1 of 4" in words_on(app)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "no regular expression" in words_on(app), "what is wrong stays on the screen, with what was typed"
+        assert app.screen.query_one("#filter", Input).value == "/(uncl"
+        await pilot.press("backspace", "backspace", "backspace", "backspace", "backspace", *"acc", "enter")
+        await until(pilot, lambda: grid.shown == ("accounts",))
+        assert app.screen.focused is grid
+
+
+async def test_a_slash_alone_is_no_filter():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        grid = app.screen.query_one("#services", Grid)
+        await pilot.press("slash", *"acc", "enter", "slash", "ctrl+u", "slash")
+        await until(pilot, lambda: len(grid.shown) == 4)
+        await pilot.press("enter")
+        assert "of 4" not in words_on(app)
+
+
+async def test_esc_in_the_field_leaves_what_was_kept_and_on_the_list_clears_it_and_the_key_bar_says_which():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        grid = app.screen.query_one("#services", Grid)
+        await pilot.press("slash", *"check", "enter")
+        await until(pilot, lambda: grid.shown == ("checkout",))
+        assert "esc clear the filter" in words_on(app)
+        await pilot.press("slash", "ctrl+u", *"acc")
+        await until(pilot, lambda: grid.shown == ("accounts",))
+        assert "esc leave it as it was" in words_on(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: grid.shown == ("checkout",))
+        assert app.screen.focused is grid
+        await pilot.press("slash")
+        assert app.screen.query_one("#filter", Input).value == "check"
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: len(grid.shown) == 4)
+        assert "esc clear" not in words_on(app)
+
+
+async def test_the_same_holds_in_the_journal():
+    app = TestConsole()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("J")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen) and app.screen.query_one("#entries", Grid).shown)
+        grid = app.screen.query_one("#entries", Grid)
+        await pilot.press("slash", *"outcome:holds", "enter")
+        await until(pilot, lambda: grid.shown == ("5",))
+        await pilot.press("slash", "ctrl+u", *"/(", "enter")
+        await until(pilot, lambda: "no regular expression" in words_on(app))
+        assert grid.shown == ("5",)
+        assert app.screen.filter_text() == "outcome:holds"
+        await pilot.press("escape")
+        await until(pilot, lambda: "no regular expression" not in words_on(app))
+        assert grid.shown == ("5",)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(grid.shown) == 5)
+
+
+async def test_a_search_in_help_follows_the_same_rule():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and app.screen.focused is not None)
+        grid = app.screen.query_one(Grid)
+        await pilot.press("slash", *"jump", "enter")
+        await until(pilot, lambda: grid.shown == ("action jump",))
+        await pilot.press("slash", "ctrl+u", *"/(", "enter")
+        await until(pilot, lambda: "no regular expression" in words_on(app))
+        assert grid.shown == ("action jump",)
+        await pilot.press("escape")
+        await until(pilot, lambda: "no regular expression" not in words_on(app))
+        assert grid.shown == ("action jump",)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(grid.shown) > 10)
 
 
 async def test_ctrl_z_leaves_only_what_is_wrong():

@@ -84,6 +84,15 @@ def parse(text: str) -> Filter:
     return Filter(text, tuple(words), tuple(patterns))
 
 
+def meant(text: str) -> str:
+    """``text``, or nothing where it is only the beginning of a term (``/``, ``!``, a quote): that is no filter yet."""
+    try:
+        found = parse(text)
+    except BadFilter:
+        return text
+    return text if found.words or found.patterns else ""
+
+
 def _until(rest: str, end: str) -> tuple[str, int]:
     """What stands between two ``end`` signs, of which the second ends a word, or up to the end of the text; and its length."""
     for place in range(1, len(rest)):
