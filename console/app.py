@@ -65,6 +65,8 @@ class ConsoleApp(Finding):
     Screen { background: $background; }
     Toast { background: $panel; }
     ToastRack { margin-bottom: 2; }
+    RolloutScreen.-narrow ToastRack { dock: top; margin: 8 0 0 0; }
+    PromptScreen ToastRack { dock: top; margin: 1 0 0 0; }
     .-small ToastRack { scrollbar-size-vertical: 0; }
     .-small ToastHolder { display: none; }
     .-small ToastHolder:last-child { display: block; }
@@ -105,8 +107,9 @@ class ConsoleApp(Finding):
         return FleetScreen()
 
     def on_resize(self, event: events.Resize) -> None:
-        """On a small terminal only the newest toast is seen, in the lines above the keys: several would hide half of what the
-        operator steers by. The others are among the results."""
+        """On a small terminal only the newest toast is seen, in the lines above the keys (on a narrow rollout over its figures,
+        as steps and what comes next are above the keys): several would hide half of what the operator steers by. The others
+        are among the results."""
         self.set_class(event.size.width < ROOMY[0] or event.size.height < ROOMY[1], "-small")
 
     def on_mount(self) -> None:

@@ -12,7 +12,9 @@ from textual.containers import Container
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input
+from textual.widgets._toast import ToastRack
 from textual.worker import Worker, WorkerState
 
 from console.actions import BY_ID, Action, Situation, actions_on, label_for, typed
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 LEAST = (80, 24)
 """Columns and rows that every screen is made for. On fewer all keys work, and some parts can't be seen."""
+_TOLD_IN = 6
+"""Lines at the foot of a small screen that a toast and the keys take."""
 _UNFIT = 15
 """By how much a key that does not work now is of less use than it would be."""
 
@@ -91,6 +95,7 @@ class ConsoleScreen(Worn, Screen[None]):
 
     def on_resize(self) -> None:
         self._tell_size()
+        self.after_refresh(self.place_toasts)
         self.after_refresh(self._keys_changed)  # what is out of sight, and with it the key that shows it, may be another
 
     def after_refresh(self, callback: Callable[[], object]) -> None:
@@ -260,9 +265,23 @@ class ConsoleScreen(Worn, Screen[None]):
 
     def on_descendant_focus(self) -> None:
         self._keys_changed()
+        self.after_refresh(self.place_toasts)
 
     def on_descendant_blur(self) -> None:
         self._keys_changed()
+
+    def typed_in(self) -> Widget | None:
+        """What has to be seen while one types: the text field that has the focus, with what belongs to it above."""
+        return self.focused if isinstance(self.focused, Input) else None
+
+    def place_toasts(self) -> None:
+        """Toasts are told above a text field at the foot of the screen, never over what is being typed."""
+        field, height = self.typed_in(), self.size.height
+        for rack in self.query_children(ToastRack):
+            if field is not None and field.region.y >= height - _TOLD_IN:
+                rack.styles.margin = (0, 0, height - field.region.y, 0)
+            else:
+                rack.styles.clear_rule("margin")
 
     def _keys_changed(self) -> None:
         if self.is_mounted and self.query("#keys"):

@@ -8,6 +8,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
+from textual.widget import Widget
 from textual.widgets import Input
 
 from console.fieldterms import Query, parse
@@ -272,6 +273,11 @@ class JournalScreen(FilteredScreen):
         note = self.query_one("#hints", Note)
         note.set_class(bool(found), "-told")
         note.show(hint_line(found)) if found else note.show()
+        self.after_refresh(self.place_toasts)
+
+    def typed_in(self) -> Widget | None:
+        hints = self.query_one("#hints", Note)
+        return hints if self._field.opened and hints.has_class("-told") else super().typed_in()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "complete":
