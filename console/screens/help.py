@@ -30,9 +30,11 @@ GROUPS = ("Change", "Logs", "Navigation", "General")
 LISTS = (
     ("j k, arrows", "move in a list; g and G go to its ends, page up and down by pages"),
     ("tab", "the next pane or field; shift+tab the one before"),
-    ("space, z", "in a plan: fold one step, fold all of them"),
     ("mouse", "a click selects or presses, a double click opens, the wheel scrolls"),
 )
+IN_PLANS = (("space, z", "in a plan: fold one step, fold all of them"),)
+_PLANS = frozenset({"deploy"})
+"""The screens that show a plan."""
 COLUMNS = (
     Column("keys", "KEY", 11),
     Column("label", "", 15),
@@ -50,8 +52,14 @@ def help_rows(screen: str, situation: Situation, fields: Sequence[tuple[str, str
         for action in actions_on(screen)
         if action.group == group
     ]
-    rows += [_row(f"field {keys}", keys, "", text, Tone.TEXT, group="Text field") for keys, text in fields]
-    return [*rows, *(_row(f"list {keys}", keys, "", text, Tone.TEXT, group="Lists") for keys, text in LISTS)]
+    return [*rows, *(_row(key, keys, "", text, Tone.TEXT, group=group) for key, keys, text, group in _others(screen, fields))]
+
+
+def _others(screen: str, fields: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
+    """What is no action: each with the key of its row, its keys, what they do, and its group."""
+    lists = (*LISTS[:1], *(IN_PLANS if screen in _PLANS else ()), *LISTS[1:])
+    found = [(f"field {keys}", keys, text, "Text field") for keys, text in fields]
+    return [*found, *((f"list {keys}", keys, text, "Lists") for keys, text in lists)]
 
 
 def _row(key: str, keys: str, label: str, text: str, tone: Tone, *, group: str) -> Row:
@@ -66,11 +74,11 @@ def _now(action: Action, situation: Situation) -> tuple[str, Tone]:
     return (f"now: {label}", Tone.ACCENT) if label != action.label else (action.help, Tone.TEXT)
 
 
-def help_text(screen: str, situation: Situation, key: str) -> list[Line | str]:
+def help_text(screen: str, situation: Situation, key: str, fields: Sequence[tuple[str, str]] = ()) -> list[Line | str]:
     """Everything about one row: what it does, what it would do now or why it can't, and how it is typed."""
     action = next((each for each in actions_on(screen) if f"{_ACTION}{each.id}" == key), None)
     if action is None:
-        return []
+        return [f"{keys}: {text}" for row, keys, text, _ in _others(screen, fields) if row == key]
     reason = action.guard(situation)
     now: Line = (
         ((f"not now: {reason}", Tone.WARN),) if reason else ((f"enter does it now: {label_for(action, situation)}", Tone.ACCENT),)
@@ -130,7 +138,8 @@ class HelpScreen(Worn, ModalScreen[None]):
     @on(Grid.RowHighlighted)
     def _explain_row(self) -> None:
         if self._below is not None and self._grid.selected:
-            self._explained.show(*help_text(self._below.where, self._below.situation(), self._grid.selected))
+            below = self._below
+            self._explained.show(*help_text(below.where, below.situation(), self._grid.selected, below.field_keys))
 
     @on(Grid.RowChosen)
     def _do(self, event: Grid.RowChosen) -> None:

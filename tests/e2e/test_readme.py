@@ -14,7 +14,7 @@ from support.world import ROOT, World, world
 from console.actions import ACTIONS, actions_on, key_name
 from console.commands.demo import DEFAULT_SPEED
 from console.picturing import ROLLBACK_WINDOW
-from console.screens.help import LISTS
+from console.screens.help import IN_PLANS, LISTS
 from services.coordination.lease import DURATION
 from services.model.errors import ExitCode
 from services.model.release import Strategy, Tier
@@ -122,7 +122,7 @@ def test_the_tour_can_be_walked(tmp_path: Path) -> None:
 
 def test_every_key_is_one_of_the_registry() -> None:
     registered = {key_name(key) for action in ACTIONS for key in action.keys}
-    lists = {word.strip(",;") for keys, _ in LISTS for word in keys.split()}
+    lists = {word.strip(",;") for keys, _ in (*LISTS, *IN_PLANS) for word in keys.split()}
     assert set(re.findall(r"<kbd>(.*?)</kbd>", README)) <= registered | lists
     for key, action in {"d": "deploy", "R": "rollback", "J": "journal", "p": "pause", "C": "resume", "T": "take_over"}.items():
         assert key in next(found for found in actions_on("rollout") if found.id == action).keys

@@ -1,7 +1,7 @@
 """The registry: what can be done when, and that keys, key bar, help and palette all say the same."""
 
 import pytest
-from support.consoles import TestConsole, card, environment, picture, rollout, service, until
+from support.consoles import TestConsole, card, environment, picture, rollout, service, until, words_on
 from textual.binding import Binding
 from textual.widgets import Input
 
@@ -183,6 +183,25 @@ def test_help_lists_exactly_the_actions_of_the_screen_with_all_their_keys(screen
         whole = str(help_text(screen, situation, told[action.id].key))
         assert action.help in whole
         assert (reason or "enter does it now") in whole
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_help_explains_every_row_whole_and_the_keys_of_a_plan_only_where_there_is_one(screen):
+    situation, fields = on(picture(), screen=screen), SCREENS[screen].field_keys
+    rows = help_rows(screen, situation, fields)
+    for row in rows:
+        explained = str(help_text(screen, situation, row.key, fields))
+        text = row.cells[2][0]
+        assert text.removeprefix("now: ").removeprefix("not now: ") in explained
+    assert {key for key, _ in fields} <= {row.cells[0][0] for row in rows}
+    assert any("fold" in row.text for row in rows) is (screen == "deploy")
+
+
+async def test_a_row_of_help_that_is_cut_is_told_whole_below():
+    app = TestConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("question_mark", "end")
+        await until(pilot, lambda: "mouse: a click selects or presses, a double click opens, the wheel" in words_on(app))
 
 
 @pytest.mark.parametrize("screen", SCREENS)
