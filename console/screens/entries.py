@@ -20,14 +20,14 @@ Entry = Mapping[str, Any]
 PATTERN_SECONDS = 0.05
 """CPU seconds in which a pattern must have been looked for in one entry."""
 COLUMNS = (
-    Column("seq", "#", 7, align="right"),
+    Column("seq", "#", 7, align="right", priority=6),
     Column("time", "TIME (UTC)", 14),
-    Column("event", "EVENT", 27),
-    Column("outcome", "OUTCOME", 11, flex=1),
+    Column("event", "EVENT", 27, least=12, implied=("deployment.", "rollout.")),
+    Column("outcome", "OUTCOME", 11, flex=1, least=10),
     Column("environment", "ENV", 10, priority=1),
     Column("service", "SERVICE", 15, flex=1, priority=2),
     Column("version", "VERSION", 9, priority=5),
-    Column("user", "USER", 8, priority=3),
+    Column("user", "USER", 8, priority=3, least=7),
     Column("what", "", 10, flex=4, priority=4),
 )
 

@@ -79,6 +79,22 @@ async def test_at_its_end_it_follows_and_elsewhere_nothing_moves() -> None:
         await until(pilot, lambda: grid.selected == "8" and "live" in words_on(app))
 
 
+async def test_on_a_small_terminal_a_row_says_of_which_service_and_by_whom() -> None:
+    who = (entry(6, "deployment.executed", service="checkout", user="sam"), entry(7, "rollout.paused", user="ops-lee"))
+    app = TestConsole(picture(entries=(*picture().entries, *who)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        grid = await opened(app, pilot)
+        lines = words_on(app).splitlines()
+        rows = [line.split() for line in lines if "00:09:0" in line and not line.startswith(" timestamp")]
+        assert rows[-2][-6:] == ["00:09:06", "executed", "ok", "production", "checkout", "sam"]
+        assert rows[-1][-6:] == ["00:09:07", "paused", "ok", "production", "payment-service", "ops-lee"]
+        assert "deployment." not in "\n".join(lines[2:10]), "the room goes to what tells rows apart"
+        await pilot.press("slash", *"deployment.exec", "enter")
+        await until(pilot, lambda: grid.shown == ("3", "4", "6"))
+        await pilot.resize_terminal(200, 50)
+        await until(pilot, lambda: "deployment.executed" in words_on(app))
+
+
 # ---- all of it
 
 

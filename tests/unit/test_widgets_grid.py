@@ -199,16 +199,26 @@ async def test_ten_thousand_rows_draw_only_what_is_seen():
 
 
 @given(
-    st.integers(1, 220), st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=10)
+    st.integers(1, 220),
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3), st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=10),
 )
 def test_columns_never_ask_for_more_room_than_there_is(room, specs):
-    columns = [Column(str(index), "T", width, flex, priority=priority) for index, (width, flex, priority) in enumerate(specs)]
+    columns = [
+        Column(str(index), "T", width, flex, priority=priority, least=min(least, width))
+        for index, (width, flex, priority, least) in enumerate(specs)
+    ]
     placed = place(columns, room)
     assert sum(item.width for item in placed) + GAP * (len(placed) - 1) <= room
     assert [item.index for item in placed] == sorted(item.index for item in placed)
     dropped = {column.priority for index, column in enumerate(columns) if index not in {item.index for item in placed}}
     if dropped and 0 not in dropped:
         assert max((item.column.priority for item in placed), default=0) <= min(dropped)
+    if dropped and min(dropped) in (1, 2, 3) and len(placed) < len(columns):
+        kept = [item.column for item in placed]
+        next_one = min((each for each in columns if each not in kept), key=lambda each: (each.priority, columns.index(each)))
+        able = [*kept, next_one]
+        least = sum(each.least or each.width for each in able) + GAP * (len(able) - 1)
+        assert least > room, "a column that would have fitted with what others can do without was dropped"
 
 
 async def test_narrow_and_wide_lines_fill_the_width_exactly():

@@ -12,7 +12,8 @@ GAP = 2
 @dataclass(frozen=True, slots=True)
 class Column:
     """``width`` is what it needs at least; ``flex`` its part of the room left over (0: none). Where there is too little room the
-    columns with the highest ``priority`` go first; 0 is never dropped."""
+    columns with the highest ``priority`` go first; 0 is never dropped. Before one of priority 3 or less goes, those with
+    ``least`` make do with that, and leave out the beginnings in ``implied``: a person knows them."""
 
     id: str
     title: str
@@ -20,6 +21,12 @@ class Column:
     flex: int = 0
     align: Align = "left"
     priority: int = 0
+    least: int = 0
+    implied: tuple[str, ...] = ()
+
+
+_DEAR = 3
+"""Columns of this priority and below are not dropped where others can make do with less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ def place(columns: Sequence[Column], room: int) -> tuple[Placed, ...]:
     kept = list(enumerate(columns))
     while len(kept) > 1 and _needed(kept) > room:
         worst = max(kept, key=lambda item: (item[1].priority, item[0]))
-        if worst[1].priority == 0:
+        if worst[1].priority == 0 or (worst[1].priority <= _DEAR and _needed(kept, least=True) <= room):
             break
         kept.remove(worst)
     widths = {index: column.width for index, column in kept}
@@ -47,11 +54,12 @@ def place(columns: Sequence[Column], room: int) -> tuple[Placed, ...]:
             part = spare * flex // sum(weight for _, weight in flexible[position:])
             widths[index] += part
             spare -= part
-    # columns that may not be dropped share what is missing, from the right
-    for index, _ in reversed(kept):
+    # what is missing is shared from the right: first by columns that make do with less, then by those that may not be dropped
+    giving = [(index, column.least) for index, column in reversed(kept) if column.least]
+    for index, least in (*giving, *((index, 3) for index, _ in reversed(kept))):
         if spare >= 0:
             break
-        taken = min(-spare, widths[index] - min(widths[index], 3))
+        taken = min(-spare, widths[index] - min(widths[index], least))
         widths[index] -= taken
         spare += taken
     shown: list[Placed] = []
@@ -65,5 +73,5 @@ def place(columns: Sequence[Column], room: int) -> tuple[Placed, ...]:
     return tuple(shown)
 
 
-def _needed(kept: Sequence[tuple[int, Column]]) -> int:
-    return sum(column.width for _, column in kept) + GAP * max(0, len(kept) - 1)
+def _needed(kept: Sequence[tuple[int, Column]], *, least: bool = False) -> int:
+    return sum(column.least or column.width if least else column.width for _, column in kept) + GAP * max(0, len(kept) - 1)

@@ -49,6 +49,15 @@ def as_line(cell: Cell) -> Line:
     return tuple(span for span in cell if not isinstance(span, str))
 
 
+def without(line: Line, beginnings: Sequence[str]) -> Line:
+    """A line without whichever of ``beginnings`` it begins with."""
+    if not line:
+        return line
+    (text, tone), *others = line
+    found = next((beginning for beginning in beginnings if text.startswith(beginning)), "")
+    return ((text[len(found) :], tone), *others)
+
+
 def by_key(rows: Iterable[Row]) -> dict[str, Row]:
     """Rows by their key, in order.
 

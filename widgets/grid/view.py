@@ -18,7 +18,7 @@ from textual.strip import Strip
 from widgets import glyphs, ink
 from widgets.grid.bounded import TooSlow, within
 from widgets.grid.columns import GAP, Column, Placed, place
-from widgets.grid.model import Row, arrange, as_line, by_key, diff
+from widgets.grid.model import Row, arrange, as_line, by_key, diff, without
 from widgets.grid.terms import BadFilter, Filter, parse
 from widgets.ink import Line, Span, Tone
 from widgets.toned import Toned
@@ -356,6 +356,8 @@ class Grid(ScrollView, Toned, can_focus=True):
         spans: list[Span] = [(mark, Tone.ACCENT)]
         for placed in self._layout_columns(width):
             line = as_line(row.cells[placed.index]) if placed.index < len(row.cells) else ()
+            if placed.width < placed.column.width and placed.column.implied:
+                line = without(line, placed.column.implied)
             spans += [*ink.fill(line, placed.width, placed.column.align), (" " * GAP, Tone.TEXT)]
         return tuple(spans[:-1])
 
