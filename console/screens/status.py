@@ -52,7 +52,7 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
 
 
 def _shipping(shipping: Shipping) -> Part:
-    """How long an entry takes to its sinks, or has been waiting to get there."""
+    """How long an entry has been waiting to get to its sinks; 0 where all are there."""
     lag = shipping.lag_seconds
     tone = Tone.BAD if shipping.troubled else Tone.WARN if lag > SLOW_SECONDS else Tone.MUTED
     return Part(f"ship {lag:.1f}s" if lag < LATE_SECONDS else f"ship {age(lag)}", tone, 3)

@@ -105,11 +105,9 @@ class Shipping(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lag_seconds(self) -> float:
-        """Of the slowest sink: how long its oldest entry has been waiting; where nothing waits, how long the last one took. One
-        that was late tells of the outage it lay through, and not of now: it does not count once it is there."""
-        waiting = max((sink.lag_seconds for sink in self.sinks), default=0.0)
-        took = (sink.delivery_seconds or 0.0 for sink in self.sinks)
-        return waiting or max((seconds for seconds in took if seconds <= LATE_SECONDS), default=0.0)
+        """Of the slowest sink: how long its oldest entry has been waiting; 0 where nothing waits. How long the last one took
+        tells of then, and not of now."""
+        return max((sink.lag_seconds for sink in self.sinks), default=0.0)
 
     @property
     def silence(self) -> str:
