@@ -18,6 +18,19 @@ from widgets.ink import Line, Tone
 from widgets.note import Note
 
 
+def leaving_title(cards: Sequence[RolloutCard]) -> str:
+    """How many go on without this console, and how many stand still because nobody watches them."""
+    still = sum(card.orphaned for card in cards)
+    going = len(cards) - still
+    first = "1 rollout" if (still or going) == 1 else f"{still or going} rollouts"
+    words = []
+    if still:
+        words.append(f"{first} {'stands' if still == 1 else 'stand'} still")
+    if going:
+        words.append(f"{going if still else first} {'goes' if going == 1 else 'go'} on")
+    return ", ".join(words)
+
+
 def leaving_lines(cards: Sequence[RolloutCard], drivers: Mapping[str, int | None]) -> list[Line]:
     """What goes on without this console. ``drivers`` are the processes of this home, by rollout."""
     lines: list[Line] = []
@@ -61,11 +74,10 @@ class LeavingScreen(Worn, ModalScreen[bool]):
     def __init__(self, cards: Sequence[RolloutCard], drivers: Mapping[str, int | None]) -> None:
         super().__init__()
         self._lines = leaving_lines(cards, drivers)
-        self._count = len(cards)
+        self._title = leaving_title(cards)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll() as pane:
-            goes = "1 rollout goes on" if self._count == 1 else f"{self._count} rollouts go on"
-            pane.border_title = ink.title(goes)
+            pane.border_title = ink.title(self._title)
             pane.border_subtitle = ink.title(f"enter leaves {glyphs.current().bullet} esc stays")
             yield Note(*self._lines)
