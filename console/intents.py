@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Input
 
 from console.actions import ACTIONS, Situation
 from console.draft import Answer
@@ -83,7 +85,7 @@ class Intents(InOrder):
         """At once where a rollout runs or its rollback window is open; elsewhere after showing what it would restore."""
         card = situation.card
         if card is not None and (card.live or card.window_left > 0):
-            self._roll_back_now(card)
+            self._roll_back_now(card, self.screen)
             return
         selection = situation.selection
         if card is not None:
@@ -94,15 +96,21 @@ class Intents(InOrder):
             self._show_rollback(selection)
 
     @work(group="rollback", exit_on_error=False)
-    async def _roll_back_now(self, card: RolloutCard) -> None:
+    async def _roll_back_now(self, card: RolloutCard, asked_on: Screen[Any]) -> None:
         arrow = glyphs.current().arrow
         words = f"{card.rollout.release.service} in {card.environment} {arrow} {card.rollout.plan.previous_version}"
         if card.live and not card.own and not card.orphaned and card.driver:
             words += f"\n{card.driver} drives it: that driver loses it, and its console is told who took it."
         toast(self.screen, words, title="Rolling back", severity="warning")
         await self._told("rollback", self.session.rollbacks.of_rollout(card))
-        if isinstance(self.screen, ConsoleScreen) and self.screen.where != "rollout":
-            self.open_rollout(card.key)
+        if getattr(asked_on, "where", "") != "rollout":
+            self._show_what_came(card.key, asked_on)
+
+    def _show_what_came(self, key: str, asked_on: Screen[Any]) -> None:
+        """Open the rollout that came of a key, where the operator still is where it was pressed, and does not type: an answer may
+        take seconds, and a screen that comes up under somebody's hands takes the next letters for commands."""
+        if self.screen is asked_on and not isinstance(self.screen.focused, Input):
+            self.open_rollout(key)
 
     def roll_back_to(self, environment: str, service: str, revision: str) -> None:
         """To one revision of a service, after showing what that restores."""
@@ -113,6 +121,7 @@ class Intents(InOrder):
     @work(group="rollback", exit_on_error=False)
     async def _show_rollback(self, selection: Selection, revision: str = "") -> None:
         environment, service = selection.environment, selection.service
+        asked_on = self.screen
         try:
             preview = await self.session.rollbacks.preview(environment, service, revision)
             wanted = await self.push_screen_wait(
@@ -129,7 +138,7 @@ class Intents(InOrder):
         if wanted:
             key = await self._told("rollback", self.session.rollbacks.of_service(environment, service))
             if key:
-                self.open_rollout(key)
+                self._show_what_came(key, asked_on)
 
     def tell_replaced(self, picture: Picture) -> None:
         """Say, once and wherever the operator is, that a driver of this home was replaced by somebody else's."""
