@@ -12,6 +12,7 @@ from textual import work
 from textual.screen import Screen
 
 from console.calls import Logged, merged
+from console.guards import READ_ONLY
 from console.keeping import Keeping
 from console.remembered import Remembered, read, write
 from console.results import Results
@@ -102,7 +103,9 @@ class Finding(Keeping):
 
                 self.open_logs(LogsOf(environment, service))
             case "tour", ():
-                if self.session.sandboxed:
+                if self.session.read_only:
+                    toast(self.screen, f"the tour deploys and rolls back, and this is {READ_ONLY}", severity="warning")
+                elif self.session.sandboxed:
                     self.begin_tour()
                 else:
                     toast(self.screen, "the tour is for a sandbox: `quarterdeck demo` starts one", severity="warning")
@@ -164,7 +167,8 @@ class Finding(Keeping):
         except QuarterdeckError as error:
             toast(self.screen, str(error), title="Preferences", severity="warning", seconds=20)
         self.wear(self.remembered.theme)
-        if self.session.sandboxed and not self.remembered.tour_seen:
+        # its steps deploy and roll back: it waits for a console that may
+        if self.session.sandboxed and not self.session.read_only and not self.remembered.tour_seen:
             self.begin_tour()
 
     def wear(self, theme: str) -> None:

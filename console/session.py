@@ -161,6 +161,11 @@ class Session:
         return self._context is not None and self._context.settings.sandbox is not None
 
     @property
+    def read_only(self) -> bool:
+        """Whether nothing can be changed from here."""
+        return self._context is not None and self._context.read_only
+
+    @property
     def calls(self) -> Sequence[Call]:
         """What this console asked of clusters, oldest first."""
         return self._calls.calls if self._calls is not None else ()

@@ -346,6 +346,7 @@ class StubSession:
         self.tail = StubTail([])
         self.home: Any = None
         self.sandboxed = False
+        self.read_only = False
         self.calls: tuple[Call, ...] = ()
         self.looks: list[Foresight] = [foresight()]
         """What is known, one after the other, of what the analyses of a plan will see."""

@@ -59,6 +59,20 @@ def beginning(home, *, sandboxed=True) -> TestConsole:
     return app
 
 
+async def test_an_observer_is_not_told_to_deploy(tmp_path):
+    app = beginning(tmp_path)
+    app.session.read_only = True
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        app.new_picture(replace(CALM, read_only=True))
+        await until(pilot, lambda: app.remembered is not None and "SERVICES" in words_on(app))
+        await pilot.pause(0.2)
+        assert "tour 1/6" not in words_on(app)
+        await pilot.press("colon", *"tour", "enter")
+        await until(pilot, lambda: "observer mode" in words_on(app))
+        assert "tour 1/6" not in words_on(app)
+    assert not read(tmp_path).tour_seen, "it is there for whoever may do it"
+
+
 async def test_the_tour_is_shown_on_a_first_run_on_the_sandbox_and_esc_ends_it_for_good(tmp_path):
     app = beginning(tmp_path)
     async with app.run_test(size=WIDE) as pilot:
