@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.redaction import Redactor
     from services.settings import Problem, Settings
     from services.settings.secrets import SecretRef
+    from services.settings.starter import KnownContext
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
@@ -30,6 +31,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
     making = actions.add_parser("init", parents=parents, help="write a commented starting configuration")
     making.add_argument("path", metavar="PATH", nargs="?", help="where to (else --config, else where it is looked for)")
     making.add_argument("--force", action="store_true", help="replace a file that is there")
+    making.add_argument("--example", action="store_true", help="write example environments where no context can be read")
     checking = actions.add_parser("check", parents=parents, help="report every problem, with its line")
     checking.add_argument("path", metavar="PATH", nargs="?", help="the file (else --config, else where it is looked for)")
     checking.add_argument("--offline", action="store_true", help="don't ask the metrics server, the alerts and the sinks")
@@ -38,7 +40,8 @@ def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.Ar
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 0; 2 where the configuration has problems, or a file would be replaced without ``--force``."""
+    """Exit 0; 2 where the configuration has problems, a file would be replaced without ``--force``, or the kubeconfig that a
+    first one is to be made from can't be read."""
     from services.settings import find
 
     if args.action == "schema":
@@ -52,15 +55,9 @@ def _init(args: argparse.Namespace, path: Path) -> int:
     from services.redaction import Redactor
     from services.settings import current_login, parse, starter
 
-    paths = starter.kubeconfig_paths(os.environ)
-    try:
-        known = starter.contexts(paths)
-        if not known:
-            where = ", ".join(str(each) for each in paths)
-            output.note(f"No context was found in {where}; the environments are an example to correct.")
-    except (OSError, ValueError) as error:
-        output.note(f"The kubeconfig can't be read ({error}); the environments are an example to correct.")
-        known = ()
+    known = _known_contexts(args)
+    if not known:
+        output.note("The environments are an example to correct: no context of a kubeconfig was read.")
     text = starter.starting(known, current_login())
     settings = parse(text, file=str(path), base=path.parent, redactor=Redactor())
     try:
@@ -77,6 +74,24 @@ def _init(args: argparse.Namespace, path: Path) -> int:
             output.text(f"  {name}: context {place.context}, namespaces {', '.join(place.namespaces)}")
         output.text("Read it through, then: quarterdeck config check, and: quarterdeck doctor")
     return ExitCode.DONE
+
+
+def _known_contexts(args: argparse.Namespace) -> "tuple[KnownContext, ...]":
+    """The contexts of the kubeconfig. Guessed environments are nobody's wish who names one that can't be read: raises
+    ``Rejected``, unless an example is asked for. Without any kubeconfig there is nothing but an example to begin with."""
+    from services.settings import starter
+
+    if args.example:
+        return ()
+    paths = starter.kubeconfig_paths(os.environ)
+    where, accepted = ", ".join(str(each) for each in paths), "a kubeconfig with contexts, or --example for an example to correct"
+    try:
+        known = starter.contexts(paths)
+    except (OSError, ValueError) as error:
+        raise Rejected("KUBECONFIG", where, f"can't be read ({error}). Nothing was written", accepted) from error
+    if not known and os.environ.get("KUBECONFIG"):
+        raise Rejected("KUBECONFIG", where, "has no context. Nothing was written", accepted)
+    return known
 
 
 def _check(args: argparse.Namespace, path: Path) -> int:

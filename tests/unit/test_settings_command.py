@@ -83,7 +83,7 @@ def test_an_unknown_context_is_taken_for_production(tmp_path: Path, capsys: pyte
     assert "  production: context minikube, namespaces default" in capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize("content", ["a: [", "- 1", "contexts: 5", "contexts: [5, {name: 7}, {name: x, context: y}]", ""])
+@pytest.mark.parametrize("content", ["- 1", "contexts: 5", "contexts: [5, {name: 7}, {name: x, context: y}]", ""])
 def test_a_strange_kubeconfig_still_gives_a_configuration(
     tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +94,29 @@ def test_a_strange_kubeconfig_still_gives_a_configuration(
     assert main(["config", "init", str(path)]) == 0
     load(path, redactor=redactor())
     if "name: x" not in content:
-        assert "the environments are an example to correct" in capsys.readouterr().err, "nobody takes the example for his own"
+        assert "an example to correct" in capsys.readouterr().err.splitlines()[0], "nobody takes the example for his own"
+
+
+@pytest.mark.parametrize("named", ["a: [", "a directory", "nothing there", "no contexts"])
+def test_from_a_kubeconfig_that_can_t_be_read_nothing_is_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = tmp_path / "kube"
+    if named == "a directory":
+        kubeconfig.mkdir()
+    elif named != "nothing there":
+        kubeconfig.write_text("contexts: []" if named == "no contexts" else named)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    path = tmp_path / "config.yaml"
+    assert main(["config", "init", str(path)]) == 2
+    assert not path.exists()
+    told = capsys.readouterr()
+    assert str(kubeconfig) in told.err
+    assert "Nothing was written" in told.err
+    assert "--example" in told.err
+    assert main(["config", "init", str(path), "-o", "json"]) == 2
+    assert main(["config", "init", "--example", str(path)]) == 0
+    assert load(path, redactor=redactor()).environments
 
 
 def test_a_configuration_is_replaced_only_on_purpose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
