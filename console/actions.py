@@ -82,7 +82,7 @@ ACTIONS: tuple[Action, ...] = (
         "open",
         "open",
         ("enter",),
-        "Open what is selected; of a pod its log.",
+        "Open what is selected; of a pod its log, of an event all that was said.",
         "Navigation",
         guards.can_open,
         frozenset({"fleet", "service"}),

@@ -94,7 +94,7 @@ def can_show_all(situation: Situation) -> str | None:
 
 def can_open(situation: Situation) -> str | None:
     if situation.screen == "service":
-        if situation.selection.pod:
+        if situation.selection.pod or situation.selection.event:
             return None
         return None if situation.card is not None else "no rollout is on record here"
     return None if situation.selection.service or situation.selection.rollout else "nothing is selected"

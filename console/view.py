@@ -114,6 +114,8 @@ class Selection:
     rollout: str = ""
     pod: str = ""
     """The pod that has the keys."""
+    event: str = ""
+    """The event of one of the service's objects that has the keys."""
     revision: str = ""
     """The number of the service's revision to go back to, where one is selected that does not serve."""
     recorded: str = ""

@@ -264,14 +264,16 @@ class ServiceScreen(ConsoleScreen):
     # ---- selection and keys
 
     def selection(self) -> Selection:
-        if not self.is_mounted or any(not self.query(f"#{name}") for name in ("rollouts", "pods", "revisions")):
+        if not self.is_mounted or any(not self.query(f"#{name}") for name in ("rollouts", "pods", "revisions", "events")):
             # being put together, or taken apart: what it is about is known all the while, and R is for that
             return Selection(self.environment, self.service)
         rollouts = self.query_one("#rollouts", Grid)
         chosen = (rollouts.selected or "") if rollouts.has_focus else ""
         pods = self.query_one("#pods", Grid)
         pod = (pods.selected or "") if pods.has_focus else ""
-        return Selection(self.environment, self.service, chosen, pod=pod, revision=self._revision())
+        events = self.query_one("#events", Grid)
+        event = (events.selected or "") if events.has_focus else ""
+        return Selection(self.environment, self.service, chosen, pod=pod, event=event, revision=self._revision())
 
     def _revision(self) -> str:
         """The number of the selected revision, where it is one to go back to: of the service itself, not serving, and nothing is
@@ -318,10 +320,24 @@ class ServiceScreen(ConsoleScreen):
     def open_pod(self) -> None:
         self.do_open()
 
+    @on(Grid.RowChosen, "#events")
+    def open_event(self) -> None:
+        self.do_open()
+
     def do_open(self) -> None:
-        """What has the keys: a pod's log is all that there is further down; elsewhere a rollout."""
+        """What has the keys: of a pod its log, of an event all that was said, for that is all there is; elsewhere a rollout."""
         situation = self.situation()
         if situation.selection.pod:
             self.do_logs()
+        elif situation.selection.event:
+            self._open_event(situation.selection.event)
         elif situation.card is not None:
             self.console.open_rollout(situation.card.key)
+
+    def _open_event(self, key: str) -> None:
+        from console.screens.event import EventScreen
+
+        event = next((each for each in self._said.events if each.key == key), None) if self._said is not None else None
+        if event is not None:
+            now = self.console.picture.now
+            self.app.push_screen(EventScreen(event, now.timestamp() if now else 0.0))

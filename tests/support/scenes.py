@@ -160,6 +160,12 @@ async def _service(app: TestConsole, pilot: Any) -> None:
     await pilot.pause()
 
 
+async def _event(app: TestConsole, pilot: Any) -> None:
+    await _service(app, pilot)
+    app.screen.set_focus(app.screen.query_one("#events"))
+    await pilot.press("enter")
+
+
 async def _evidence(app: TestConsole, pilot: Any) -> None:
     app.open_rollout("r-1")
     await pilot.pause()
@@ -300,6 +306,7 @@ SCENES: dict[str, Scene] = {
     "service empty": Scene(go=_service_gone),
     "service unknown": Scene(go=_service, prepare=_silent),
     "service stale": Scene(_stale, _service),
+    "event": Scene(go=_event),
     "tour": Scene(lambda: picture(rollouts=()), _tour, _sandboxed),
     "logs": Scene(go=_logs, prepare=_logged),
     "logs empty": Scene(go=_logs),

@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
-from support.consoles import TestConsole, card, picture, rollout, until, words_on
+from support.consoles import HOSTILE, SAID, TestConsole, card, picture, rollout, until, words_on
 from support.processes import stop
 
 from console.context import Context
 from console.inspecting import Inspecting, Said
 from console.rollbacks import Rollbacks
+from console.screens.event import EventScreen
 from console.screens.restore import RestoreScreen
+from console.screens.service import ServiceScreen
 from console.tailing import LogsOf, Tail
 from console.view import Picture
 from console.watching import Watching
@@ -66,6 +69,38 @@ async def test_a_narrow_terminal_shows_its_panes_in_turn(app):
         await until(pilot, lambda: "istio" in words_on(app))
         await pilot.press("v")
         await until(pilot, lambda: "ops-lee" in words_on(app))
+
+
+async def test_enter_on_an_event_shows_it_whole_and_leads_back(app):
+    long = f"{HOSTILE} and at its very end the cause: no such image"
+    first, *others = SAID.events
+    app.session.said = Said(events=(msgspec.structs.replace(first, message=long), *others))
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(app, pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: "EVENTS" in words_on(app) and app.screen.query_one("#events", Grid).has_focus)
+        assert "no such image" not in words_on(app), "the row has no room for it"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, EventScreen))
+        told = " ".join(words_on(app).replace("│", " ").split())
+        assert "Pod payment-service-canary-1-0" in told
+        assert "at its very end the cause: no such image" in told
+        assert "2026-01-01 00:08:30Z 1m ago" in told
+        assert "[/foo] [bold red]x[/]" in told, "it is shown as it stands"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
+        assert app.screen.query_one("#events", Grid).has_focus
+
+
+async def test_over_an_event_the_key_still_rolls_back(app):
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(app, pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: app.screen.query_one("#events", Grid).has_focus)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, EventScreen))
+        await pilot.press("R")
+        await until(pilot, lambda: ("roll_back", "r-1") in app.session.asked)
 
 
 async def test_events_that_may_not_be_read_are_said(app):
