@@ -350,7 +350,7 @@ ACTIONS: tuple[Action, ...] = (
         "Leave the field as it was, clear the filter, or go back one screen.",
         "Navigation",
         guards.can_go_back,
-        priority=42,
+        priority=8,
     ),
     Action(
         "prompt",

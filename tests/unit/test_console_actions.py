@@ -225,6 +225,15 @@ async def test_the_key_bar_shows_only_keys_that_are_bound_and_every_one_that_cha
         assert {key for action in here.values() for key in action.keys if not (in_text and typed(key))} == live
 
 
+@pytest.mark.parametrize("screen", [screen for screen in SCREENS if screen != "fleet"])
+async def test_the_smallest_key_bar_shows_a_way_back(screen):
+    app = TestConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*WAYS[screen])
+        await until(pilot, lambda: getattr(app.screen, "where", "") == screen)
+        await until(pilot, lambda: any(" esc " in f" {line} " for line in words_on(app).splitlines()[-2:]))
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 def test_every_action_has_a_name_that_can_be_typed(screen):
     known = {action.id for action in NAMES.values()} | {place.action for place in BY_NAME.values()} | {"prompt", "open"}
