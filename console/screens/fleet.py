@@ -20,6 +20,7 @@ from console.screens.words import (
     SERVICE_COLUMNS,
     entry_line,
     environment_row,
+    from_checkpoints,
     grey,
     rollout_row,
     service_row,
@@ -73,7 +74,7 @@ class FleetScreen(FilteredScreen):
         with Pane("ROLLOUTS", id="rollouts-pane"):
             yield Grid(ROLLOUT_COLUMNS, empty=connecting, id="rollouts")
         with Pane("LAST HOUR", id="recent-pane"):
-            yield LogView(capacity=RECENT, empty="nothing was changed from here", id="recent")
+            yield LogView(capacity=RECENT, empty="nothing was changed from this home, nor by a rollout", id="recent")
         yield self.filter_field()
 
     def on_mount(self) -> None:
@@ -164,7 +165,10 @@ class FleetScreen(FilteredScreen):
     def _draw_recent(self, picture: Picture) -> None:
         # stamps are ISO 8601 in UTC: they sort as text, and parsing five hundred of them would be felt
         since = (picture.now - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S") if picture.now else ""
-        recent = telling(entry for entry in picture.entries if str(entry.get("timestamp", "")) >= since)[-RECENT:]
+        recent = telling(entry for entry in picture.entries if str(entry.get("timestamp", "")) >= since)
+        if elsewhere := [entry for entry in from_checkpoints(picture) if entry["timestamp"] >= since]:
+            recent = sorted((*recent, *elsewhere), key=lambda entry: str(entry.get("timestamp", "")))
+        recent = recent[-RECENT:]
         if recent != self._recent:
             self._recent = recent
             self.query_one("#recent", LogView).replace(entry_line(entry) for entry in recent)

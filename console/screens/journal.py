@@ -18,7 +18,6 @@ from console.screens.entries import COLUMNS, Entries, Entry, entry_row, finds, h
 from console.screens.entry import EntryScreen, EntryView, entry_selection, tell_no_counterpart
 from console.screens.filtered import FilteredScreen
 from console.screens.pane import Pane
-from console.screens.words import change_words
 from console.termhints import Suggestion, Values, suggestions, values_of
 from console.view import Picture, Selection
 from console.window import LARGEST, Window
@@ -147,9 +146,10 @@ class JournalScreen(FilteredScreen):
             ("" if picture.journal_ok else f"  can't be written: {picture.journal_detail}", Tone.ALARM),
             *self._below(picture),
             (f"  only {self._only_words(picture)}, a shows all" if self._rollout else "", Tone.ACCENT),
-            (f"  {self._held_words()}", Tone.MUTED),
             *self.filter_words(),
+            (f"  {self._held_words()}", Tone.MUTED),
         )
+        grid.set_empty("nothing of it in this home's journal; a shows all that is" if self._rollout else "no entries")
         self.query_one("#entry", EntryView).show(self._selected(), picture)
         if not self._goes_to and self._reading is not window and not window.at_start and self._room_above(grid):
             self._read_older(window)
@@ -196,7 +196,8 @@ class JournalScreen(FilteredScreen):
         card = picture.rollout(self._rollout)
         if card is None:
             return f"the rollout {self._rollout}"
-        return f"{card.rollout.release.service} {change_words(card)} in {card.environment}"
+        arrow = glyphs.current().arrow
+        return f"{card.rollout.release.service} {arrow} {card.rollout.versions[1]} in {card.environment}"
 
     # ---- reading on
 

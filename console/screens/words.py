@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from console.screens.figures import errors_cell, latency_cell, reason_words
-from console.view import Replaced, RolloutCard, phase_word
+from console.view import Picture, Replaced, RolloutCard, phase_word
 from services.model.fleet import EnvironmentView, Health, ServiceFigures, ServiceView
 from services.model.rollout import Phase, Rollout, TriggerName, TriggerReading
 from widgets import glyphs, ink
@@ -234,7 +235,7 @@ def planned_calls(card: RolloutCard, told: Iterable[dict[str, Any]]) -> list[tup
     found: list[tuple[str, LogEntry]] = []
     for index, (step, own) in enumerate(zip(card.rollout.plan.steps, card.rollout.steps, strict=False)):
         if step.command and own.started is not None and index not in known:
-            stamp = own.started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            stamp = _stamp(own.started)
             outcome = own.outcome.value
             tone = {"failed": Tone.BAD, "aborted": Tone.WARN, "done": Tone.GOOD}.get(outcome, Tone.TEXT)
             found.append((stamp, LogEntry(stamp[11:19], step.command, outcome, None, tone)))
@@ -278,6 +279,30 @@ def telling(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         and not (entry.get("event") == "deployment.health_check" and not is_trouble(entry))
         and not (entry.get("phase") == "intent" and entry.get("id") in answered)
     ]
+
+
+def from_checkpoints(picture: Picture) -> list[dict[str, Any]]:
+    """What the checkpoints tell of rollouts that this home's journal is silent about, as it would tell it: that they began, and
+    how they ended. Their entries are in the journal of whoever drove them."""
+    known = {entry.get("rollout") for entry in picture.entries}
+    found: list[dict[str, Any]] = []
+    for card in picture.rollouts:
+        rollout = card.rollout
+        if card.key in known or rollout.phase is Phase.REFUSED:
+            continue
+        who = f"by {rollout.operator}" + ("" if card.own else ", not from this home")
+        about = {"environment": card.environment, "service": rollout.release.service, "version": rollout.versions[1]}
+        about |= {"user": rollout.operator, "rollout": card.key, "data": {"name": who}}
+        found.append(about | {"timestamp": _stamp(rollout.created), "event": "deployment.started", "outcome": "started"})
+        if rollout.finished is not None and rollout.phase.final:
+            ended = rollout.created + timedelta(seconds=max(0.0, rollout.finished - rollout.started) / picture.speed)
+            event = {"timestamp": _stamp(ended), "event": "deployment.completed", "outcome": rollout.phase.value}
+            found.append(about | event)
+    return found
+
+
+def _stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def since_words(card: RolloutCard, pace: float) -> str:

@@ -1,12 +1,14 @@
 """The console driven by keys, on pictures pushed by hand."""
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
 from support.consoles import (
     FLEET,
     HOSTILE,
+    NOW,
     TestConsole,
     card,
     entry,
@@ -607,6 +609,36 @@ async def test_a_field_that_is_wrong_says_so_while_it_is_typed(app):
         await until(pilot, lambda: "is not a semantic version" in words_on(app))
 
 
+async def test_the_last_hour_tells_of_rollouts_from_other_homes_as_far_as_their_checkpoints_do():
+    began = rollout("r-9", service="checkout", operator="sam", created=NOW - timedelta(minutes=20), started=100.0)
+    ended = rollout(
+        "r-8", service="search", operator="lee", created=NOW - timedelta(minutes=9), phase=Phase.SUCCEEDED, finished=760.0
+    )
+    old = rollout("r-7", service="accounts", operator="kim", created=NOW - timedelta(hours=3), phase=Phase.SUCCEEDED)
+    cards = (card(began, own=False), card(ended, own=False), card(old, own=False), card(rollout()))
+    app = TestConsole(picture(rollouts=cards))
+    async with app.run_test(size=(160, 40)) as pilot:
+        await until(pilot, lambda: "LAST HOUR" in words_on(app))
+        lines = words_on(app).split("LAST HOUR")[1].splitlines()
+        told = next(line for line in lines if "23:50:00" in line)
+        assert "production checkout v2.15.0 deployment.started by sam, not from this home" in told
+        told = next(line for line in lines if "00:02:00" in line)
+        assert "succeeded" in told
+        assert "deployment.completed by lee, not from this home" in told
+        assert not any("kim" in line for line in lines), "that was before"
+        assert sum("deployment.started" in line for line in lines) == 3, "what the journal has is not told twice"
+
+
+async def test_a_journal_without_an_entry_of_the_selected_rollout_says_why():
+    app = TestConsole(picture(rollouts=(card(rollout("r-9", service="checkout"), own=False),)))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("J")
+        await until(pilot, lambda: "only checkout → v2.15.0 in production, a shows all" in words_on(app))
+        assert "nothing of it in this home's journal; a shows all that is" in words_on(app)
+        await pilot.press("a")
+        await until(pilot, lambda: "health_check" in words_on(app))
+
+
 async def test_a_service_that_is_not_there_says_so(app):
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("enter", "d")
@@ -662,7 +694,7 @@ async def test_the_journal_of_a_rollout_says_so_and_one_key_shows_all(app):
         await until(pilot, lambda: isinstance(app.screen, JournalScreen))
         grid = app.screen.query_one("#entries", Grid)
         await until(pilot, lambda: grid.shown == ("1", "2", "3", "4", "5"))
-        assert "only payment-service v2.14.1 → v2.15.0 in production, a shows all" in words_on(app)
+        assert "only payment-service → v2.15.0 in production, a shows all" in words_on(app)
         assert "a all entries" in words_on(app)
         await pilot.press("a")
         await until(pilot, lambda: "6" in grid.shown)
