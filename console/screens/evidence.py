@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from services.model.rollout import Freshness, JudgedMetric, Judgement, Replayed, Rollout, of_hundred
+from services.model.rollout import Freshness, JudgedMetric, Judgement, Phase, Replayed, Rollout, of_hundred
 from services.model.steps import Analyse
 from widgets import glyphs, ink
 from widgets.charts import Chart, Series, gauge
@@ -122,9 +122,11 @@ def judged_of(rollout: Rollout) -> Judged | None:
     replay = baseline.replay if baseline is not None else None
     before = seconds(baseline.seconds) if baseline is not None else ""
     over, fresh = rollout.phase.final, rollout.freshness
+    # once all has gone over there is nothing left to compare: that is no lack of data
+    gone_over = rollout.phase is Phase.SUCCEEDED and judgement.verdict == "no_data"
     return Judged(
         # its memory is for the judge alone: without it what is the same is found so at once
-        judgement=msgspec.structs.replace(judgement, memory=None),
+        judgement=msgspec.structs.replace(judgement, memory=None, verdict="" if gone_over else judgement.verdict),
         differences=tuple(_difference(metric) for metric in judgement.metrics),
         noise=frozenset(replay.noise) if replay is not None else frozenset(),
         before=before,

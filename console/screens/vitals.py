@@ -1,5 +1,6 @@
 """The figures of a rollout that a person looks at first: who serves how much, errors and latency of both versions, limits."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from console.screens.evidence import Gauges, draw_gauges, gauges_of, metric_of, missing_words
@@ -52,6 +53,9 @@ class Figures:
     """Versions that can't be read now."""
     missing: str = ""
     """What can't be read of the metrics and since when, or what is missing of them in part."""
+    passed: tuple[str, ...] | None = None
+    """Of a rollout that succeeded what each analysis came to: then that is told, and no figure, for nothing is measured any
+    more and the old version is gone. ``None`` for any other."""
 
 
 def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = False) -> Figures:
@@ -77,6 +81,7 @@ def figures_of(rollout: Rollout, pace: float, live: bool, *, triggers: bool = Fa
         stale=_stale(rollout, pace),
         unread=frozenset(rollout.freshness.missing) if rollout.freshness is not None else frozenset(),
         missing=missing_words(rollout, pace) if live else "",
+        passed=tuple(each.verdict for each in rollout.steps if each.verdict) if rollout.phase is Phase.SUCCEEDED else None,
     )
 
 
@@ -140,6 +145,8 @@ def _trend(values: tuple[float | None, ...], reading: TriggerReading | None, roo
 
 def draw_figures(value: Figures, width: int) -> Lines:
     """Traffic, errors, latency, requests; what was measured before the rollout; how old the figures are."""
+    if value.passed is not None:
+        return tuple(ink.fit(line, width) for line in _what_it_came_to(value.passed, value, width))
     lines: list[Line] = []
     if value.traffic is not None:
         lines.append((_label("TRAFFIC"), *draw_traffic(value.traffic, width - LABEL)))
@@ -178,6 +185,35 @@ def draw_figures(value: Figures, width: int) -> Lines:
     if value.baseline is not None:
         lines.append(_before(value.baseline, width))
     return tuple(ink.fit(line, width) for line in lines)
+
+
+_PASSED = {
+    "healthy": "healthy",
+    "holds": "nothing wrong",
+    "promoted": "ended by a person",
+    "undecided": "undecided",
+    "no_data": "without data",
+}
+"""What analyses of a rollout that went all the way came to."""
+
+
+def _what_it_came_to(passed: tuple[str, ...], value: Figures, width: int) -> list[Line]:
+    """The verdicts of a rollout that is well over, how both versions compared last, and what was measured before it."""
+    counts = Counter(_PASSED.get(each, each) for each in passed)
+    words = ", ".join(f"{number} {told}" for told, number in counts.items())
+    proven = bool(passed) and set(passed) <= {"healthy", "holds"}
+    several = "analyses" if len(passed) > 1 else "analysis"
+    head = f"{glyphs.current().ok} {len(passed)} {several}: {words}" if passed else "no analysis: nothing compared the versions"
+    lines: list[Line] = [(_label("VERDICT"), (head, Tone.GOOD if proven else Tone.TEXT))]
+    for name, metric in zip(("ERRORS", "P99"), value.compared, strict=True):
+        if metric is not None and _comparable(metric):
+            lines.append((_label(name), (ratio_words(metric, value.against), Tone.MUTED)))
+    return [*lines, _before(value.baseline, width)] if value.baseline is not None else lines
+
+
+def _comparable(metric: JudgedMetric) -> bool:
+    """Whether both versions had requests to compare."""
+    return metric.n > 0 and metric.m > 0
 
 
 def _before(before: Baseline, width: int) -> Line:

@@ -7,8 +7,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 from support.consoles import ENTRIES, FLEET, PACE, card, entry, environment, picture, rollout, service
+from support.judgements import errors, judgement
 
 from console import theme
+from console.screens.evidence import judged_of
 from console.screens.headline import Headline, head_of
 from console.screens.status import attention, status_parts
 from console.screens.vitals import draw_figures, figures_of
@@ -24,8 +26,9 @@ from console.screens.words import (
 )
 from console.terminal import is_gone, signs_for
 from services.model.fleet import FleetView, Health, ServiceFigures
-from services.model.rollout import Phase, Reason, TriggerName, TriggerReading
-from widgets import ink
+from services.model.rollout import Arm, Phase, Reason, StepOutcome, StepState, TriggerName, TriggerReading
+from widgets import glyphs, ink
+from widgets.evidence.judgement import draw_judgement
 from widgets.grid.model import as_line
 from widgets.statusbar import Part, draw_status
 from widgets.text import width
@@ -268,3 +271,38 @@ def test_of_several_warnings_the_last_gives_way_first():
 )
 def test_only_what_failed_is_red(changes, trouble):
     assert is_trouble(entry(1, **{"event": "deployment.executed", **changes})) is trouble
+
+
+@pytest.mark.parametrize("columns", [78, 120])
+def test_a_rollout_that_succeeded_tells_its_verdicts_and_no_figure_that_has_gone_stale(columns):
+    last = rollout().samples[-1]
+    alone = msgspec.structs.replace(last, stable=Arm(pods=3, ready=3, requests=0.0, errors=0.0, p50=None, p99=None))
+    verdicts = ("healthy", "holds", "promoted")
+    shown = rollout(
+        phase=Phase.SUCCEEDED,
+        samples=(last, alone),
+        steps=tuple(StepState(outcome=StepOutcome.DONE, verdict=verdict) for verdict in ("", *verdicts)),
+        judgement=judgement(verdict="no_data", quiet=2400.0, health=25.0),
+    )
+    lines = [" ".join(ink.plain(line).split()) for line in draw_figures(figures_of(shown, PACE + 2460.0, live=False), columns)]
+    text = "\n".join(lines)
+    assert lines[0] == (f"VERDICT {glyphs.current().ok} 3 analyses: 1 healthy, 1 nothing wrong, 1 ended by a person")
+    for alarming in ("EVIDENCE", "health 25", "ago", "stable ?", "TRIGGERS", "REQUESTS"):
+        assert alarming not in text
+    assert "× stable" in text, "how they compared is kept"
+    assert lines[-1].startswith("BEFORE errors 0.19%")
+    found = judged_of(shown)
+    assert found is not None
+    assert "NO DATA" not in "".join(ink.plain(line) for line in draw_judgement(found, columns))
+
+
+def test_a_rollout_without_an_analysis_says_so_when_it_is_over():
+    shown = rollout(phase=Phase.SUCCEEDED, steps=(), judgement=None, baseline=None, samples=())
+    (line,) = draw_figures(figures_of(shown, PACE, live=False), 100)
+    assert "no analysis: nothing compared the versions" in ink.plain(line)
+
+
+def test_much_noise_is_told_as_a_number():
+    found = judged_of(rollout(judgement=judgement(metrics=(errors(noise=110.0),))))
+    assert found is not None
+    assert "noise 110 × Poisson" in " ".join(ink.plain(line) for line in draw_judgement(found, 120))

@@ -106,7 +106,7 @@ def draw_metric(
     )
     axis = draw_ratio(ratio, min(_AXIS, width - len(_INDENT)))
     legend = f"{_INDENT}{glyphs.current().mark} tolerated: {metric.r:.3g} × and {metric.d * 100:.2g} points"
-    noise = f"noise {metric.noise:.2g} × Poisson, {measured}"
+    noise = f"noise {_times(metric.noise)} × Poisson, {measured}"
     return (
         ((name_of(metric).upper(), Tone.STRONG), (f"  ln E {metric.log_e:.1f}, of health {metric.log_ok:.1f}", Tone.MUTED)),
         rates,
