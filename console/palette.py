@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 from rich.text import Text
 from textual.await_complete import AwaitComplete
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.css.query import NoMatches
+from textual.message import Message
 
 from console.actions import Action, Situation, actions_on, label_for
 from widgets.text import sanitize
@@ -26,6 +28,15 @@ class Palette(CommandPalette):
         # paging through a list that was not laid out yet ends the application (textual 8.2.8: KeyError in _move_page)
         if self.query_one(CommandList).size.height:
             super()._action_command_list(action)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        # "no matches" is told half a second later: by then it may be taken apart, and that would end the application
+        # (textual 8.2.8: NoMatches in _show_no_matches)
+        try:
+            await super()._dispatch_message(message)
+        except NoMatches:
+            if self.is_current:
+                raise
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         # enter twice on a busy machine: the second would take away a screen below, or fail where there is none (textual 8.2.8)

@@ -1,6 +1,7 @@
 """Random keys and resizes on every screen of a real console: it neither falls over nor changes anything that was not confirmed.
 
-``QUARTERDECK_PRESSES`` says how many on each screen (100 without): ``QUARTERDECK_PRESSES=1000 pytest tests/faults/…``.
+``QUARTERDECK_PRESSES`` says how many on each screen (100 without; a third of it on those that are little more than others):
+``QUARTERDECK_PRESSES=1000 pytest tests/faults/…``.
 """
 
 import asyncio
@@ -18,7 +19,10 @@ from support.world import NAMESPACES, World, world
 from textual.pilot import Pilot
 
 from console.app import ConsoleApp
+from console.screens.entry import EntryScreen
 from console.screens.fleet import FleetScreen
+from console.screens.story import StoryScreen
+from console.tailing import LogsOf
 from console.view import Selection
 
 SEED = 4821
@@ -85,6 +89,20 @@ async def _deploy(app: ConsoleApp, pilot: Pilot[Any]) -> None:
     app.open_deploy(Selection("production", SERVICE))
 
 
+async def _logs(app: ConsoleApp, pilot: Pilot[Any]) -> None:
+    app.open_logs(LogsOf("production", SERVICE))
+
+
+async def _story(app: ConsoleApp, pilot: Pilot[Any]) -> None:
+    await soon(app, lambda: app.picture.rollouts)
+    app.push_screen(StoryScreen(app.picture.rollouts[0].key))
+
+
+async def _entry(app: ConsoleApp, pilot: Pilot[Any]) -> None:
+    await soon(app, lambda: app.picture.entries)
+    app.push_screen(EntryScreen(app.picture.entries[-1]))
+
+
 SCREENS: dict[str, Opening] = {
     "fleet": by_key(),
     "service": _service,
@@ -97,7 +115,12 @@ SCREENS: dict[str, Opening] = {
     "prompt": by_key("colon"),
     "calls": by_key("at"),
     "results": by_key("ctrl+l"),
+    "logs": _logs,
+    "story": _story,
+    "entry": _entry,
+    "jump": by_key("f"),
 }
+FEWER = frozenset({"logs", "story", "entry", "jump"})
 
 
 @asynccontextmanager
@@ -110,13 +133,14 @@ async def opened(sandbox: World, home: Path) -> AsyncIterator[tuple[ConsoleApp, 
 @pytest.mark.timeout(900)
 async def test_random_keys_neither_break_a_screen_nor_change_a_cluster(sandbox: World, name: str) -> None:
     chance = random.Random(f"{SEED} {name}")
-    home = sandbox.new_home(f"keys-{name}")
+    # an entry, and what a story is told from, are in the journal of the home from which something was done
+    home = sandbox.place / "home-before" if name in ("story", "entry") else sandbox.new_home(f"keys-{name}")
     before = objects(sandbox)
     async with opened(sandbox, home) as (app, pilot):
         left: list[object] = []
         # the palette offers to leave, and so may chance: noted, and not done
         app.exit = lambda *words, **more: left.append((words, more))  # type: ignore[method-assign]
-        for round in range(PRESSES // 10):
+        for round in range(PRESSES // (30 if name in FEWER else 10)):
             if round % 5 == 0:
                 await _home(app)
                 await pilot.resize_terminal(100, 30)

@@ -4,9 +4,12 @@ import asyncio
 
 import pytest
 from support.consoles import TestConsole, card, picture, rollout, until, words_on
+from textual import events
+from textual.command import CommandList
 from textual.widgets import Input
 
 from console.draft import Answer
+from console.palette import Palette
 from console.screens.deploy import DeployScreen
 from console.screens.journal import JournalScreen
 from console.screens.leaving import leaving_title
@@ -90,3 +93,17 @@ async def test_the_question_before_leaving_an_orphan_has_that_title() -> None:
         await pilot.press("ctrl+q")
         await until(pilot, lambda: "1 rollout stands still" in words_on(app))
         assert "goes on" not in words_on(app)
+
+
+async def test_what_the_palette_says_too_late_ends_nothing() -> None:
+    app = TestConsole()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, Palette))
+        palette = app.screen
+        await pilot.press(*"zzzz")
+        app.pop_screen()
+        await until(pilot, lambda: not palette.query(CommandList))
+        # as its countdown to "no matches" does, where the machine is busy
+        await palette._dispatch_message(events.Callback(callback=lambda: palette.query_one(CommandList)))
+        await until(pilot, lambda: "SERVICES" in words_on(app))

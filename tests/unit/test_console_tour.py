@@ -68,7 +68,7 @@ async def test_an_observer_is_not_told_to_deploy(tmp_path):
         await pilot.pause(0.2)
         assert "tour 1/6" not in words_on(app)
         await pilot.press("colon", *"tour", "enter")
-        await until(pilot, lambda: "observer mode" in words_on(app))
+        await until(pilot, lambda: "the tour deploys and rolls back" in words_on(app))
         assert "tour 1/6" not in words_on(app)
     assert not read(tmp_path).tour_seen, "it is there for whoever may do it"
 
