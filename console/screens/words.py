@@ -291,7 +291,11 @@ def from_checkpoints(picture: Picture) -> list[dict[str, Any]]:
         if card.key in known or rollout.phase is Phase.REFUSED:
             continue
         who = f"by {rollout.operator}" + ("" if card.own else ", not from this home")
-        about = {"environment": card.environment, "service": rollout.release.service, "version": rollout.versions[1]}
+        about: dict[str, Any] = {
+            "environment": card.environment,
+            "service": rollout.release.service,
+            "version": rollout.versions[1],
+        }
         about |= {"user": rollout.operator, "rollout": card.key, "data": {"name": who}}
         found.append(about | {"timestamp": _stamp(rollout.created), "event": "deployment.started", "outcome": "started"})
         if rollout.finished is not None and rollout.phase.final:
