@@ -62,9 +62,56 @@ def _check(name: str, quote: str) -> None:
     if name not in PLACES:
         raise broken(f"has a placeholder that is not known ({{{{{name}}}}})", accepted)
     if name == WINDOW and quote:
-        raise broken("has {{window}} inside a string", "{{window}} as a duration: rate(x[{{window}}])")
+        raise broken("has {{window}} inside a string", "{{window}} as a duration: increase(x[{{window}}])")
     if name != WINDOW and quote not in ('"', "'"):
         raise broken(f"has {{{{{name}}}}} outside of a string in quotes (\" or ')", f'label="{{{{{name}}}}}"')
+
+
+_SPEEDS = re.compile(r"\b(rate|irate|delta|idelta|deriv|increase)\s*\(")
+_COUNTS = f"a counter as it stands (its differences are taken here), or increase(x[{{{{{WINDOW}}}}}])"
+
+
+def _counting(parts: tuple[Part, ...]) -> None:
+    """Raises the error of a validator for a query that gives speeds: their differences from look to look are noise, and a verdict
+    would come of counts that nobody counted."""
+    bare = _bare("".join(f"{{{{{part.place}}}}}" if part.place else part.text for part in parts))
+    for found in _SPEEDS.finditer(bare):
+        if found[1] != "increase":
+            raise broken(f"has {found[1]}(), which gives no counts", _COUNTS)
+        ranges = re.findall(r"\[\s*([^\]]*?)\s*\]", bare[found.end() :])
+        if not ranges or any(re.sub(r"\s", "", one) != f"{{{{{WINDOW}}}}}" for one in ranges):
+            raise broken("has increase() of a window of its own, which gives no counter", _COUNTS)
+
+
+def _bare(query: str) -> str:
+    """``query`` without its strings and comments."""
+    return re.sub(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`|#[^\n]*", "", query)
+
+
+_NO_COUNT = re.compile(r"(?:^|[^A-Za-z0-9_.])(avg|min|max|p\d\d(?:\.\d+)?)\s*:")
+_PER_TIME = re.compile(r"\.as_rate\s*\(|\b(?:per_second|per_minute|per_hour|derivative|diff|dt|rate)\s*\(")
+
+
+def _counting_tags(query: str) -> None:
+    """Raises the error of a validator for a query that gives an average or a speed instead of counts."""
+    accepted = "a count: sum:NAME{TAGS}.as_count()"
+    if found := _PER_TIME.search(query):
+        raise broken(f"has {found[0].strip('.( ')}(), which gives no counts", accepted)
+    if (found := _NO_COUNT.search(query)) and ".as_count(" not in query:
+        raise broken(f"asks for {found[1]}: without .as_count(), which gives no counts", accepted)
+
+
+def check_promql(text: str) -> None:
+    """Raises the error of a validator for a query that can't be asked of each version, or gives no counts."""
+    parts = promql(text)
+    apart(parts)
+    _counting(parts)
+
+
+def check_tagged(text: str) -> None:
+    """The same for Datadog's language."""
+    apart(tagged(text))
+    _counting_tags(text)
 
 
 def tagged(query: str) -> tuple[Part, ...]:
@@ -93,12 +140,12 @@ def _line(text: str) -> str:
 
 
 def _promql(text: str) -> str:
-    apart(promql(text))
+    check_promql(text)
     return text
 
 
 def _tagged(text: str) -> str:
-    apart(tagged(text))
+    check_tagged(text)
     return text
 
 

@@ -201,9 +201,9 @@ def check_together(
 def _check_language(source: str, where: str, text: str) -> None:
     try:
         if source == "prometheus":
-            query.apart(query.promql(text))
+            query.check_promql(text)
         elif source == "datadog":
-            query.apart(query.tagged(text))
+            query.check_tagged(text)
         else:
             query.series(text)
     except PydanticCustomError as error:

@@ -26,6 +26,10 @@ def ratio(**keys: Any) -> dict[str, Any]:
     return {"name": "orders", "total": "orders_total", "bad": 'orders_total{result="failed"}', **keys}
 
 
+def queries(total: str, errors: str) -> dict[str, Any]:
+    return {"prometheus": {**SERVER, "queries": {"total": total, "errors": errors}}}
+
+
 REFUSED = {
     "no server": ({"source": "prometheus"}, "needs the section 'prometheus'"),
     "no account": ({"source": "datadog"}, "needs the section 'datadog'"),
@@ -51,6 +55,36 @@ REFUSED = {
     "windows in one of two": (
         {"prometheus": {**SERVER, "queries": {"total": 'increase(x{a="{{arm}}"}[{{window}}])', "errors": 'x{a="{{arm}}"}'}}},
         "in one query and not in another",
+    ),
+    "a speed for a counter": (
+        queries('sum(rate(x{a="{{arm}}"}[5m]))', 'rate(y{a="{{arm}}"}[5m])'),
+        "has rate(), which gives no counts",
+    ),
+    "a speed over the window": (
+        queries('irate (x{a="{{arm}}"}[{{window}}])', 'irate(y{a="{{arm}}"}[{{window}}])'),
+        "has irate(), which gives no counts",
+    ),
+    "a difference of a gauge": (queries('delta(x{a="{{arm}}"}[1m])', 'delta(y{a="{{arm}}"}[1m])'), "has delta(), which gives no"),
+    "an increase of its own window": (
+        queries('increase(x{a="{{arm}}"}[5m])', 'increase(y{a="{{arm}}"}[5m])'),
+        "has increase() of a window of its own, which gives no counter. Accepted: a counter as it stands (its differences are "
+        "taken here), or increase(x[{{window}}])",
+    ),
+    "a speed as a ratio": (
+        {
+            "source": "prometheus",
+            "prometheus": SERVER,
+            "ratios": [ratio(total='x{a="{{arm}}"}', bad='rate(y{a="{{arm}}"}[5m])')],
+        },
+        "ratio orders: bad has rate(), which gives no counts",
+    ),
+    "an average of an account": (
+        {"source": "datadog", "datadog": {**KEYS, "total": "avg:x{version:{{version}}}"}},
+        "asks for avg: without .as_count(), which gives no counts. Accepted: a count: sum:NAME{TAGS}.as_count()",
+    ),
+    "a speed of an account": (
+        {"source": "datadog", "datadog": {**KEYS, "errors": "sum:x{version:{{version}}}.as_rate()"}},
+        "has as_rate(), which gives no counts",
     ),
     "bad ones that are all": ({"ratios": [ratio(total="x", bad="x")]}, "has the same query for 'total' and 'bad'"),
     "bad ones that are more": (
@@ -80,6 +114,20 @@ def test_what_cannot_be_right_is_refused(name: str, tmp_path: Path) -> None:
         parse(BASE + msgspec.json.encode(section).decode(), file="c.yaml", base=tmp_path, redactor=redactor())
     assert rule in "\n".join(str(problem) for problem in caught.value.problems)
     assert "abcdef" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        queries('rate{a="{{arm}}"}', 'y{a="{{arm}}",path="rate(x)"}'),
+        queries('sum by (rate) (x{a="{{arm}}"}) # no rate() here', 'y_rate_total{a="{{arm}}"}'),
+        queries('sum(increase(x{a="{{arm}}"}[ {{ window }} ]))', 'increase(y{a="{{arm}}"}[{{window}}])'),
+        {"source": "datadog", "datadog": {**KEYS, "total": "sum:avg.orders{version:{{version}}}.as_count()"}},
+        {"source": "datadog", "datadog": {**KEYS, "total": "avg:orders{version:{{version}}}.as_count()"}},
+    ],
+)
+def test_counts_are_taken(section: dict[str, Any], tmp_path: Path) -> None:
+    assert parse(BASE + msgspec.json.encode(section).decode(), file="c.yaml", base=tmp_path, redactor=redactor())
 
 
 def test_ratios_and_endpoints_are_metrics_of_the_judge() -> None:
