@@ -221,6 +221,8 @@ def _refused_queries(settings: "Settings", path: Path, redactor: "Redactor") -> 
     found = asyncio.run(check(settings.metrics, example(namespace), clock=settings.clock(), register=redactor))
     if found.unasked:
         output.note(f"Not all queries could be tried: {redactor.text(found.unasked)}")
+    for key, said in found.unmatched.items():
+        output.note(f"{settings.where(key)}: {key} {said}")
     accepted = "a query that the metrics server takes (--offline: don't ask it)"
     return tuple(
         Problem(file=str(path), line=settings.line(key), key=key, problem=f"is refused: {redactor.text(said)}", accepted=accepted)

@@ -11,7 +11,7 @@ import msgspec
 from console.doctor.examination import SHARE
 from console.doctor.finding import Check, Finding, Group, Outcome, Topic
 from console.doctor.site import Place, Site, first_page
-from services.analysis.parse import DEFAULT_NAMES, PodReading, Unreadable
+from services.analysis.parse import PodReading, Unreadable
 from services.analysis.probes import HealthProbe
 from services.analysis.scrape import DirectScrape
 from services.analysis.smoke import SmokeRunner
@@ -21,10 +21,11 @@ from services.cluster.connection import Connection
 from services.cluster.objects import Pod
 from services.cluster.objects import Service as ClusterService
 from services.settings import Settings
+from services.settings.schema import Series
+from services.settings.sources import Endpoint, Ratio
 
 PODS = 8
 """Pods asked in each namespace, of a service each."""
-_NAMES = DEFAULT_NAMES
 _LOOKED_AT = 200
 _METRICS_ACTION = "Check 'metrics' of the configuration (port, path or scrape_url) and what the pod exports."
 
@@ -61,11 +62,14 @@ async def _metrics(topic: Topic, site: Site, place: Place, settings: Settings, c
         return [topic.problem(f"no answer within {seconds:g} s from {_named(pods)}", "the pods' metrics", _METRICS_ACTION)]
     finally:
         await source.close()
-    return _of_readings(topic, pods, readings)
+    return _of_readings(topic, pods, readings, settings)
 
 
-def _of_readings(topic: Topic, pods: Sequence[PodTarget], readings: Mapping[str, PodReading | Unreadable]) -> list[Finding]:
+def _of_readings(
+    topic: Topic, pods: Sequence[PodTarget], readings: Mapping[str, PodReading | Unreadable], settings: Settings
+) -> list[Finding]:
     """What the pods show together. One that has had no request yet has no series of requests: it proves nothing either way."""
+    names = settings.metrics.names
     silent = {pod.name: found.why for pod in pods if isinstance(found := readings[pod.name], Unreadable)}
     read = {pod.name: found for pod in pods if isinstance(found := readings[pod.name], PodReading)}
     asked = {name: found for name, found in read.items() if found.requests is not None or _timed(found)}
@@ -73,13 +77,35 @@ def _of_readings(topic: Topic, pods: Sequence[PodTarget], readings: Mapping[str,
     blame = topic.problem if not read else topic.warning
     told = [blame(f"{name}: {why}", needed, _METRICS_ACTION) for name, why in silent.items()]
     if read and not asked:
-        needed = f"{_NAMES.requests} and {_NAMES.duration}_bucket, which pods may not show before their first request"
+        needed = f"{names.requests} and {names.latency}_bucket, which pods may not show before their first request"
         told.append(topic.unknown(f"{_count(len(read))} read, none had a request yet", needed, "Look again when some have."))
-    lacking = [finding for name in asked if (finding := _of_series(topic, name, asked[name])).outcome is not Outcome.OK]
+    lacking = [finding for name in asked if (finding := _of_series(topic, name, asked[name], names)).outcome is not Outcome.OK]
     if well := len(asked) - len(lacking):
         idle = f"; {_count(len(read) - len(asked))} had no request yet" if len(read) > len(asked) else ""
         told.append(topic.ok(f"{_count(well)} with requests, errors, latency, CPU and memory{idle}"))
-    return [*told, *lacking]
+    return [*told, *lacking, *(_of_own(topic, asked, settings) if asked else ())]
+
+
+def _of_own(topic: Topic, asked: Mapping[str, PodReading], settings: Settings) -> list[Finding]:
+    """What is judged by name has to be on the pages of some service: which one has it, the pods of one look don't tell."""
+    if settings.metrics.source != "pods":
+        return []
+    told = []
+    needed = "each ratio and endpoint: without its data nothing is proven"
+    judged: dict[str, Sequence[Ratio | Endpoint]] = {"ratios": settings.metrics.ratios, "endpoints": settings.metrics.endpoints}
+    for kind, several in judged.items():
+        for index, one in enumerate(several):
+            having = [pod for pod, reading in asked.items() if one.name in reading.tallies]
+            key = f"metrics.{kind}[{index}]"
+            action = f"Correct it ({settings.where(key)}), or name the services that have it in its 'services'."
+            if not having:
+                told.append(topic.warning(f"{one.name}: none of {_count(len(asked))} shows its events", needed, action))
+            elif all(one.name in asked[pod].never_bad for pod in having):
+                found = f"{one.name}: {_count(len(having))} with its events, none with a series of bad ones"
+                told.append(
+                    topic.warning(found, "none happened yet, or 'bad' has a slip", f"Look at it ({settings.where(key)}).")
+                )
+    return told
 
 
 def _timed(reading: PodReading) -> bool:
@@ -90,9 +116,9 @@ def _count(pods: int) -> str:
     return f"{pods} pod" if pods == 1 else f"{pods} pods"
 
 
-def _of_series(topic: Topic, pod: str, reading: PodReading) -> Finding:
-    deciding = {_NAMES.requests: reading.requests, f"{_NAMES.duration}_bucket": reading.durations}
-    guarding = {_NAMES.cpu: reading.cpu_seconds, _NAMES.memory: reading.memory}
+def _of_series(topic: Topic, pod: str, reading: PodReading, names: Series) -> Finding:
+    deciding = {names.requests: reading.requests, f"{names.latency}_bucket": reading.durations}
+    guarding = {names.cpu: reading.cpu_seconds, names.memory: reading.memory}
     limits = {"CPU limit": reading.cpu_limit, "memory limit": reading.memory_limit}
     if missing := _absent(deciding):
         return topic.problem(f"{pod}: no {missing}", "both: errors and latency decide", "Export them in the Prometheus format.")

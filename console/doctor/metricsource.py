@@ -24,6 +24,10 @@ def checks(settings: Settings, clock: Clock, redactor: Redactor) -> list[Check]:
             topic.problem(f"{key} is refused: {redactor.text(said)}", _NEEDED, f"Correct it ({settings.where(key)}).")
             for key, said in found.refused.items()
         ]
+        told += [
+            topic.warning(f"{key} {said}", _NEEDED, f"Look whether it is what you mean ({settings.where(key)}).")
+            for key, said in found.unmatched.items()
+        ]
         if found.unasked:
             action = f"Check 'metrics.{metrics.source}' of the configuration and that it can be reached from here."
             told.append(topic.problem(redactor.text(found.unasked), _NEEDED, action))

@@ -67,6 +67,8 @@ class PodReading(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit: float | None = None
     tallies: Mapping[str, Tally] = {}
     """Ratios and endpoints, by name; one that the page does not show is missing."""
+    never_bad: tuple[str, ...] = ()
+    """Ratios of which the page shows events, and no series of bad ones among them."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -105,6 +107,7 @@ def parse(text: str, at: float, names: MetricNames = DEFAULT_NAMES) -> PodReadin
         memory=_total(by_name[names.memory]),
         started=_total(by_name[names.started]),
         tallies=_tallies(names, by_name, requests) if names.ratios or names.endpoints else {},
+        never_bad=tuple(ratio.name for ratio in names.ratios if _of(by_name, ratio.total) and not _of(by_name, ratio.bad)),
     )
 
 
@@ -117,10 +120,10 @@ def _errors(requests: Sequence[Sample], codes: Sequence[str]) -> float | None:
 def _tallies(names: MetricNames, by_name: Mapping[str, list[Sample]], requests: Sequence[Sample]) -> dict[str, Tally]:
     found: dict[str, Tally] = {}
     for ratio in names.ratios:
-        total = _total(_picked(by_name.get(ratio.total.name, ()), ratio.total.labels))
+        total = _total(_of(by_name, ratio.total))
         if total is not None:
             # A counter of bad events often has no series before the first of them.
-            bad = _total(_picked(by_name.get(ratio.bad.name, ()), ratio.bad.labels), empty=0.0)
+            bad = _total(_of(by_name, ratio.bad), empty=0.0)
             found[ratio.name] = Tally(total=total, bad=bad or 0.0)
     for endpoint in names.endpoints:
         own = ((endpoint.label, endpoint.value),)
@@ -129,6 +132,10 @@ def _tallies(names: MetricNames, by_name: Mapping[str, list[Sample]], requests: 
         if total is not None and errors is not None:
             found[endpoint.name] = Tally(total=total, bad=errors)
     return found
+
+
+def _of(by_name: Mapping[str, list[Sample]], wanted: SeriesOf) -> list[Sample]:
+    return _picked(by_name.get(wanted.name, ()), wanted.labels)
 
 
 def _picked(samples: Iterable[Sample], labels: Iterable[tuple[str, str]]) -> list[Sample]:

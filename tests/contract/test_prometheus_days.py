@@ -164,6 +164,41 @@ async def test_what_can_be_no_count_is_no_data(value: str, page: Page, server: S
     await source.close()
 
 
+async def test_a_query_that_finds_nothing_is_told_before_a_deploy_needs_it(page: Page, server: Server, tmp_path: Path) -> None:
+    """Right queries with a slip in them: asked for anybody, since no version of the example is there."""
+    show(page, server, pod("checkout-1", 200, 0))
+    ratios = [
+        {
+            "name": "all",
+            "total": 'http_requests_total{pod="{{workload}}"}',
+            "bad": 'http_requests_total{pod="{{workload}}",code="500"}',
+        },
+        {"name": "bad", "total": 'http_requests_total{pod=~"{{pods}}"}', "bad": 'htp_requests_total{pod=~"{{pods}}"}'},
+        {
+            "name": "total",
+            "total": 'htp_requests_total{pod=~"{{pods}}"}',
+            "bad": 'htp_requests_total{pod=~"{{pods}}",code="500"}',
+        },
+    ]
+    section = {
+        "source": "prometheus",
+        "prometheus": {"url": server.url},
+        "weights": {"errors": 0.3, "latency": 0.3},
+        "ratios": ratios,
+        "endpoints": [{"name": "pay", "label": "path", "value": "/nowhere"}],
+    }
+    found = await check(metrics(**section), example("shop"), clock=SystemClock(), register=Redactor())
+    assert (found.refused, found.unasked) == ({}, "")
+    assert found.unmatched == {
+        "metrics.ratios[1].bad": "finds nothing while the other query of its metric does: no such event happened yet, or it has "
+        "a slip",
+        "metrics.ratios[2].total": "finds nothing, whatever service it asks for: nothing can be proven without it",
+        "metrics.endpoints[0]": "finds nothing, whatever service it asks for: nothing can be proven without it",
+    }
+    (one,) = metricsource.checks(configured(f"{WHOLE}metrics: {json.dumps(section)}\n"), SystemClock(), Redactor())
+    assert [finding.outcome for finding in await one.run()] == [Outcome.WARNING] * 3
+
+
 async def test_windows_of_own_queries_are_counted_once(page: Page, server: Server) -> None:
     query = 'increase(http_requests_total{{pod=~"{{{{pods}}}}"{}}}[{{{{window}}}}])'
     own = {"total": query.format(""), "errors": query.format(',code="500"')}
@@ -188,7 +223,7 @@ async def test_a_wrong_query_is_refused_in_the_servers_words(server: Server) -> 
         prometheus={
             "url": server.url,
             "queries": {
-                "total": 'sum(rate(x{v="{{version}}"}[5m])',
+                "total": 'sum(x{v="{{version}}"}',
                 "errors": 'sum(x{v="{{version}}"})',
                 "latency": 'x{v="{{arm}}"}[5m]',
             },

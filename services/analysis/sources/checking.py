@@ -11,15 +11,17 @@ from services.analysis.sources.asking import NoData, QueryRefused
 from services.analysis.sources.datadog import BUCKET, DatadogAccount, Unaskable, below, pairs
 from services.analysis.sources.datadog import filled as filled_tags
 from services.analysis.sources.prometheus import PrometheusServer
-from services.analysis.sources.promql import Queries, Unfillable, filled
+from services.analysis.sources.promql import Queries, Unfillable, filled, of_anybody
 from services.analysis.sources.promsource import groups
 from services.analysis.sources.subject import Subject, Version
 from services.analysis.windows import ArmName
 from services.clock import Clock
 from services.settings import Metrics
+from services.settings.query import tagged
 from services.settings.secrets import SecretRegister
 from services.settings.sources import RATIO_KEYS
 
+HOUR = 3600.0
 WINDOW = 300.0
 """Seconds that ``{{window}}`` and Datadog's queries are tried with."""
 
@@ -30,6 +32,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
     refused: Mapping[str, str] = {}
     unasked: str = ""
+    unmatched: Mapping[str, str] = {}
+    """Why a query is probably not what was meant, though it is right, by its key: it finds nothing, whatever service is asked
+    for. Right after an installation there may be nothing yet."""
 
 
 def example(namespace: str, service: str = "example") -> Subject:
@@ -75,11 +80,39 @@ async def _prometheus(
                 refused[key] = str(error)
     try:
         answers = await asyncio.gather(*(_tried(server, query) for query in asked.values()))
+        unmatched = {} if any(answers) else await _unmatched(metrics, subject, server)
     finally:
         await server.close()
     refused |= {key: str(said) for key, said in zip(asked, answers, strict=True) if isinstance(said, QueryRefused)}
     unasked = [str(said) for said in answers if said is not None and not isinstance(said, QueryRefused)]
-    return Checked(refused=refused, unasked=unasked[0] if unasked else "")
+    return Checked(refused=refused, unasked=unasked[0] if unasked else "", unmatched=unmatched)
+
+
+async def _unmatched(metrics: Metrics, subject: Subject, server: PrometheusServer) -> dict[str, str]:
+    """Of what a person wrote, what finds no series at all."""
+    found: dict[str, str] = {}
+    for names, make in groups(metrics).items():
+        written = _written(metrics, names.errors, make(subject, ArmName.STABLE))
+        packed = metrics.prometheus is not None and metrics.prometheus.pack == "nginx"
+        if "metrics.prometheus.pack" in written or (packed and any("endpoints" in key for key in written)):
+            continue  # a pack names its own; that of an Ingress asks for one by its name
+        there: dict[str, bool] = {}
+        for key, query in written.items():
+            if (anybody := of_anybody(query)) is not None:
+                try:
+                    there[key] = bool(await server.query(f"count(\n{anybody}\n)"))
+                except NoData:
+                    continue
+        found |= _silent(there)
+    return found
+
+
+def _silent(there: Mapping[str, bool]) -> dict[str, str]:
+    """Words for the queries of one metric that find nothing; ``there``: which do."""
+    if not any(there.values()):
+        return dict.fromkeys(list(there)[:1], "finds nothing, whatever service it asks for: nothing can be proven without it")
+    words = "finds nothing while the other query of its metric does: no such event happened yet, or it has a slip"
+    return {key: words for key, one in there.items() if not one}
 
 
 def _written(metrics: Metrics, name: str, queries: Queries) -> dict[str, str]:
@@ -124,6 +157,7 @@ async def _datadog(
         where = "metrics.datadog" if index is None else f"metrics.ratios[{index}]"
         for key, query in zip(("total", "errors") if index is None else RATIO_KEYS, (total, bad), strict=True):
             asked[f"{where}.{key}"] = partial(filled_tags, query, values)
+    unmatched: dict[str, str] = {}
     try:
         for key, written in asked.items():
             try:
@@ -132,6 +166,24 @@ async def _datadog(
                 refused[key] = str(error)
             except NoData as error:
                 unasked = unasked or str(error)
+        if not refused and not unasked:
+            unmatched = await _pointless(metrics, account, until)
     finally:
         await account.close()
-    return Checked(refused=refused, unasked=unasked)
+    return Checked(refused=refused, unasked=unasked, unmatched=unmatched)
+
+
+async def _pointless(metrics: Metrics, account: DatadogAccount, until: float) -> dict[str, str]:
+    """Of the ratios, which queries have no point in the last hour, of any service and version."""
+    found: dict[str, str] = {}
+    for index, ratio in enumerate(metrics.ratios):
+        there: dict[str, bool] = {}
+        for key, query in zip(RATIO_KEYS, (ratio.total, ratio.bad), strict=True):
+            anybody = "".join("*" if part.place else part.text for part in tagged(query))
+            try:
+                (points,) = await account.points([anybody], until - HOUR, until)
+            except NoData:
+                continue
+            there[f"metrics.ratios[{index}].{key}"] = bool(points)
+        found |= _silent(there)
+    return found

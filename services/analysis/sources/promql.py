@@ -79,6 +79,27 @@ def filled(query: str, subject: Subject, arm: ArmName, window: float | None = No
     return "".join(made)
 
 
+def of_anybody(query: str) -> str | None:
+    """The query of whatever service and version there is: it shows whether its metrics and labels exist at all. ``None`` where
+    it can't be asked so: where a placeholder is but a part of a value that is compared as it is."""
+    parts = promql(query)
+    made = ""
+    for index, part in enumerate(parts):
+        if not part.place:
+            made += part.text
+        elif part.place == WINDOW:
+            made += "300s"
+        elif part.regex:
+            made += ".*"
+        else:
+            after = parts[index + 1].text if index + 1 < len(parts) else ""
+            opened = re.search(r"[^!=~](=)\s*([\"'])$", made)
+            if opened is None or not after.startswith(opened[2]):
+                return None
+            made = f"{made[: opened.start(1)]}=~{opened[2]}.+"
+    return made
+
+
 def own(queries: PromQueries) -> Queries:
     """The queries that a person wrote."""
     return Queries(
