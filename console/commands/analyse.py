@@ -82,6 +82,8 @@ def _from_file(args: argparse.Namespace) -> "tuple[str, Recording, Replay]":
     from services.analysis.recording import parse
     from services.analysis.replay import replay
 
+    if not args.replay:
+        raise Rejected("--replay", "", "is empty", "the name of a file (/dev/stdin reads what is piped in)")
     path = Path(args.replay)
     recording = parse(_read(path), path.name)
     if args.no_history:
@@ -112,6 +114,8 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             body = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
+        if str(path) == "-":
+            accepted = "/dev/stdin for what is piped in, or the name of a file"
         raise Rejected("--replay", str(path), f"can't be read ({getattr(error, 'strerror', None) or error})", accepted) from None
     if len(body) > _LARGEST:
         raise Rejected("--replay", str(path), "is too large for a recorded canary", accepted)

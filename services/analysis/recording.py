@@ -83,9 +83,13 @@ def _columns(value: object) -> dict[str, int]:
     accepted = f"each of {', '.join(COLUMNS)}, in any order"
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise Rejected("columns", _cut(value), "is not a list of names", accepted)
-    for column in COLUMNS:
-        if value.count(column) != 1:
-            rule = f"has no column {column}" if column not in value else f"has the column {column} more than once"
+    rules = (
+        ("has no", [column for column in COLUMNS if column not in value], ""),
+        ("has the", [column for column in COLUMNS if value.count(column) > 1], " more than once"),
+    )
+    for what, columns, how in rules:
+        if columns:
+            rule = f"{what} column{'s' if len(columns) > 1 else ''} {', '.join(columns)}{how}"
             raise Rejected("columns", _cut(", ".join(value), quoted=False), rule, accepted)
     return {name: place for place, name in enumerate(value)}
 

@@ -141,6 +141,10 @@ BROKEN = {
     "no rows": (recorded([]), "rows: has no rows at all"),
     "rows": (recorded("none"), "rows: is not a list"),
     "column": (recorded([ROW[1:]], columns=COLUMNS[1:]), "columns: has no column canary_requests"),
+    "columns": (
+        recorded([ROW[3:]], columns=COLUMNS[3:]),
+        "columns: has no columns canary_requests, canary_errors, canary_slow",
+    ),
     "twice": (recorded([[*ROW, 1]], columns=[*COLUMNS, "canary_slow"]), "columns: has the column canary_slow more than once"),
     "names": (recorded([ROW], columns=[1, 2]), "columns: is not a list of names"),
     "zero interval": (recorded([ROW], interval_s=0), "interval_s: is no length"),
@@ -254,3 +258,12 @@ def test_any_counts_have_a_finite_answer(rows, before, interval) -> None:
 def test_nothing_else_than_a_refusal_comes_of_a_strange_file(body) -> None:
     with pytest.raises(Rejected):
         parse(body, "x")
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "--replay: is empty"), ("-", "can't be read (No such file or directory)")])
+def test_what_is_piped_in_has_a_name(name, said, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["analyse", "--replay", name]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "/dev/stdin" in err
