@@ -35,8 +35,6 @@ class Standing:
     revisions: tuple[Revision, ...] = ()
     origins: dict[str, Origin] | None = None
     routes: tuple[RouteRules, ...] = ()
-    unseen: tuple[str, ...] = ()
-    """Kinds of routes that may not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,7 @@ class Inspecting:
             entries=entries,
         )
         around = surroundings(inventory, namespace, service)
-        unseen = tuple(each.kind for each in inventory.unreadable if each.namespace == namespace and not each.absent)
-        return Standing(revisions, found, rules_around(around) if around is not None else (), unseen)
+        return Standing(revisions, found, rules_around(around) if around is not None else ())
 
     async def events(self, environment: str, namespace: str, service: str, pods: Sequence[str]) -> Said:
         """What was said of the service's objects; a refusal is an answer here."""
@@ -119,6 +116,7 @@ def surroundings(inventory: Inventory, namespace: str, service: str) -> Surround
     from services.cluster.revisions import CANARY
     from services.model.objects import ObjectRef
     from services.traffic.router import Surroundings
+    from services.traffic.rules import ROUTE_KINDS
 
     stable = inventory.raw(ObjectRef("Deployment", namespace, service))
     if stable is None:
@@ -134,6 +132,11 @@ def surroundings(inventory: Inventory, namespace: str, service: str) -> Surround
         destination_rules=inventory.whole("DestinationRule", namespace),
         http_routes=inventory.whole("HTTPRoute", namespace),
         ingresses=inventory.whole("Ingress", namespace),
+        unseen=tuple(
+            each.kind
+            for each in inventory.unreadable
+            if each.namespace == namespace and not each.absent and each.kind in ROUTE_KINDS
+        ),
     )
 
 

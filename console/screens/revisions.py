@@ -124,17 +124,19 @@ def rollout_rows(cards: Sequence[RolloutCard], picture: Picture) -> list[Row]:
 
 def servings(view: ServiceView, standing: Standing, live: Rollout | None) -> list[Serving]:
     """Every version that has pods: the canary's share as its route gives it, the rest stable's; where pods of two versions are
-    behind one workload (a rolling update), each by its part of the ready pods."""
+    behind one workload (a rolling update), each by its part of the ready pods. What no route tells is not known."""
     weight = next((route.actual for route in standing.routes if route.actual is not None), view.canary_weight)
     sample = live.samples[-1] if live is not None and live.samples else None
     found = []
     for track in ("canary", "stable"):
         kept = [each for each in standing.revisions if each.track == track and (each.ready or each.desired)]
         ready = sum(each.ready for each in kept)
-        share = (weight or 0) if track == "canary" else 100 - (weight or 0)
+        share = weight if weight is None or track == "canary" else 100 - weight
         for each in kept:
             arm = (sample.canary if track == "canary" else sample.stable) if sample is not None else None
-            part = round(share * each.ready / ready) if ready else 0 if track == "canary" else None
+            part = round(share * each.ready / ready) if share is not None and ready else None
+            if track == "canary" and share is not None and not ready:
+                part = 0
             found.append(
                 Serving(
                     version=each.version,

@@ -13,6 +13,7 @@ from services.traffic.router import Document, Pods, Surroundings, named
 
 CANARY_NOTES = "nginx.ingress.kubernetes.io/canary"
 EVERYTHING = "every request"
+ROUTE_KINDS = ("VirtualService", "HTTPRoute", "Ingress")
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -34,7 +35,8 @@ class RouteRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rules_around(around: Surroundings) -> tuple[RouteRules, ...]:
-    """What sends requests to the service, its canary included; its ready pods where no route does."""
+    """What sends requests to the service, its canary included; its ready pods where no route does. A kind of routes that may not
+    be read is one of which nothing is known: that pods share the requests then would be a guess."""
     ready = Pods(*(int(value_at(found, "/status/readyReplicas") or 0) for found in (around.stable, around.canary or {})))
     held = {each.ref: each for each in shares(around, ready)}
     found = []
@@ -49,6 +51,7 @@ def rules_around(around: Surroundings) -> tuple[RouteRules, ...]:
             actual = None if problem else share.weight if share is not None else 0
             if body is not None:
                 found.append(RouteRules(router=name, ref=ref, rules=_rules(body), actual=actual, problem=problem))
+    found += [_unreadable(around, kind) for kind in around.unseen]
     if found:
         return tuple(found)
     workload = ObjectRef("Deployment", around.namespace, around.service)
@@ -59,6 +62,11 @@ def rules_around(around: Surroundings) -> tuple[RouteRules, ...]:
         pods = (*pods, (f"{ready.canary} of {around.canary_name}", None))
     weight = -(-100 * ready.canary // (ready.stable + ready.canary)) if ready.canary else 0
     return (RouteRules(router=REPLICAS.name, ref=workload, rules=(Rule(EVERYTHING, pods),), actual=weight),)
+
+
+def _unreadable(around: Surroundings, kind: str) -> RouteRules:
+    problem = f"not known: {kind}s may not be read"
+    return RouteRules(router="?", ref=ObjectRef(kind, around.namespace, "?"), rules=(), actual=None, problem=problem)
 
 
 def _body(around: Surroundings, ref: ObjectRef) -> Document | None:

@@ -16,11 +16,13 @@ from console.inspecting import Inspecting, Said
 from console.rollbacks import Rollbacks
 from console.screens.event import EventScreen
 from console.screens.restore import RestoreScreen
+from console.screens.revisions import servings
 from console.screens.service import ServiceScreen
 from console.tailing import LogsOf, Tail
 from console.view import Picture
 from console.watching import Watching
 from services.cluster.fleet import fleet_view
+from services.cluster.inventory import Inventory, Unreadable
 from services.cluster.podlogs import Span
 from services.model.errors import Rejected
 from services.model.rollout import Phase
@@ -210,6 +212,27 @@ async def test_a_service_of_the_sandbox_stands_as_it_does(session: Open) -> None
     assert standing.origins == {}
     assert [(route.router, route.actual) for route in standing.routes] == [("istio", 0)]
     assert len(standing.revisions[0].pods) == 6
+
+
+async def test_what_may_not_be_read_makes_no_share_of_requests(session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an HTTPRoute may split the requests and can't be seen, the pods' parts are not the requests'."""
+    forbidden = (
+        Unreadable("HTTPRoute", "production", "forbidden", absent=False),
+        Unreadable("Ingress", "production", "no such kind", absent=True),
+        Unreadable("HTTPRoute", "elsewhere", "forbidden", absent=False),
+    )
+    before = await Inspecting(session.context, session.watching).standing("production", "production", "accounts")
+    monkeypatch.setattr(Inventory, "unreadable", property(lambda self: forbidden))
+    standing = await Inspecting(session.context, session.watching).standing("production", "production", "accounts")
+    assert [(route.router, route.actual) for route in before.routes] == [("replicas", 0)]
+    assert [(route.router, route.actual, route.problem) for route in standing.routes] == [
+        ("?", None, "not known: HTTPRoutes may not be read")
+    ]
+    (view,) = (each for each in session.picture().environment("production").services if each.name == "accounts")
+    assert [each.share for each in servings(view, before, None)] == [100]
+    assert [each.share for each in servings(view, standing, None)] == [None]
+    routed = await Inspecting(session.context, session.watching).standing("production", "production", "payment-service")
+    assert [(route.router, route.actual) for route in routed.routes] == [("istio", 0), ("?", None)]
 
 
 async def test_events_come_newest_first_and_of_this_service_only(session: Open, home: Path) -> None:
