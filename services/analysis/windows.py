@@ -201,6 +201,16 @@ class Windows:
         """Pace second of the last round in which any pod of the version could be read."""
         return self._read_at[ArmName(arm)]
 
+    @property
+    def unread(self) -> tuple[ArmName, ...]:
+        """Versions that have pods, of which the latest round read none."""
+        return tuple(arm for arm in ArmName if arm in self.there and self._read_at[arm] != self.now)
+
+    @property
+    def there(self) -> frozenset[ArmName]:
+        """Versions that have pods."""
+        return frozenset(self._arm_of.values())
+
     def pods(self, arm: str) -> tuple[PodHistory, ...]:
         """Pods of a version that are there now and have been read at least once."""
         return tuple(history for history in self._pods.values() if history.arm == arm)

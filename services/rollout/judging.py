@@ -124,12 +124,22 @@ def _with_history(metric: Metric, replay: Replayed | None) -> Metric:
     return msgspec.structs.replace(metric, history=noise.get(metric.name), rows=None if known else replay.rows)
 
 
-def counted(windows: Windows, since: float, *, warm_up: float, exposed_at: float) -> Reading:
-    """What both versions did in the rounds after ``since``, in the time since then in which the new one had requests."""
-    canary = windows.told(ArmName.CANARY, since, warm_up=warm_up, exposed_at=exposed_at)
-    stable = windows.told(ArmName.STABLE, since, warm_up=warm_up)
-    began = min(windows.now, max(since, exposed_at))
-    return Reading(at=windows.now, since=began, arms={ArmName.CANARY: _tallies(canary), ArmName.STABLE: _tallies(stable)})
+def counted(windows: Windows, after: float, *, warm_up: float, exposed_at: float, since: float | None = None) -> Reading:
+    """What both versions did in the rounds after pace second ``after``, in the time since then in which the new one had requests;
+    where some of it was told already, as time without data, in that ``since`` then.
+
+    A version without pods that served nothing is not there. Where one that has pods could not be read, neither is: what the other
+    did meanwhile is counted together with it, once it is known.
+    """
+    began = min(windows.now, max(after if since is None else since, exposed_at))
+    if windows.unread:
+        return Reading(at=windows.now, since=began)
+    told = {
+        ArmName.CANARY: windows.told(ArmName.CANARY, after, warm_up=warm_up, exposed_at=exposed_at),
+        ArmName.STABLE: windows.told(ArmName.STABLE, after, warm_up=warm_up),
+    }
+    arms = {arm: _tallies(one) for arm, one in told.items() if arm in windows.there or one.requests or one.durations is not None}
+    return Reading(at=windows.now, since=began, arms=arms)
 
 
 def _tallies(told: Told) -> dict[str, Tally]:
@@ -140,8 +150,8 @@ def _tallies(told: Told) -> dict[str, Tally]:
 
 
 def look(rollout: Rollout, reading: Reading, trial: Trial) -> Look:
-    """One interval for the judge: against the old version at the same moment or, where that serves no more, against what it
-    served before the deploy."""
+    """One interval for the judge: against the old version at the same moment or, where that surely serves no more, against what
+    it served before the deploy."""
     counts, missing = {}, {}
     for metric in trial.parameters.metrics:
         edge = trial.edges.get(metric.name)
@@ -151,7 +161,8 @@ def look(rollout: Rollout, reading: Reading, trial: Trial) -> Look:
             missing[metric.name] = reading.lacking(tally, edge)
         elif interval.n + interval.m > 0:
             counts[metric.name] = (interval.n, interval.m, interval.s, interval.f)
-    past = {} if any(m > 0 for _, m, _, _ in counts.values()) else _past(rollout, reading, trial)
+    serving = any(m > 0 for _, m, _, _ in counts.values()) or not _retired(reading)
+    past = {} if serving else _past(rollout, reading, trial)
     return Look(
         counts=past or counts,
         seconds=reading.seconds,
@@ -166,6 +177,19 @@ def _alone(rollout: Rollout, trial: Trial) -> tuple[str, ...]:
     """Ratios and endpoints that the time before the deploy has no events of. Without errors, or durations, nothing is proven."""
     before = rollout.baseline.ratios if rollout.baseline is not None else {}
     return tuple(one.name for one in trial.parameters.metrics if one.proof is Proof.ALWAYS and one.name not in before)
+
+
+def _retired(reading: Reading) -> bool:
+    """Whether the old version serves no more: it has no pods, or they were read and had no requests. One that could not be read
+    may serve everybody."""
+    if not reading.arms or (control := reading.arms.get(ArmName.STABLE)) is None:
+        return bool(reading.arms)
+    known = [
+        tally.total
+        for name, tally in control.items()
+        if name in (ERRORS_NAME, LATENCY_NAME) and (tally.bad is not None or tally.durations is not None)
+    ]
+    return bool(known) and not any(known)
 
 
 def _past(rollout: Rollout, reading: Reading, trial: Trial) -> dict[str, tuple[float, float, float, float]]:

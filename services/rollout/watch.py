@@ -53,7 +53,9 @@ class Watch:
         self._windows = Windows(keep=_kept(run), counts_pages=self._elsewhere is None)
         self._began = run.clock.pace()
         self._judged_to: float | None = None
-        """Pace second of the round up to which everything was put before the judge."""
+        """Pace second of the judge's latest look, which may have had nothing to see…"""
+        self._counted_to = self._began
+        """…and of the round up to which all counts were put before it."""
         self._parameters_told = False
         self._source = DirectScrape.configured(run.settings.metrics, run.connection, run.clock)
         self._probe = HealthProbe.configured(run.settings.probes, run.connection)
@@ -129,7 +131,7 @@ class Watch:
         else:
             self._blind("the cluster does not tell which pods there are")
         now = run.clock.pace()
-        look = self._judged(found) if run.sees_cluster else None
+        look = self._judged() if run.sees_cluster else None
         limits = judging.limits_now(self._limits, run.rollout.judgement)
         readings = evaluate(
             limits,
@@ -188,33 +190,35 @@ class Watch:
             new = {pod.metadata.name for pod in found.canary}
             await self._probe.probe([target for target in targets if target.name in new], started=started)
 
-    def _judged(self, found: Arms) -> Look | None:
+    def _judged(self) -> Look | None:
         """The latest look of the judge. A defect of ours in it takes no hard trigger with it; what it has not judged proves
         nothing, as where metrics can't be read."""
         try:
-            return self._put_before_the_judge(found)
+            return self._put_before_the_judge()
         except Exception as error:
             log.exception("the judge of %s failed", self._run.rollout.id)
             self._blind(f"internal error: {error!r}")
             self._run.measured_at = None
             return None
 
-    def _put_before_the_judge(self, found: Arms) -> Look | None:
+    def _put_before_the_judge(self) -> Look | None:
         """Give the judge everything that became known since its latest look, of both versions alike; ``None`` where it has to
         wait: before the first requests, and while a version can't be read (what is missing then comes with the next look)."""
         run, now = self._run, self._windows.now
         exposed = run.rollout.exposed_at
         if self._judged_to is None or exposed is None:
-            self._judged_to = now
+            self._judged_to = self._counted_to = now
             return None
-        away = [arm for arm, pods in ((ArmName.CANARY, found.canary), (ArmName.STABLE, found.stable)) if pods]
-        blind = any(self._windows.read_at(arm) != now for arm in away)
+        blind = bool(self._windows.unread)
         if now <= self._judged_to or (blind and now - self._judged_to < run.settings.judge.no_traffic_seconds):
             return None
         trial = judging.trial_of(run.rollout, run.settings)
-        counts = judging.counted(self._windows, self._judged_to, warm_up=self._limits.warm_up, exposed_at=exposed)
+        counts = judging.counted(
+            self._windows, self._counted_to, warm_up=self._limits.warm_up, exposed_at=exposed, since=self._judged_to
+        )
         look = judging.look(run.rollout, counts, trial)
         self._judged_to = now
+        self._counted_to = self._counted_to if blind else now
         # What could not be read was not looked at, however long it is waited for.
         before = run.rollout.judgement.at if run.rollout.judgement is not None else None
         run.change(state.judged(run.rollout, judging.judged(run.rollout, trial, look, at=before if blind else now)))

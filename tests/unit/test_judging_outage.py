@@ -14,6 +14,7 @@ from services.analysis.sources import Reading
 from services.audit import reading as journal
 from services.model.rollout import Phase, Rollout, TriggerName
 from services.rollout import watch as watching
+from services.sandbox.behaviour import Behaviour
 from widgets import ink
 from widgets.evidence.judgement import draw_judgement
 from widgets.format import age, seconds
@@ -201,3 +202,65 @@ def test_a_checkpoint_of_before_says_nothing_of_it() -> None:
     told = lines(draw_figures(figures_of(old, 1002.0, True), 110))
     assert next(line for line in told if line.startswith("REQUESTS")).endswith("measured 2s ago")
     assert not any(line.startswith("METRICS") for line in told)
+
+
+@pytest.mark.parametrize("incident", [None, Behaviour(errors=0.003)])
+async def test_an_old_version_that_can_not_be_read_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, incident: Behaviour | None
+) -> None:
+    """Neither is a new version good because it is no worse than the minute before the deploy, nor bad because both fail."""
+    async with judged(tmp_path, monkeypatch, analysis(300)) as on:
+        await on.advance(22)
+        on.service.silent = OLD
+        on.service.serve()
+        if incident is not None:
+            on.service.canary = on.service.stable = incident
+        await on.advance(200)
+        assert on.rollout.judgement is not None
+        assert on.rollout.judgement.verdict == "no_data"
+        assert "serves no more" not in reasons(on)
+        assert "NO DATA: the metrics of stable can't be read (old-1: no answer, and 2 more)" in reasons(on)
+        assert "canary ?" not in requests(on)
+        assert "stable ?" in requests(on)
+        await on.advance(1000)
+        assert on.rollout.phase is Phase.PAUSED
+        assert "no data: the metrics of stable can't be read (old-1: no answer, and 2 more)" in on.rollout.pause_reason
+        assert not on.passed
+
+
+@pytest.mark.parametrize("errors", [0.0, 0.01])
+async def test_what_both_did_in_an_outage_of_one_is_compared_once_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errors: float
+) -> None:
+    """The same time of both, and all of it: an incident in the gap is both's, a fault in it is found."""
+    async with judged(tmp_path, monkeypatch, analysis(300)) as on:
+        await on.advance(82)
+        on.service.silent = OLD
+        on.service.serve()
+        on.service.stable = Behaviour(errors=0.003)
+        on.service.canary = Behaviour(errors=0.003 + errors)
+        await on.advance(120)
+        assert on.rollout.judgement is not None
+        assert on.rollout.judgement.verdict == "no_data"
+        on.service.silent = frozenset()
+        on.service.serve()
+        on.service.stable = Behaviour()
+        on.service.canary = Behaviour(errors=errors)
+        await on.advance(1000)
+        found = {metric.name: metric for metric in on.rollout.judgement.metrics}["errors"]
+        assert found.m == pytest.approx(9 * found.n, rel=0.02)
+        assert on.passed is (errors == 0.0)
+        assert (on.rollout.reason.name if on.rollout.reason is not None else None) == ("judge" if errors else None)
+
+
+async def test_an_old_version_that_was_read_and_serves_nobody_is_compared_by_its_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with judged(tmp_path, monkeypatch, analysis(300)) as on:
+        await on.advance(62)
+        on.service.serve()
+        on.service.share = 1.0
+        await on.advance(60)
+        assert on.rollout.judgement is not None
+        assert on.rollout.judgement.past
+        assert "The old version serves no more" in reasons(on)
