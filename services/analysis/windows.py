@@ -264,11 +264,12 @@ class Windows:
         """What single pods of the old version did in each round after pace second ``since``, oldest first."""
         return tuple(steps for at, steps in self._singles if at > since)
 
-    def arm(self, which: str, trailing_seconds: float = TRAILING) -> Arm:
+    def arm(self, which: str, trailing_seconds: float = TRAILING, *, hold: float = 0.0) -> Arm:
         """A version over the trailing window, for screens and checkpoints. The window ends with the newest data as long as that
-        would lie in one that ended now: what is not known yet is no minute with fewer requests."""
+        would lie in one that ended now, and for ``hold`` seconds at least: what is not known yet is no minute with fewer
+        requests."""
         until = self._read_at[ArmName(which)]
-        if until is None or self.now - until >= trailing_seconds:
+        if until is None or self.now - until >= max(trailing_seconds, hold):
             until = self.now
         counted = self.count(which, until - trailing_seconds, until)
         names = [pod for pod, arm in self._arm_of.items() if arm == which]
@@ -285,11 +286,10 @@ class Windows:
             restarts=sum(self._restarts.get(pod, 0) for pod in names),
         )
 
-    def sample(self, trailing_seconds: float = TRAILING) -> Sample:
+    def sample(self, trailing_seconds: float = TRAILING, *, hold: float = 0.0) -> Sample:
         """Both versions side by side, as of the latest round."""
-        return Sample(
-            at=self.now, canary=self.arm(ArmName.CANARY, trailing_seconds), stable=self.arm(ArmName.STABLE, trailing_seconds)
-        )
+        canary, stable = (self.arm(arm, trailing_seconds, hold=hold) for arm in (ArmName.CANARY, ArmName.STABLE))
+        return Sample(at=self.now, canary=canary, stable=stable)
 
     def _add(self, arm: ArmName, since: float, until: float, born: float, steps: list[Increase]) -> None:
         requests = sum(step.requests or 0.0 for step in steps)

@@ -55,6 +55,11 @@ def from_elsewhere(
     return _after(rollout.freshness, windows.now, None if told is None else min(told, reading.at - reading.age), missing, why)
 
 
+def all_told(rollout: Rollout, windows: Windows, found: Arms) -> bool:
+    """Whether the latest look told something of every version that has to be read."""
+    return all(windows.read_at(arm) == windows.now for arm in needed(rollout, found) or (ArmName.STABLE,))
+
+
 def unread(rollout: Rollout, now: float, why: str) -> Freshness:
     """At a look that could read nothing at all."""
     before = rollout.freshness

@@ -31,6 +31,7 @@ from services.model.objects import Json, ObjectRef
 from services.model.rollout import Baseline, Phase, Reason, Rollout, UndoRecord
 from services.redaction import Redactor
 from services.rollout import state
+from services.rollout.cadence import Cadence
 from services.rollout.events import entry
 from services.rollout.routes import STALE_SECONDS
 from services.settings import Settings
@@ -123,6 +124,8 @@ class Run:
         """Nothing can be asked of it any more: its end is decided and only being written down."""
         self.measured_at: float | None = None
         """Pace second at which the new version's metrics were last read."""
+        self.metrics_patience = Cadence(interval=settings.metrics.interval, speed=clock.speed).patience
+        """Pace seconds after which metrics that told nothing new are away; the watch loop sets it by how often they come."""
         self.unreadable = ""
         """Why they could not be read at the last look."""
         self._dirty = asyncio.Event()
@@ -326,11 +329,6 @@ class Run:
     def sees_metrics(self) -> bool:
         """Whether the new version's metrics have been read lately."""
         return self.measured_at is not None and self.clock.pace() - self.measured_at <= self.metrics_patience
-
-    @property
-    def metrics_patience(self) -> float:
-        """Pace seconds after which metrics that told nothing new are away."""
-        return max(3 * self.settings.metrics.interval, 2.0 * self.clock.speed)
 
     def progress(self, seconds: float, requests: float | None = None) -> None:
         self.change(state.step_progressed(self.rollout, seconds=seconds, requests=requests))

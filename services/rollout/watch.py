@@ -27,6 +27,7 @@ from services.model.steps import Analyse, MeasureBaseline, WaitReady
 from services.rollout import freshness, judging, state
 from services.rollout.alerting import AlertWatch
 from services.rollout.arms import Arms, arms, settled_pods, unserved, workload_facts
+from services.rollout.cadence import Cadence
 from services.rollout.elsewhere import Elsewhere
 from services.rollout.passing import proven_early
 from services.rollout.run import Breach, Run
@@ -63,6 +64,7 @@ class Watch:
         self._unserved_since: float | None = None
         self._served = 0.0
         self._held = False
+        self._cadence = Cadence(interval=run.settings.metrics.interval, speed=run.clock.speed)
         self._split = SplitWatch(run)
         self._alerts = AlertWatch.configured(run)
         run.baseline = self._baseline
@@ -145,7 +147,7 @@ class Watch:
             workload=self._facts() if run.sees_cluster else None,
         )
         readings = (*readings, *await self._alerts.readings(), judging.reading(run.rollout.judgement, run.rollout.freshness))
-        sample = self._windows.sample() if run.sees_cluster else None
+        sample = self._windows.sample(hold=run.metrics_patience) if run.sees_cluster else None
         run.change(state.observed(run.rollout, sample=sample, triggers=readings, actual_weight=actual_weight(run)))
         self._count()
         fresh = run.rollout.freshness
@@ -174,14 +176,17 @@ class Watch:
             self._known(freshness.from_pods(run.rollout, self._windows, found, readings))
         else:
             told = await self._elsewhere.put_into(self._windows, found)
-            source, patience = run.settings.metrics.source, run.metrics_patience
+            source, patience = run.settings.metrics.source, self._cadence.silence
             self._known(
                 freshness.from_elsewhere(
                     run.rollout, self._windows, found, told, source=source, began=self._began, patience=patience
                 )
             )
+        if freshness.all_told(run.rollout, self._windows, found):
+            self._cadence.told(self._windows.now)
+            run.metrics_patience = self._cadence.patience
         before, run.measured_at = run.measured_at, self._windows.read_at(ArmName.CANARY)
-        if before is not None and run.measured_at is not None and run.measured_at - before > TRAILING:
+        if before is not None and run.measured_at is not None and run.measured_at - before > max(TRAILING, run.metrics_patience):
             run.change(state.watched_anew(run.rollout, pace=run.clock.pace()))
         if self._probed_at is None or run.clock.pace() - self._probed_at >= run.settings.probes.interval * 0.9:
             # At the first look nobody remembers what a driver before this one saw answer.
@@ -210,7 +215,10 @@ class Watch:
             self._judged_to = self._counted_to = now
             return None
         blind = bool(self._windows.unread)
-        if now <= self._judged_to or (blind and now - self._judged_to < run.settings.judge.no_traffic_seconds):
+        patience = max(run.settings.judge.no_traffic_seconds, run.metrics_patience)
+        # What is not due yet is no look at nothing.
+        due = run.rollout.freshness is not None and bool(run.rollout.freshness.missing)
+        if now <= self._judged_to or (blind and (not due or now - self._judged_to < patience)):
             return None
         trial = judging.trial_of(run.rollout, run.settings)
         counts = judging.counted(
