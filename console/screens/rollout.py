@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets._toast import ToastRack
 
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.evidence import course_of, judged_of
@@ -28,6 +29,8 @@ from widgets.triggers import Triggers, limit_of
 VIEWS = ("steps", "evidence", "triggers", "calls")
 """The panes that share one place on a narrow terminal, in the order in which they are shown."""
 CALLS = 100
+TOAST_LINES = 4
+"""Lines of a toast on a small terminal."""
 CHART_SECONDS = 300.0
 
 
@@ -140,6 +143,16 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#live").styles.height = "1fr" if view in ("", "evidence", "triggers") else "auto"
         self.query_one("#panes").styles.height = "auto" if view == "calls" else "1fr"
 
+    def place_toasts(self) -> None:
+        """On a narrow terminal over the figures, and not over what is below them: the steps, and what comes next."""
+        if not self.folded():
+            super().place_toasts()
+            return
+        above = max(1, self.query_one("#vitals").region.bottom - TOAST_LINES)
+        for rack in self.query_children(ToastRack):
+            if rack.styles.margin.top != above:
+                rack.styles.margin = (above, 0, 0, 0)
+
     def selection(self) -> Selection:
         card = self.console.picture.rollout(self.key)
         if card is None:
@@ -168,6 +181,7 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#pods", PodStrip).show(self.console.pods(card.environment, rollout.release.service))
         self._draw_charts(rollout)
         self.query_one("#next", Note).show(footline(card, picture))
+        self.after_refresh(self.place_toasts)
         self._draw_calls(card, picture)
 
     def _draw_calls(self, card: RolloutCard, picture: Picture) -> None:

@@ -200,7 +200,7 @@ _PASSED = {
 def _what_it_came_to(passed: tuple[str, ...], value: Figures, width: int) -> list[Line]:
     """The verdicts of a rollout that is well over, how both versions compared last, and what was measured before it."""
     counts = Counter(_PASSED.get(each, each) for each in passed)
-    words = ", ".join(f"{number} {told}" for told, number in counts.items())
+    words = ", ".join(f"{number} {told}" if len(counts) > 1 else told for told, number in counts.items())
     proven = bool(passed) and set(passed) <= {"healthy", "holds"}
     several = "analyses" if len(passed) > 1 else "analysis"
     head = f"{glyphs.current().ok} {len(passed)} {several}: {words}" if passed else "no analysis: nothing compared the versions"

@@ -1,16 +1,17 @@
 """Toasts never hide what the operator steers by, and nothing that they said is lost."""
 
 import pytest
-from support.consoles import TestConsole, picture, until, words_on
+from support.consoles import TestConsole, card, picture, rollout, until, words_on
 
 from console.screens.rollout import RolloutScreen
+from services.model.rollout import Phase
 from widgets.toast import toast
 
 LONG = "more than fits into a line of any terminal that there is " * 20
 TOLD = ("the first thing", "the second thing", f"the third thing, {LONG}")
 
 
-async def shown(app: TestConsole, pilot, *, size: tuple[int, int]) -> tuple[list[str], list[str]]:
+async def told_on_a_rollout(app: TestConsole, pilot, *, size: tuple[int, int]) -> tuple[list[str], list[str]]:
     """The rollout at 80x24 before and after it was told three things."""
     await pilot.pause()
     app.open_rollout(app.picture.rollouts[0].key)
@@ -19,7 +20,7 @@ async def shown(app: TestConsole, pilot, *, size: tuple[int, int]) -> tuple[list
     await pilot.pause(0.1)
     before = words_on(app).splitlines()
     for told in TOLD:
-        toast(app.screen, told, title="Told", severity="warning")
+        toast(app.screen, told, title="Told", severity="warning", seconds=300)
         await pilot.pause()
     await until(pilot, lambda: "the third thing" in words_on(app))
     return before, words_on(app).splitlines()
@@ -28,7 +29,7 @@ async def shown(app: TestConsole, pilot, *, size: tuple[int, int]) -> tuple[list
 async def test_on_a_small_terminal_only_the_newest_toast_is_seen_and_it_hides_four_lines_but_neither_steps_nor_next() -> None:
     app = TestConsole()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        before, after = await shown(app, pilot, size=(80, 24))
+        before, after = await told_on_a_rollout(app, pilot, size=(80, 24))
         changed = [line for line, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
         steps = next(line for line, words in enumerate(before) if words.startswith(" STEPS"))
         assert changed == [8, 9, 10, 11]
@@ -40,12 +41,26 @@ async def test_on_a_small_terminal_only_the_newest_toast_is_seen_and_it_hides_fo
         await until(pilot, lambda: all(told[:10] in words_on(app) for told in TOLD))
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [rollout(samples=(), baseline=None, judgement=None), rollout(phase=Phase.SUCCEEDED), rollout(phase=Phase.ROLLING_BACK)],
+    ids=["nothing measured", "succeeded", "rolling back"],
+)
+async def test_on_a_narrow_rollout_no_toast_hides_a_step_or_what_comes_next_however_few_figures_there_are(shown) -> None:
+    app = TestConsole(picture(rollouts=(card(shown),)))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        before, _ = await told_on_a_rollout(app, pilot, size=(80, 24))
+        steps = next(line for line, words in enumerate(before) if words.startswith(" STEPS"))
+        await until(pilot, lambda: words_on(app).splitlines()[steps:] == before[steps:])
+        assert "the third thing" in words_on(app)
+
+
 @pytest.mark.parametrize("keys", [("slash",), ("J", "slash"), ("at", "slash")], ids=["fleet", "journal", "calls"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["small", "large"])
 async def test_no_toast_hides_the_field_in_which_a_filter_is_typed(keys: tuple[str, ...], size: tuple[int, int]) -> None:
     app = TestConsole(picture(rollouts=()))
     async with app.run_test(size=size, notifications=True) as pilot:
-        toast(app.screen, TOLD[2], title="Told", severity="warning")
+        toast(app.screen, TOLD[2], title="Told", severity="warning", seconds=300)
         await pilot.press(*keys, *"no such thing /(")
         await until(pilot, lambda: "the third thing" in words_on(app) and "no regular expression" in words_on(app))
         lines = words_on(app).splitlines()
@@ -58,7 +73,7 @@ async def test_no_toast_hides_the_field_in_which_a_filter_is_typed(keys: tuple[s
 async def test_no_toast_hides_the_suggestions_of_the_journal_s_filter() -> None:
     app = TestConsole()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        toast(app.screen, TOLD[2], title="Told", severity="warning")
+        toast(app.screen, TOLD[2], title="Told", severity="warning", seconds=300)
         await pilot.press("J", "slash", *"outcome:")
         await until(pilot, lambda: "the third thing" in words_on(app) and "tab started" in words_on(app))
 
@@ -73,7 +88,7 @@ async def test_no_toast_hides_the_name_that_confirms_a_deploy() -> None:
         app.screen._field("strategy").set_value("canary")
         await until(pilot, lambda: not app.screen.query_one("TypedConfirmation Input").disabled)
         app.screen.set_focus(app.screen.query_one("TypedConfirmation Input"))
-        toast(app.screen, TOLD[2], title="Told", severity="warning")
+        toast(app.screen, TOLD[2], title="Told", severity="warning", seconds=300)
         await pilot.press(*"prod")
         await until(pilot, lambda: "the third thing" in words_on(app) and "4 of 10 characters" in words_on(app))
         assert any(line.strip() == "prod" for line in words_on(app).splitlines())
@@ -82,7 +97,7 @@ async def test_no_toast_hides_the_name_that_confirms_a_deploy() -> None:
 async def test_a_terminal_that_becomes_small_or_large_shows_one_or_all() -> None:
     app = TestConsole()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        _, large = await shown(app, pilot, size=(200, 50))
+        _, large = await told_on_a_rollout(app, pilot, size=(200, 50))
         assert all(any(told[:10] in line for line in large) for told in TOLD)
         for small in ((109, 50), (200, 33)):
             await pilot.resize_terminal(*small)

@@ -291,6 +291,8 @@ def test_a_rollout_that_succeeded_tells_its_verdicts_and_no_figure_that_has_gone
         assert alarming not in text
     assert "× stable" in text, "how they compared is kept"
     assert lines[-1].startswith("BEFORE errors 0.19%")
+    proven = msgspec.structs.replace(shown, steps=(StepState(verdict="healthy"), StepState(verdict="healthy")))
+    assert "2 analyses: healthy" in ink.plain(draw_figures(figures_of(proven, PACE, live=False), columns)[0])
     found = judged_of(shown)
     assert found is not None
     assert "NO DATA" not in "".join(ink.plain(line) for line in draw_judgement(found, columns))
