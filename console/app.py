@@ -65,7 +65,7 @@ class ConsoleApp(Finding):
     Screen { background: $background; }
     Toast { background: $panel; }
     ToastRack { margin-bottom: 2; }
-    RolloutScreen.-narrow ToastRack { dock: top; margin: 8 0 0 0; }
+    RolloutScreen.-narrow ToastRack { dock: top; margin: 7 0 0 0; }
     PromptScreen ToastRack { dock: top; margin: 1 0 0 0; }
     .-small ToastRack { scrollbar-size-vertical: 0; }
     .-small ToastHolder { display: none; }
