@@ -106,11 +106,12 @@ def draw_metric(
     )
     axis = draw_ratio(ratio, min(_AXIS, width - len(_INDENT)))
     legend = f"{_INDENT}{glyphs.current().mark} tolerated: {metric.r:.3g} × and {metric.d * 100:.2g} points"
+    never = never_bad(metric)
     noise = f"noise {_times(metric.noise)} × Poisson, {measured}"
     return (
         ((name_of(metric).upper(), Tone.STRONG), (f"  ln E {metric.log_e:.1f}, of health {metric.log_ok:.1f}", Tone.MUTED)),
         rates,
-        *(((part, Tone.WARN),) for part in _wrapped(never_bad(metric), width)),
+        *(((part, Tone.WARN),) for part in (_wrapped(never, width) if never else ())),
         *(((part, Tone.TEXT),) for part in _wrapped(ratio_words(metric, against), width)),
         *((((_INDENT, Tone.TEXT), *axis),) if axis else ()),
         *(((part, Tone.MUTED),) for part in _wrapped(f"{legend.strip()}; {_difference(metric, difference)}; {noise}", width)),
