@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.judgements import errors, judgement, regressed, slow
 
-from services.model.rollout import JudgedMetric, Judgement
+from services.model.rollout import JudgedMetric, Judgement, Unproven
 from widgets import glyphs, ink
 from widgets.charts import Ratio, draw_course, draw_ratio, gauge
 from widgets.evidence.judgement import Judged, draw_judgement, strength
@@ -221,3 +221,26 @@ def test_where_the_old_version_has_no_failures_no_ratio_is_made_up():
 @given(st.floats(0, 1e4))
 def test_the_strength_of_evidence_is_a_number_that_can_be_read(highest):
     assert len(strength(judgement(highest=highest))) < 140
+
+
+def test_what_was_never_bad_says_so_and_nothing_else_has_room_for_it():
+    lines = draw_judgement(Judged(judgement()), 100)
+    assert all(ink.plain(line).strip() for line in lines)
+    never = errors(name="orders", s=0.0, f=0.0, ratio_high=None)
+    shown = draw_judgement(Judged(judgement(metrics=(errors(), slow(s=0.0, f=0.0), never))), 100)
+    assert said(shown).count("no bad event ever seen, of either version") == 1
+    assert "no bad event" not in said(draw_judgement(Judged(judgement(metrics=(errors(s=0.0), slow()))), 100))
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_what_is_not_proven_is_listed_and_the_verdict_claims_no_more_than_was_compared(width):
+    unproven = (
+        Unproven(name="latency-p90", edge=0.04, why="it is not looked at in the first 30 s"),
+        Unproven(name="[b]pay", why="no data of it from the new version", needed=True),
+    )
+    lines = draw_judgement(Judged(judgement(verdict="healthy", unproven=unproven)), width)
+    assert all(ink.cells(line) <= width for line in lines)
+    text = said(lines)
+    assert "proven for errors, latency-p99; not for latency-p90, [b]pay" in text
+    assert "LATENCY-P90, OVER 40MS no data it is not looked at in the first 30 s; not part of the proof" in text
+    assert "[B]PAY no data no data of it from the new version; it is asked for by name, so nothing is proven without it" in text

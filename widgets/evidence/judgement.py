@@ -105,6 +105,7 @@ def draw_metric(
         (f"{metric.f:,.0f} of {metric.m:,.0f}", Tone.MUTED),
     )
     axis = draw_ratio(ratio, min(_AXIS, width - len(_INDENT)))
+    never = never_bad(metric)
     legend = f"{_INDENT}{glyphs.current().mark} tolerated: {metric.r:.3g} × and {metric.d * 100:.2g} points"
     never = never_bad(metric)
     noise = f"noise {_times(metric.noise)} × Poisson, {measured}"
