@@ -122,7 +122,8 @@ def _blind(found: "Replay") -> Iterator[str]:
 def _beside(found: "Replay", recording: "Recording") -> Iterator[str]:
     yield ""
     aborts = f"aborts at {found.argo.aborted_at:g} s" if found.argo.aborted_at is not None else "never aborts"
-    yield f"Argo's default rule (success below 95 % in any minute) {aborts}."
+    why = ", after five minutes without data" if found.argo.unanswered else ""
+    yield f"Argo's default rule (success below 95 % in any minute) {aborts}{why}."
     if found.calibration is not None and recording.pre_rows is not None:
         would = (
             "would have been aborted, so the noise was widened" if found.calibration.aborted else "would not have been aborted"

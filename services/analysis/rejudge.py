@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from services.analysis.judge import ERRORS, Interval, Parameters, Verdict, leading
-from services.analysis.judge.argo import Argo, measured
+from services.analysis.judge.argo import Argo
 from services.analysis.recording import Recording
 from services.analysis.replay import Replay, first_trigger
-from services.analysis.trial import Look, looked, opened
+from services.analysis.trial import Look, beside, looked, opened
 from services.model.errors import Rejected
 from services.model.rollout import TriggerName
 
@@ -88,6 +88,5 @@ def rejudge(found: Recorded, parameters: Parameters, *, hard_triggers: bool = Fa
 def _argo(looks: Sequence[Look]) -> Argo:
     run = Argo()
     for look in looks:
-        if ERRORS.name in look.counts:
-            run = measured(run, Interval(*look.counts[ERRORS.name]), look.seconds)
+        run = beside(run, look)
     return run

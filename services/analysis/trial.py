@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from services.analysis.judge import ERRORS, Evidence, Interval, Parameters, Proof, State, Verdict, begin, observe, proven
-from services.analysis.judge.argo import Argo, measured
+from services.analysis.judge.argo import Argo, measured, unanswered
 from services.analysis.judge.evidence import Mixture
 
 PAST_R = 2.0
@@ -75,18 +75,23 @@ def looked(trial: Trial, look: Look) -> Trial:
     state = going_into(trial, look.step).state
     counts = {name: Interval(*four) for name, four in look.counts.items()}
     parameters = against_the_past(trial.parameters, state, look.alone) if look.past else trial.parameters
-    argo = trial.argo
-    if (errors := counts.get(ERRORS.name)) is not None:
-        argo = measured(argo, errors, look.seconds)
     return Trial(
         parameters=trial.parameters,
         edges=trial.edges,
         state=observe(parameters, state, counts, seconds=look.seconds),
-        argo=argo,
+        argo=beside(trial.argo, look),
         step=look.step,
         past=look.past,
         alone=look.alone,
     )
+
+
+def beside(argo: Argo, look: Look) -> Argo:
+    """Argo's default rule after one more interval. It does not stand still where there are no requests, or nothing is known."""
+    errors = look.counts.get(ERRORS.name)
+    if errors is None or not errors[0]:
+        return unanswered(argo, look.seconds)
+    return measured(argo, Interval(*errors), look.seconds)
 
 
 def against_the_past(parameters: Parameters, state: State, alone: Collection[str] = ()) -> Parameters:

@@ -288,7 +288,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[float, ...]
     """The newest values of ``log_e``, one an interval."""
     argo_at: float | None = None
-    """When Argo's default rule would have aborted, seconds after exposure."""
+    """When Argo's default rule would have aborted, seconds after exposure…"""
+    argo_unanswered: bool = False
+    """…and whether because its measurements had no data."""
     at: float | None = None
     """Pace second of the latest look that could be compared…"""
     quiet: float = 0.0

@@ -250,6 +250,7 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
         unproven=_unproven(trial, one),
         path=(*before, round(now.log_e, 3))[-MAX_PATH:],
         argo_at=trial.argo.aborted_at,
+        argo_unanswered=trial.argo.unanswered,
         at=at,
         quiet=round(now.without_traffic_s, 3),
         detail=_words(trial),

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from support.judged import Judged, analysis, judged
 
+from console import cli
 from console.screens.evidence import judged_of
 from console.screens.vitals import draw_figures, figures_of
 from services.analysis import Windows
@@ -262,3 +263,36 @@ async def test_an_old_version_that_was_read_and_serves_nobody_is_compared_by_its
         assert on.rollout.judgement is not None
         assert on.rollout.judgement.past
         assert "The old version serves no more" in reasons(on)
+
+
+async def test_the_rule_beside_the_judge_does_not_stand_still_without_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More than four measurements running that have no answer end an analysis of Argo's; and so they do from the journal."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    async with judged(home / "journal", monkeypatch, analysis(900)) as on:
+        await on.advance(122)
+        on.service.unreadable = True
+        await on.advance(240)
+        assert "would not have aborted so far" in reasons(on)
+        await on.advance(180)
+        assert on.rollout.judgement is not None
+        at = on.rollout.judgement.argo_at
+        assert at is not None
+        # Five minutes are over at the latest in the sixth after the newest data.
+        assert 300 <= at <= 420
+        assert f"would have aborted {seconds(at)} after the first requests, after five minutes without data." in reasons(on)
+    assert cli.main(["analyse", "--from", "journal", "r1", "--home", str(home)]) == 0
+    assert f"aborts at {at:g} s, after five minutes without data." in " ".join(capsys.readouterr().out.split())
+
+
+async def test_the_rule_beside_the_judge_counts_a_bridged_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with judged(tmp_path, monkeypatch, analysis(900)) as on:
+        for _ in range(3):
+            on.service.unreadable = False
+            await on.advance(90)
+            on.service.unreadable = True
+            await on.advance(130)
+        assert on.rollout.judgement is not None
+        assert on.rollout.judgement.argo_at is None

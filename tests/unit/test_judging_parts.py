@@ -12,7 +12,8 @@ from support.rollouts import rollout
 from services.analysis import PodReading, Windows
 from services.analysis.baseline import measure, slow_edges, splits
 from services.analysis.histogram import Histogram
-from services.analysis.judge import ERRORS, LATENCY_P90, LATENCY_P99, Parameters, Verdict
+from services.analysis.judge import ERRORS, LATENCY_P90, LATENCY_P99, Interval, Parameters, Verdict
+from services.analysis.judge.argo import Argo, measured, unanswered
 from services.analysis.trial import Look, Trial, looked, opened
 from services.model.rollout import Baseline, Events, Replayed, SlowEdge, StepState
 from services.model.steps import Analyse, Plan, SetTraffic
@@ -320,3 +321,20 @@ def test_the_past_is_spread_over_the_analysis_and_counted_once() -> None:
     assert look.past
     assert look.counts["errors"] == pytest.approx((1000.0, 500.0, 1.0, 0.5))
     assert look.counts["latency-p99"] == pytest.approx((1000.0, 500.0, 10.0, 5.0))
+
+
+@given(st.lists(st.floats(0.5, 200.0), min_size=1, max_size=20), st.floats(0.0, 59.0))
+def test_the_rule_beside_the_judge_measures_each_minute_of_silence(parts: list[float], before: float) -> None:
+    """However long the looks are that had nothing: five answers running are missing, and it is over."""
+    begun = measured(Argo(), Interval(100.0, 900.0, 0.0, 0.0), before) if before else Argo()
+    # The minute in which there still was something has an answer.
+    ends = 300.0 if not before else 360.0
+    run = begun
+    for seconds in parts:
+        run = unanswered(run, seconds)
+    whole = before + sum(parts)
+    if abs(whole - ends) > 1e-3:
+        assert (run.aborted_at is not None) is (whole > ends)
+        assert run.unanswered is (whole > ends)
+    if run.aborted_at is not None:
+        assert run.aborted_at == pytest.approx(ends)

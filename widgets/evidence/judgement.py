@@ -138,6 +138,7 @@ def argo_words(judgement: Judgement, *, over: bool = False) -> str:
     """What the rule that most others use by default would have done on the same counts."""
     if judgement.argo_at is not None:
         did = f"would have aborted {figures.seconds(judgement.argo_at)} after the first requests"
+        did += ", after five minutes without data" if judgement.argo_unanswered else ""
     else:
         did = "had not aborted by then" if over else "would not have aborted so far"
     return f"Argo's default rule (success below 95 % in any minute) {did}."

@@ -25,6 +25,19 @@ class Argo(msgspec.Struct, frozen=True):
     errors_running: int = 0
     aborted_at: float | None = None
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether it was ended by measurements that had no answer, and not by failures."""
+        return self.errors_running > ERRORS_RUNNING
+
+
+def unanswered(run: Argo, seconds: float) -> Argo:
+    """The run after ``seconds`` of which nothing is known: it goes on measuring each minute, and gets no answer."""
+    while seconds > 1e-9 and run.aborted_at is None:
+        part = min(seconds, WINDOW_S - run.window)
+        run, seconds = measured(run, Interval(0.0, 0.0, 0.0, 0.0), part), seconds - part
+    return run
+
 
 def measured(run: Argo, interval: Interval, seconds: float, *, failure_limit: int = 0) -> Argo:
     """The run after one more interval of ``seconds``."""
