@@ -107,7 +107,6 @@ def draw_metric(
     axis = draw_ratio(ratio, min(_AXIS, width - len(_INDENT)))
     never = never_bad(metric)
     legend = f"{_INDENT}{glyphs.current().mark} tolerated: {metric.r:.3g} × and {metric.d * 100:.2g} points"
-    never = never_bad(metric)
     noise = f"noise {_times(metric.noise)} × Poisson, {measured}"
     return (
         ((name_of(metric).upper(), Tone.STRONG), (f"  ln E {metric.log_e:.1f}, of health {metric.log_ok:.1f}", Tone.MUTED)),
