@@ -17,10 +17,13 @@ _SHOWN = 160
 """Characters of what an entry did that a list shows; `journal show` tells all of it."""
 _VERIFY = (
     "Checks every line, every signed checkpoint and every hole that retention left, without the code that wrote them. The chain "
-    "alone shows damage and careless changes. Checkpoints show what was changed or cut off by somebody without checkpoint.key. "
-    "Whoever has the key, as anybody with the same login does, or replaces the public key too, can write everything anew: that "
-    "only shows against what sinks were sent (cursors/), or a key or hash that was kept elsewhere (--key, --witness); a whole "
-    "directory put back as it once was only against the latter two. What was neither signed nor sent yet can be cut off unseen."
+    "alone shows damage and careless changes. Checkpoints show what was changed or cut off of what they cover by somebody "
+    "without checkpoint.key; checkpoints taken away show as unsigned, as long as nothing has been written since: a key is left "
+    "without them, or more is unsigned at the end than a killed process leaves (200 entries, 20 s). Up to that can be changed "
+    "or cut off unseen. Whoever has the key, as anybody with the same login does, or replaces the public key too, can write "
+    "everything anew, and an older journal can be put back with its older checkpoints: that only shows against what sinks were "
+    "sent (cursors/), or a key or hash that was kept elsewhere (--key, --witness); a whole directory put back as it once was "
+    "only against --witness."
 )
 _EXPORT = (
     "Prints the entries that match, or writes them to a file: one JSON document a line, as stored (jsonl), or a table (csv) in "

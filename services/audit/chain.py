@@ -209,6 +209,9 @@ class Chain:
 
     def _recover(self, tail: Tail, rest: bytes) -> None:
         self.tail = tail
+        if tail.damage is None:
+            # What an interrupted process left unsigned may be old by now: it is signed before anything follows.
+            self._checkpoint(tail)
         copy = self._keep_torn(tail.path, rest, tail.size)
         self._disk.truncate(tail.descriptor, tail.size)
         self._disk.sync(tail.descriptor)
@@ -270,11 +273,12 @@ class Chain:
         return made
 
     def _checkpoint(self, tail: Tail) -> str:
-        """The signed note that the seal carries to wherever entries are sent; none where it can't be made: sealing goes on."""
+        """The signed note of what is there, which a seal carries to wherever entries are sent. None where it can't be made: the
+        journal goes on."""
         try:
             return self.signer.sign(self.id, tail.seq, tail.hash, Moment.of(self._clock).stamp)
         except (KeyUnusable, OSError) as error:
-            _log.error("no checkpoint at the seal of %s: %s", tail.path.name, error)
+            _log.error("no checkpoint at the end of %s: %s", tail.path.name, error)
             return ""
 
     def _replace(self, tail: Tail, failed: SyncFailed) -> Tail:

@@ -4,9 +4,11 @@ Everything here blocks and runs in the journal's own threads.
 """
 
 import errno
+import logging
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -31,6 +33,8 @@ from services.audit.place import (
     unavailable,
 )
 from services.audit.reading import lines_backwards
+from services.audit.signing import SIGN_ENTRIES, Unsigned
+from services.audit.tail import Tail
 from services.clock import Clock
 from services.model.objects import Json
 from services.redaction import Redactor
@@ -44,6 +48,8 @@ _LOOKED_AT = 50_000
 _AT_LEAST = 1000
 """Entries that are looked at whatever their time stamps say: another process's clock may be behind, or have been set back."""
 
+_log = logging.getLogger("quarterdeck.journal")
+
 
 class Store:
     """See the module. Every public method takes the lock; each raises :class:`JournalUnavailable` with its reason."""
@@ -55,6 +61,7 @@ class Store:
         self._lock = -1
         self._chain = Chain(directory, clock=clock, redactor=redactor, program=program, disk=self._disk)
         self.emergency = Emergency(directory, disk=self._disk)
+        self.unsigned = Unsigned(clock)
 
     @property
     def id(self) -> str:
@@ -90,7 +97,9 @@ class Store:
                 self._lock = open_lock(self.directory)
             with locked(self._lock, self.directory, seconds=patience):
                 self._chain.id = journal_id(self.directory, disk=self._disk)
-                self._chain.refresh()
+                tail = self._chain.refresh()
+                if tail.damage is None:
+                    self._sign_what_was_left(tail)
         except OSError as error:
             raise unavailable(self.directory, error) from error
 
@@ -111,9 +120,13 @@ class Store:
                     raise refused_by(tail.damage)
                 if not must:
                     reserve(self.directory, disk=self._disk)
+                if not self.unsigned.count and tail.damage is None:
+                    self._sign_what_was_left(tail)
                 known = self._known([made for made in drafts if made.late])
                 missing = [made for made in drafts if made.id not in known] if known else drafts
-                return self._chain.append(missing) if missing else []
+                receipts = self._chain.append(missing) if missing else []
+                self.unsigned.wrote(self.last)
+                return receipts
         except OSError as error:
             if must and error.errno in (errno.ENOSPC, errno.EDQUOT) and release(self.directory):
                 return self.append(drafts, despite_damage=despite_damage, must=True)
@@ -132,6 +145,37 @@ class Store:
             self.close()
             raise unavailable(self.directory, error) from error
 
+    def due(self) -> bool:
+        """Whether a checkpoint is: another process may have signed what this one wrote."""
+        if self.unsigned.due:
+            self._look_behind(self.last)
+        return self.unsigned.due
+
+    def _sign_what_was_left(self, tail: Tail) -> None:
+        """Sign what an interrupted process left unsigned, where that is due: else it would add up. Where it can't be signed
+        entries are taken all the same."""
+        self._look_behind(tail.seq)
+        if not self.unsigned.due:
+            return
+        try:
+            self._chain.signer.sign(self.id, tail.seq, tail.hash, Moment.of(self._clock).stamp)
+            self.unsigned.signed(tail.seq)
+        except (KeyUnusable, OSError) as error:
+            self.unsigned.failed()
+            _log.error("no checkpoint of what was left unsigned: %s", error)
+
+    def _look_behind(self, last: int) -> None:
+        """See what the checkpoints cover, and how old the first entry behind that is."""
+        covered = self._chain.signer.covered()
+        age = float("inf")
+        if last <= covered:
+            age = 0.0
+        elif last - covered <= SIGN_ENTRIES:
+            oldest = next(islice(lines_backwards(self.directory), last - covered - 1, None), b"")
+            # One that tells no time may be as old as any.
+            age = self._clock.unix() - written if (written := _unix(_stamp_of(oldest))) < float("inf") else age
+        self.unsigned.found(covered, last, age)
+
     def sign(self) -> None:
         """Sign how far the chain goes, with the time.
 
@@ -141,11 +185,13 @@ class Store:
         try:
             with locked(self._lock, self.directory):
                 tail = self._chain.refresh()
-                beat = tail.damage is None and self._clock.unix() - tail.written >= HEARTBEAT
+                silent = not self.unsigned.count and self._clock.unix() - tail.written >= HEARTBEAT
+                beat = tail.damage is None and silent
                 tail = self._chain.ready() if beat else tail
                 note = self._chain.signer.sign(self.id, tail.seq, tail.hash, Moment.of(self._clock).stamp)
                 if beat:
                     self._chain.append([self._chain.own(CHECKPOINT_EVENT, {"note": note})])
+                self.unsigned.signed(tail.seq)
         except KeyUnusable as error:
             raise JournalUnavailable("The journal's checkpoint can't be signed", f"{error}.") from error
         except OSError as error:
@@ -176,6 +222,7 @@ class Store:
                 copy, digest = put_aside(self.directory, held.rest, disk=self._disk)
                 facts["unreadable"] = {"bytes": len(held.rest), "sha256": digest, "copy": copy}
             self._chain.append([self._chain.own(MERGED_EVENT, facts), *missing])
+            self.unsigned.wrote(self.last)
         self.emergency.clear(held.hash)
         return len(missing)
 
@@ -213,6 +260,14 @@ class _Stamped(msgspec.Struct):
 
 
 _stamped = msgspec.json.Decoder(_Stamped)
+
+
+def _stamp_of(raw: bytes) -> str:
+    """Empty where there is none."""
+    try:
+        return _stamped.decode(raw[HASH_LENGTH + 1 :]).timestamp
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
 
 
 def _unix(stamp: str) -> float:

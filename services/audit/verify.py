@@ -4,8 +4,11 @@ Deliberately apart: its own reading and hashing, nothing of the writer's code, a
 The rules are those of ``line.py``, ``checkpoint.py``, ``emergency.py`` and ``retention.py``. What each part can show:
 
 - The chain: damage, and changes by who does not hash everything anew. Not entries cut cleanly from the end.
-- Signed checkpoints: also whatever was changed or cut of what is signed, by who has not the key. Who has it, such as anybody
-  with the same login, can write it all anew; so can, under another key, who replaces ``checkpoint.pub`` too.
+- Signed checkpoints: also whatever was changed or cut of what is signed, by who has not the key; and that checkpoints were taken
+  away, where a key is left, or more is unsigned at the end than an interrupted process leaves (``verifying/signed.py``).
+  Not: what is younger than its checkpoint (200 entries at most, all within 20 s by what they say themselves); checkpoints that
+  were taken away once the next start has signed what it found; an older journal put back with its older checkpoints; anything
+  by who has the key, such as anybody with the same login, or replaces both keys and signs all anew.
 - What sinks were sent (their cursors), a public key or a sequence number with its hash that were kept elsewhere: those as well.
 """
 
@@ -22,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from services.audit.verifying import beside, notes
+from services.audit.verifying import beside, notes, signed
 from services.audit.verifying.beside import decoded, text
 from services.audit.verifying.gone import holes, removal
 from services.audit.verifying.lines import DOMAIN, Job, Line, Part, blocks, good
@@ -44,11 +47,14 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
     ``key`` is the public key as kept elsewhere (the line of ``checkpoint.pub``); without it that file is believed. ``witnessed``
     are sequence numbers and hashes that were kept elsewhere.
     """
-    walk = Walk(key=key or text(directory / "checkpoint.pub"))
+    walk = Walk()
+    beside_it = signed.public_key(directory, walk)
+    walk.key = key or beside_it
     journal_id = text(directory / "journal.id")
     pins = [Pin(seq, hash_, "the copy kept elsewhere", "copy") for seq, hash_ in witnessed]
     # Read before the segments: entries written meanwhile are not missed by the checkpoints of them.
-    pins += beside.checkpoints(directory, walk)
+    pins += signed.checkpoints(directory, walk)
+    signed.own_key(directory, walk, beside_it)
     pins += beside.sinks(directory, walk, journal_id)
     waiting = beside.emergency(directory, walk, journal_id)
     files = _files(directory, walk)
@@ -76,6 +82,7 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
         segments += 1
     removed = holes(walk)
     walk.cut()
+    signed.unsigned(walk, [(path, size) for path, size in files if path.suffix != ".gone"])
     return Verification(
         ok=not walk.problems,
         entries=walk.entries,

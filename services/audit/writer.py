@@ -12,22 +12,19 @@ import msgspec
 from services.audit.entry import Draft, Moment, draft
 from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt, begins
 from services.audit.levels import Behind, Level, level_of
+from services.audit.signing import SIGN_ENTRIES
 from services.audit.store import Store
 from services.clock import Clock
 from services.model.objects import Json
 from services.redaction import Redactor
 
-MAX_BATCH = 1000
-"""Entries written with one sync at most."""
+MAX_BATCH = SIGN_ENTRIES
+"""Entries written with one sync at most: more would be unsigned together."""
 PROBE_SECONDS = 5.0
 """Wall seconds between two looks at a journal that can't be written."""
 PROBE_PATIENCE = 0.25
 """Wall seconds that such a look waits for another process, which was waited for when it was found to hold the journal."""
 CLOSE_SECONDS = 5.0
-SIGN_ENTRIES = 100
-"""Entries after which the next checkpoint is signed at the latest."""
-SIGN_SECONDS = 10.0
-"""Wall seconds of quiet after which what was written is signed."""
 HEARTBEAT_SECONDS = 3600.0
 """Wall seconds after which a checkpoint is signed though nothing was written: silence is told from a gap."""
 SEEN_AFTER = 32
@@ -96,8 +93,6 @@ class Writer:
         """Entries in the emergency segment; until it was looked at, whether there may be some."""
         self._unseen = 0
         """Writes since the disk's room was last looked at."""
-        self._unsigned = 0
-        """Entries of this process since its last checkpoint."""
 
     def open(self) -> None:
         """See how the journal is; never fails."""
@@ -180,7 +175,7 @@ class Writer:
         while going:
             batch: list[Pending] = []
             asked = False
-            quiet = SIGN_SECONDS if self._unsigned else HEARTBEAT_SECONDS
+            quiet = self._store.unsigned.seconds if self._store.unsigned.count else HEARTBEAT_SECONDS
             with contextlib.suppress(queue.Empty):
                 item = self._queue.get(timeout=PROBE_SECONDS if self._troubled else quiet)
                 while True:
@@ -204,7 +199,7 @@ class Writer:
                 _log.exception("the journal's writer failed")
                 left = [pending for pending in batch if not pending.answered]
                 self._refuse(left, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
-            if not self._troubled and (not batch or not going or self._unsigned >= SIGN_ENTRIES):
+            if not self._troubled and (not batch or not going or self._store.due()):
                 self._sign(ending=not going)
 
     @property
@@ -213,15 +208,16 @@ class Writer:
 
     def _sign(self, *, ending: bool) -> None:
         """A checkpoint of what is written. Where it can't be signed entries are taken all the same, and the log says so."""
-        if ending and not self._unsigned:
+        if ending and not self._store.unsigned.count:
             return
-        self._unsigned = 0
         self._look()
         try:
             self._store.sign()
         except JournalUnavailable as error:
+            self._store.unsigned.failed()
             _log.error("no checkpoint: %s", error)
         except Exception:
+            self._store.unsigned.failed()
             _log.exception("no checkpoint")
 
     def _handle(self, batch: list[Pending]) -> None:
@@ -290,7 +286,6 @@ class Writer:
             else:
                 self._refuse(batch, error)
             return
-        self._unsigned += len(receipts)
         self._unseen += 1
         if not self.health.ok or self._unseen >= SEEN_AFTER:
             self._look()

@@ -50,8 +50,9 @@ def test_torn_at_every_byte_of_the_last_three_lines(directory: Path) -> None:
     start = len(good) - sum(len(line) for line in lines[-3:])
     for size in range(start, len(good)):
         path.write_bytes(good[:size])
-        # Nothing that was signed is ever torn: here it is as if the power had gone before.
-        (directory / "checkpoints").unlink(missing_ok=True)
+        # Nothing that was signed is ever torn: here it is as if the power had gone before anything was.
+        for name in ("checkpoints", "checkpoint.pub", "checkpoint.key"):
+            (directory / name).unlink(missing_ok=True)
         whole = good[:size].count(b"\n")
         torn = not good[:size].endswith(b"\n")
         found = verify(directory)

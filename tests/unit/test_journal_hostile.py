@@ -120,7 +120,7 @@ def test_a_cursor_that_says_nothing_of_use_is_named(tmp_path: Path, cursor: byte
         ("emergency.seg", "unreadable"),
         ("cursors/es.json", "unreadable"),
         ("journal.id", "header"),
-        ("checkpoint.pub", None),
+        ("checkpoint.pub", "unreadable"),
         ("lock", None),
     ],
 )

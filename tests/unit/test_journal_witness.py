@@ -90,7 +90,7 @@ async def test_an_hour_of_silence_is_an_entry_with_a_signed_checkpoint_and_two_p
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.audit.writer.HEARTBEAT_SECONDS", 0.02)
-    monkeypatch.setattr("services.audit.writer.SIGN_SECONDS", 0.02)
+    monkeypatch.setattr("services.audit.signing.SIGN_SECONDS", 0.02)
     directory, clock = tmp_path / "journal", ManualClock()
     journals = [opened(directory, clock), opened(directory, clock)]
     for journal in journals:
@@ -114,7 +114,7 @@ async def test_an_hour_of_silence_is_an_entry_with_a_signed_checkpoint_and_two_p
     path = directory / SEGMENT
     path.write_bytes(path.read_bytes())
     (directory / "checkpoint.pub").write_text("x")
-    assert {problem.kind for problem in verify(directory).problems} == {"other-key"}
+    assert {problem.kind for problem in verify(directory).problems} == {"bad-checkpoint", "other-key", "unsigned"}
 
 
 async def test_a_console_that_only_looks_on_beats_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What stands beside the segments and says what must be in them: checkpoints, the sinks' cursors, the emergency segment."""
+"""What stands beside the segments and says what must be in them: the sinks' cursors, the emergency segment."""
 
 import errno
 import hashlib
@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from services.audit.verifying import notes
 from services.audit.verifying.lines import DOMAIN
 from services.audit.verifying.walk import Pin, Walk
 
@@ -38,39 +37,6 @@ def decoded(raw: bytes | str) -> Any:
         return json.loads(raw.decode("utf-8") if isinstance(raw, bytes) else raw)
     except (ValueError, RecursionError):
         return None
-
-
-def checkpoints(directory: Path, walk: Walk) -> list[Pin]:
-    """The checkpoints whose signature holds."""
-    try:
-        lines = content_of(directory / "checkpoints").split(b"\n")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        walk.problem("unreadable", None, None, f"checkpoints: {error.strerror or error}")
-        return []
-    pins: list[Pin] = []
-    # What stands behind the last line feed is being written, or was interrupted.
-    for number, line in enumerate(lines[:-1], start=1):
-        found = decoded(line)
-        if not isinstance(found, dict) or not isinstance(found.get("note"), str):
-            # An interrupted one has no end; the next was begun on a line of its own.
-            if line and (not line.startswith(b"{") or line.endswith(b"}")):
-                walk.problem("bad-checkpoint", None, None, f"line {number} of checkpoints is none")
-            continue
-        note = notes.read(found["note"], walk.key)
-        if note is None:
-            walk.problem("bad-checkpoint", None, None, f"line {number} of checkpoints is not of the form")
-            continue
-        if note.wrong:
-            walk.problem(note.wrong, None, note.size, f"line {number} of checkpoints {notes.said(note.wrong)}")
-            continue
-        if walk.signed is not None and note.size < walk.signed:
-            detail = f"line {number} of checkpoints covers {note.size} entries, an earlier one {walk.signed}"
-            walk.problem("checkpoint-order", None, note.size, detail)
-        walk.signed, walk.signed_at = max(note.size, walk.signed or 0), note.at
-        pins.append(Pin(note.size, note.root, f"the checkpoint signed at {note.at}", "checkpoint"))
-    return pins
 
 
 def sinks(directory: Path, walk: Walk, journal_id: str) -> list[Pin]:

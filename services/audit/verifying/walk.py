@@ -17,7 +17,8 @@ class Problem:
     before), ``header``, ``unreadable``, ``missing-journal``; of what is left of a removed segment ``removal`` (it does not hold,
     or nothing in the journal says that it was removed); of the emergency segment ``emergency``; of checkpoints
     ``bad-checkpoint`` (not of the form), ``bad-signature``, ``other-key`` (not signed by the key asked for), ``checkpoint-order``
-    (the size goes back); ``not-as-signed`` (another hash than was signed), ``tail-cut`` (entries that are signed, or that a sink
+    (the size goes back); ``unsigned`` (a key without checkpoints, or more entries at the end without one than an interrupted
+    process leaves); ``not-as-signed`` (another hash than was signed), ``tail-cut`` (entries that are signed, or that a sink
     has, are gone from the end), ``not-as-witnessed`` (another hash than a sink or a copy elsewhere has, or none).
     """
 
