@@ -1,8 +1,10 @@
 """Sealed segments in a tenth of their size, still read from any place in them.
 
 A packed segment is a plain gzip file (RFC 1952): ``zcat`` reads it. It is made of members of at most 128 KiB of lines each, and
-every member says in the extra field ``QD`` of its header how long it and what it holds are (two 32-bit integers, little-endian):
-so the place of any byte is found by walking over headers, and looking at one entry unpacks one member.
+every member says in the extra field ``QD`` of its header how long it and what it holds are, and the CRC-32 of its deflated bytes
+(three 32-bit integers, little-endian). So the place of any byte is found by walking over headers, looking at one entry unpacks
+one member, and no bit of it can change unseen, not even one that changes nothing of what is unpacked. The rest of its header
+is always the same.
 """
 
 import hashlib
@@ -17,9 +19,9 @@ from typing import BinaryIO
 
 MEMBER = 128 * 1024
 """Bytes of lines in one member."""
-_HEAD = struct.Struct("<4sIBBHccHII")
-_MAGIC = b"\x1f\x8b\x08\x04"
-"""gzip, deflate, with an extra field."""
+_HEAD = struct.Struct("<16sIII")
+_MAGIC = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x10\0QD\x0c\0"
+"""gzip, deflate, with an extra field; no time, no system; 16 bytes of extra, 12 of them in ``QD``."""
 _TAIL = 8
 _LEVEL = 6
 
@@ -42,7 +44,7 @@ def pack(source: BinaryIO, write: Callable[[bytes], None], *, stopping: Callable
         packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         content = packer.compress(plain) + packer.flush()
         size = _HEAD.size + len(content) + _TAIL
-        write(_HEAD.pack(_MAGIC, 0, 0, 255, 12, b"Q", b"D", 8, size, len(plain)))
+        write(_HEAD.pack(_MAGIC, size, len(plain), zlib.crc32(content)))
         write(content)
         write(struct.pack("<II", zlib.crc32(plain), len(plain)))
     return digest.hexdigest()
@@ -72,8 +74,8 @@ class Unpacked(io.RawIOBase):
             head = os.pread(self._descriptor, _HEAD.size, place)
             if len(head) < _HEAD.size:
                 raise NotPacked(f"{self._path}: cut off at byte {place}")
-            magic, _, _, _, extra, first, second, length, size, plain = _HEAD.unpack(head)
-            if (magic, extra, first + second, length) != (_MAGIC, 12, b"QD", 8) or not 0 < plain <= MEMBER:
+            magic, size, plain, _ = _HEAD.unpack(head)
+            if magic != _MAGIC or not 0 < plain <= MEMBER or size <= _HEAD.size + _TAIL:
                 raise NotPacked(f"{self._path}: no member of a packed segment at byte {place}")
             self._places.append((place, size))
             self._starts.append(self._starts[-1] + plain)
@@ -85,6 +87,8 @@ class Unpacked(io.RawIOBase):
         if self._held[0] != number:
             place, size = self._places[number]
             raw = os.pread(self._descriptor, size, place)
+            if zlib.crc32(raw[_HEAD.size : -_TAIL]) != _HEAD.unpack_from(raw)[3]:
+                raise NotPacked(f"{self._path}: byte {place}: wrong check sum")
             try:
                 plain = zlib.decompress(raw[_HEAD.size : -_TAIL], -zlib.MAX_WBITS)
             except zlib.error as error:

@@ -50,7 +50,8 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
     walk = Walk()
     beside_it = signed.public_key(directory, walk)
     walk.key = key or beside_it
-    journal_id = text(directory / "journal.id")
+    stated = text(directory / "journal.id")
+    journal_id = stated.strip()
     pins = [Pin(seq, hash_, "the copy kept elsewhere", "copy") for seq, hash_ in witnessed]
     # Read before the segments: entries written meanwhile are not missed by the checkpoints of them.
     pins += signed.checkpoints(directory, walk)
@@ -64,6 +65,8 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
         walk.problem(kind, None, None, f"there is no segment in {directory / 'seg'}")
     elif files and not journal_id:
         walk.problem("header", None, None, "journal.id is missing")
+    elif stated and stated != f"{journal_id}\n":
+        walk.problem("header", None, None, "journal.id is not one line with an end")
     read_already = parts(_jobs(files, [pin.seq for pin in walk.pins]))
     segments = 0
     for path, size in files:

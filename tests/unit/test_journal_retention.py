@@ -87,14 +87,11 @@ async def test_a_bit_of_a_packed_segment_is_missed_by_nobody(tmp_path: Path) -> 
     await clock.advance(8 * DAY)
     retained(directory, clock)
     path = directory / "seg" / "000000000001.jsonl.gz"
-    plain = gzip.decompress(path.read_bytes())
     good = path.read_bytes()
     path.chmod(0o600)
-    for at in range(24, len(good)):
+    for at in range(len(good)):
         path.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
-        if verify(directory).ok:
-            # The last bits of a compressed block are of no account.
-            assert gzip.decompress(path.read_bytes()) == plain, at
+        assert not verify(directory).ok, at
 
 
 async def test_what_is_old_goes_and_the_chain_holds_across_the_hole(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ def content_of(path: Path) -> bytes:
 
 
 def text(path: Path) -> str:
+    """Empty where it can't be read."""
     with suppress(OSError):
-        return content_of(path).decode("utf-8", "replace").strip()
+        return content_of(path).decode("utf-8", "replace")
     return ""
 
 

@@ -4,8 +4,8 @@ Also a program of its own, so that the segments of a large journal are read by t
 standard input, one answer a line on its standard output, both JSON.
 """
 
-import gzip
 import hashlib
+import struct
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,10 @@ import msgspec
 
 DOMAIN = b"audit-v1\x00"
 _BLOCK = 1024 * 1024
+_HEAD, _TAIL = struct.Struct("<16sIII"), struct.Struct("<II")
+_START = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x10\0QD\x0c\0"
+_MEMBER = 128 * 1024
+"""Bytes in a member of a packed segment (RFC 1952): its header is fixed but for its size, that of what it holds, and a CRC-32."""
 
 
 class Line(msgspec.Struct, array_like=True):
@@ -92,16 +96,37 @@ def blocks(path: Path, size: int) -> Iterator[bytes]:
     """What a segment holds, in pieces that stay in the processor's cache while they are worked on. ``OSError`` and ``EOFError``
     for what can't be read or unpacked."""
     if path.suffix == ".gz":
-        try:
-            with gzip.open(path, "rb") as packed:
-                while block := packed.read(_BLOCK):
-                    yield block
-        except zlib.error as error:
-            raise EOFError(f"can't be unpacked: {error}") from error
+        yield from _members(path)
         return
     with path.open("rb", buffering=0) as file:
         while size > 0 and (block := file.read(min(_BLOCK, size))):
             size -= len(block)
+            yield block
+
+
+def _members(path: Path) -> Iterator[bytes]:
+    """What each member of a packed segment holds. Stricter than gzip is: there is one form, so that no bit may change unseen."""
+    place = 0
+    with path.open("rb") as file:
+        while head := file.read(_HEAD.size):
+            if len(head) < _HEAD.size:
+                raise EOFError(f"can't be unpacked: cut off behind byte {place}")
+            start, size, plain, check = _HEAD.unpack(head)
+            content_size = size - _HEAD.size - _TAIL.size
+            if start != _START or not 0 < plain <= _MEMBER or not 0 < content_size <= 2 * _MEMBER:
+                raise EOFError(f"can't be unpacked: at byte {place} there is no header of ours")
+            content, tail = file.read(content_size), file.read(_TAIL.size)
+            if zlib.crc32(content) != check:
+                raise EOFError(f"can't be unpacked: behind byte {place} the check sum is wrong, or it is cut off")
+            unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                block = unpacking.decompress(content, plain + 1)
+            except zlib.error as error:
+                raise EOFError(f"can't be unpacked: {error}") from error
+            ended = unpacking.eof and not unpacking.unused_data and len(block) == plain
+            if not ended or tail != _TAIL.pack(zlib.crc32(block), plain):
+                raise EOFError(f"can't be unpacked: behind byte {place} it holds something else than its ends say")
+            place += size
             yield block
 
 
