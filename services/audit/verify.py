@@ -12,6 +12,7 @@ The rules are those of ``line.py``, ``checkpoint.py``, ``emergency.py`` and ``re
 - What sinks were sent (their cursors), a public key or a sequence number with its hash that were kept elsewhere: those as well.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from services.audit.verifying import beside, notes, signed
-from services.audit.verifying.beside import decoded, text
+from services.audit.verifying.beside import decoded
 from services.audit.verifying.gone import holes, removal
 from services.audit.verifying.lines import DOMAIN, Job, Line, Part, blocks, good
 from services.audit.verifying.parts import parts
@@ -48,10 +49,12 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
     are sequence numbers and hashes that were kept elsewhere.
     """
     walk = Walk()
+    if why := _unreadable(directory):
+        walk.problem("unreadable", None, None, f"{directory}: {why}")
+        return Verification(ok=False, entries=0, segments=0, first=None, last=None, problems=tuple(walk.problems))
     beside_it = signed.public_key(directory, walk)
     walk.key = key or beside_it
-    stated = text(directory / "journal.id")
-    journal_id = stated.strip()
+    journal_id = beside.identity(directory, walk)
     pins = [Pin(seq, hash_, "the copy kept elsewhere", "copy") for seq, hash_ in witnessed]
     # Read before the segments: entries written meanwhile are not missed by the checkpoints of them.
     pins += signed.checkpoints(directory, walk)
@@ -63,15 +66,15 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
     if not files and not walk.problems:
         kind = "missing-segment" if journal_id else "missing-journal"
         walk.problem(kind, None, None, f"there is no segment in {directory / 'seg'}")
-    elif files and not journal_id:
+    elif files and journal_id == "":
         walk.problem("header", None, None, "journal.id is missing")
-    elif stated and stated != f"{journal_id}\n":
-        walk.problem("header", None, None, "journal.id is not one line with an end")
     read_already = parts(_jobs(files, [pin.seq for pin in walk.pins]))
     segments = 0
-    for path, size in files:
+    for at, (path, size) in enumerate(files):
         name = f"{path.name[:12]}.jsonl"
         try:
+            if size < 0:
+                raise OSError(errno.EINVAL, "it is no regular file")
             if path.suffix == ".gone":
                 removal(walk, name, beside.content_of(path), partial(_begin, walk, name, journal_id))
                 continue
@@ -80,12 +83,18 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
             else:
                 _segment(walk, name, blocks(path, size), journal_id, last=path == files[-1][0])
         except (OSError, EOFError) as error:
-            walk.problem("unreadable", name, None, (error.strerror if isinstance(error, OSError) else None) or str(error))
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            first = int(path.name[:12])
+            span = f"entries {first} to {int(files[at + 1][0].name[:12]) - 1}" if at + 1 < len(files) else f"entry {first} on"
+            walk.problem("unreadable", path.name, None, f"{why}: what is in it ({span}) could not be looked at")
+            walk.unread = True
             continue
         segments += 1
     removed = holes(walk)
-    walk.cut()
-    signed.unsigned(walk, [(path, size) for path, size in files if path.suffix != ".gone"])
+    if not walk.unread:
+        # Else nobody knows how far it goes.
+        walk.cut()
+        signed.unsigned(walk, [(path, size) for path, size in files if path.suffix != ".gone"])
     return Verification(
         ok=not walk.problems,
         entries=walk.entries,
@@ -109,33 +118,47 @@ def _jobs(files: Sequence[tuple[Path, int]], pins: Sequence[int]) -> list[Job]:
     return [
         Job(str(path), size, firsts[at], list(pins[bounds[at] : bounds[at + 1]]))
         for at, (path, size) in enumerate(files)
-        if path.suffix != ".gone"
+        if path.suffix != ".gone" and size >= 0
     ]
 
 
+def _unreadable(directory: Path) -> str:
+    """Why there is nothing to be seen of the journal; empty where there is, or where there is no such directory."""
+    try:
+        os.listdir(directory)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def _files(directory: Path, walk: Walk) -> list[tuple[Path, int]]:
-    """Every segment, in order, with where it ended at one moment: a writer at work is not taken for an interrupted one."""
+    """Every segment, in order, with where it ended at one moment: a writer at work is not taken for an interrupted one. A size
+    below 0 is that of what is no file."""
     lock = -1
     with suppress(OSError):
         lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     there: dict[str, os.stat_result] = {}
     try:
         _share(lock)
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             there = {path.name: path.lstat() for path in (directory / "seg").iterdir() if not path.name.startswith(".")}
+    except OSError as error:
+        walk.problem("unreadable", None, None, f"seg: {error.strerror or error}: no entry could be looked at")
+        walk.unread = True
     finally:
         if lock >= 0:
             os.close(lock)
     found: dict[str, str] = {}
     for name in sorted(there):
         made = _SEGMENT.fullmatch(name)
-        if made is not None and not stat.S_ISREG(there[name].st_mode):
-            walk.problem("unreadable", name, None, "it is no regular file")
-        elif made is None:
+        if made is None:
             walk.problem("header", name, None, "the name is not that of a segment")
         elif made[1] not in found or _FORMS.index(made[2]) < _FORMS.index(found[made[1]]):
             found[made[1]] = made[2]
-    return [(directory / "seg" / (first + form), there[first + form].st_size) for first, form in sorted(found.items())]
+    names = [first + form for first, form in sorted(found.items())]
+    return [(directory / "seg" / name, there[name].st_size if stat.S_ISREG(there[name].st_mode) else -1) for name in names]
 
 
 def _share(lock: int) -> None:
@@ -157,10 +180,10 @@ def _compare(walk: Walk, name: str) -> None:
 
 
 def _fits(walk: Walk, part: Part) -> bool:
-    return part.begins == walk.previous_hash and bool(part.entries)
+    return (part.begins == walk.previous_hash or walk.unread) and bool(part.entries)
 
 
-def _take(walk: Walk, name: str, part: Part, journal_id: str) -> None:
+def _take(walk: Walk, name: str, part: Part, journal_id: str | None) -> None:
     """A segment in which all is as it should be, as it was read elsewhere."""
     _begin(walk, name, journal_id, decoded(part.header))
     walk.begun = walk.previous_hash
@@ -178,7 +201,7 @@ def _take(walk: Walk, name: str, part: Part, journal_id: str) -> None:
     walk.previous_name, walk.previous_sha256 = name, part.sha256
 
 
-def _segment(walk: Walk, name: str, content: Iterable[bytes], journal_id: str, *, last: bool) -> None:
+def _segment(walk: Walk, name: str, content: Iterable[bytes], journal_id: str | None, *, last: bool) -> None:
     digest, rest, empty, begun, damaged = sha256(), b"", True, False, False
     for block in content:
         digest.update(block)
@@ -205,7 +228,7 @@ def _segment(walk: Walk, name: str, content: Iterable[bytes], journal_id: str, *
     walk.previous_name, walk.previous_sha256 = name, digest.hexdigest()
 
 
-def _begin(walk: Walk, name: str, journal_id: str, header: Any) -> None:
+def _begin(walk: Walk, name: str, journal_id: str | None, header: Any) -> None:
     """Check what a segment says of itself and of the one before, and take up the chain where it says."""
     first_seq = int(name[:12])
     facts = header.get("data") if isinstance(header, dict) else None
@@ -228,6 +251,13 @@ def _begin(walk: Walk, name: str, journal_id: str, header: Any) -> None:
         # The damage itself has been reported; the writer said where it went on.
         walk.previous_hash, walk.next_seq = walk.good_hash, first_seq
         return
+    stated = facts.get("prev_hash")
+    linked = isinstance(stated, str) and _HASH.fullmatch(stated)
+    if walk.unread:
+        # What is before it could not be looked at: it is taken up where this one says.
+        walk.unread, walk.next_seq = False, first_seq
+        walk.previous_hash = str(stated) if linked else walk.previous_hash
+        return
     if first_seq != walk.next_seq:
         detail = f"this segment begins with entry {first_seq}: entries {walk.next_seq} to {first_seq - 1} are gone"
         if first_seq < walk.next_seq:
@@ -235,9 +265,7 @@ def _begin(walk: Walk, name: str, journal_id: str, header: Any) -> None:
         walk.problem("missing-segment", name, first_seq, detail)
         walk.next_seq = first_seq
         # With a segment gone the chain can only be taken up where this one says that it does.
-        stated = facts.get("prev_hash")
-        if isinstance(stated, str) and _HASH.fullmatch(stated):
-            walk.previous_hash = stated
+        walk.previous_hash = str(stated) if linked else walk.previous_hash
         return
     if facts and facts.get("prev_hash") != walk.previous_hash:
         walk.problem("broken-link", name, first_seq, "prev_hash is not the last hash of the segment before")

@@ -119,7 +119,7 @@ def test_a_cursor_that_says_nothing_of_use_is_named(tmp_path: Path, cursor: byte
         ("checkpoints", "unreadable"),
         ("emergency.seg", "unreadable"),
         ("cursors/es.json", "unreadable"),
-        ("journal.id", "header"),
+        ("journal.id", "unreadable"),
         ("checkpoint.pub", "unreadable"),
         ("lock", None),
     ],

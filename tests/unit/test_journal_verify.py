@@ -282,3 +282,84 @@ def test_an_entry_reads_with_standard_tools(sample: Path) -> None:
     line = lines_of(sample / "seg" / FIRST)[1]
     entry = json.loads(line[65:])
     assert entry["event"] == "deployment.executed"
+
+
+def said(directory: Path) -> list[tuple[str, str | None, str]]:
+    return [(problem.kind, problem.segment, problem.detail) for problem in verify(directory).problems]
+
+
+def test_segments_that_cannot_be_listed_are_not_called_gone(sample: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    shutil.rmtree(directory / "seg")
+    (directory / "seg").symlink_to("seg")
+    assert said(directory) == [
+        ("unreadable", None, "seg: Too many levels of symbolic links: no entry could be looked at"),
+    ]
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["one-by-one", "side-by-side"])
+@pytest.mark.parametrize(
+    ("name", "span"), [(FIRST, "entries 1 to 6"), (SECOND, "entries 7 to 12"), (THIRD, "entry 13 on")], ids=["1", "2", "3"]
+)
+def test_behind_a_segment_that_cannot_be_read_the_chain_is_taken_up(
+    sample: Path, tmp_path: Path, name: str, span: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr("services.audit.verifying.parts.WORTH_IT", 1)
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    path = directory / "seg" / name
+    path.unlink()
+    path.symlink_to(name)
+    assert said(directory) == [
+        ("unreadable", name, f"it is no regular file: what is in it ({span}) could not be looked at"),
+    ]
+    path.unlink()
+    packed = path.with_name(f"{name}.gz")
+    packed.write_bytes(b"no gzip at all")
+    kinds = [(kind, where) for kind, where, _ in said(directory)]
+    assert kinds == [("unreadable", packed.name)]
+
+
+def test_a_packed_segment_that_is_cut_is_one_problem(sample: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    path = directory / "seg" / SECOND
+    packed = path.with_name(f"{SECOND}.gz")
+    with path.open("rb") as source, packed.open("wb") as target:
+        pack(source, lambda content: target.write(content) and None)
+    path.unlink()
+    assert verify(directory).ok
+    packed.write_bytes(packed.read_bytes()[:-40])
+    ((kind, where, detail),) = said(directory)
+    assert (kind, where) == ("unreadable", packed.name)
+    assert "entries 7 to 12" in detail
+    # What follows is looked at all the same.
+    edit_third = lines_of(directory / "seg" / THIRD)
+    edit_third[2] = edit_third[2].replace(b'"user":"jane"', b'"user":"joan"')
+    put(directory / "seg" / THIRD, edit_third)
+    assert [kind for kind, _, _ in said(directory)] == ["unreadable", "wrong-hash"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("where", ["seg", f"seg/{SECOND}", "."])
+def test_what_may_not_be_read_is_told_so(sample: Path, tmp_path: Path, where: str) -> None:
+    directory = tmp_path / "journal"
+    shutil.copytree(sample, directory)
+    path = directory / where
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        ((kind, _, detail),) = said(directory)
+    finally:
+        path.chmod(mode)
+    assert kind == "unreadable"
+    assert "Permission denied" in detail
+
+
+def test_a_home_that_is_a_file_is_told_so(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("")
+    assert said(home / "journal") == [("unreadable", None, f"{home / 'journal'}: Not a directory")]
+    assert said(home) == [("unreadable", None, f"{home}: Not a directory")]

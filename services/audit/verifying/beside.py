@@ -32,6 +32,20 @@ def text(path: Path) -> str:
     return ""
 
 
+def identity(directory: Path, walk: Walk) -> str | None:
+    """The journal's id: empty where there is none, ``None`` where it can't be read."""
+    try:
+        stated = content_of(directory / "journal.id").decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        walk.problem("unreadable", None, None, f"journal.id: {error.strerror or error}")
+        return None
+    if stated != f"{stated.strip()}\n":
+        walk.problem("header", None, None, "journal.id is not one line with an end")
+    return stated.strip()
+
+
 def decoded(raw: bytes | str) -> Any:
     """``None`` for what is no JSON."""
     try:
@@ -40,7 +54,7 @@ def decoded(raw: bytes | str) -> Any:
         return None
 
 
-def sinks(directory: Path, walk: Walk, journal_id: str) -> list[Pin]:
+def sinks(directory: Path, walk: Walk, journal_id: str | None) -> list[Pin]:
     """What sinks have taken, by their cursors."""
     pins: list[Pin] = []
     try:
@@ -55,7 +69,7 @@ def sinks(directory: Path, walk: Walk, journal_id: str) -> list[Pin]:
         if not isinstance(found, dict):
             walk.problem("unreadable", None, None, f"cursors/{path.name} is no JSON object")
             continue
-        if found.get("journal_id") != journal_id:
+        if journal_id is not None and found.get("journal_id") != journal_id:
             detail = f"{path.stem} was sent another journal ({found.get('journal_id')}): this one was put in its place"
             walk.problem("not-as-witnessed", None, None, detail)
             continue
@@ -72,7 +86,7 @@ def sinks(directory: Path, walk: Walk, journal_id: str) -> list[Pin]:
     return pins
 
 
-def emergency(directory: Path, walk: Walk, journal_id: str) -> int:
+def emergency(directory: Path, walk: Walk, journal_id: str | None) -> int:
     """How many entries wait in the emergency segment, whose own chain is followed."""
     try:
         content = content_of(directory / "emergency.seg")
@@ -81,8 +95,8 @@ def emergency(directory: Path, walk: Walk, journal_id: str) -> int:
     except OSError as error:
         walk.problem("unreadable", "emergency.seg", None, error.strerror or str(error))
         return 0
-    if content == bytes(len(content)):
-        return 0
+    if content == bytes(len(content)) or journal_id is None:
+        return 0  # its chain begins with the journal's id
     previous = hashlib.sha256(journal_id.encode()).hexdigest()
     count = 0
     *lines, rest = content.rstrip(b"\0").split(b"\n")

@@ -87,6 +87,8 @@ class Walk:
     previous_name: str | None = None
     previous_sha256: str | None = None
     """``None``: what it was is only told by others."""
+    unread: bool = False
+    """The segment before, or all of them, could not be looked at."""
     problems: list[Problem] = field(default_factory=list)
     pins: deque[Pin] = field(default_factory=deque)
     """Still to come, in the order of their numbers."""
