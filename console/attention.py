@@ -134,7 +134,7 @@ def _kind_of(card: RolloutCard) -> Kind | None:
         return Kind.ORPHANED
     if phase is Phase.NEEDS_ATTENTION:
         return Kind.NEEDS_PERSON
-    if phase is Phase.ROLLING_BACK:
+    if phase is Phase.ROLLING_BACK or card.asked is not None:
         return Kind.ROLLING_BACK
     return Kind.PAUSED if phase is Phase.PAUSED and not pauses_as_planned(card.rollout) else None
 
@@ -155,7 +155,7 @@ def _of_rollout(kind: Kind, card: RolloutCard, picture: Picture) -> Concern:
     words = {
         Kind.ORPHANED: f"nobody watches {name}",
         Kind.NEEDS_PERSON: f"{name} needs a person",
-        Kind.ROLLING_BACK: f"{name} rolls back",
+        Kind.ROLLING_BACK: f"{name} rolls back" if card.asked is None else f"{name}: rollback not accepted yet",
         Kind.PAUSED: f"{name} paused",
     }[kind]
     return _concern(kind, words, Selection(card.environment, rollout.release.service, rollout.id), since)

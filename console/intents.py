@@ -20,7 +20,7 @@ from console.view import Picture, RolloutCard, Selection
 from services.clock import Clock
 from services.model.errors import QuarterdeckError, Unavailable
 from widgets import glyphs
-from widgets.toast import toast
+from widgets.toast import Severity, toast
 
 if TYPE_CHECKING:
     from console.session import Session
@@ -163,5 +163,6 @@ class Intents(InOrder):
         except QuarterdeckError as error:
             toast(self.screen, str(error), title=f"{what}: not done", severity="error", seconds=20)
             return ""
-        toast(self.screen, answer.text, title=what, severity="warning" if what in ("rollback", "abort") else "information")
+        severity: Severity = "error" if answer.failed else "warning" if what in ("rollback", "abort") else "information"
+        toast(self.screen, answer.text, title=what, severity=severity, seconds=20 if answer.failed else 8)
         return answer.key

@@ -12,6 +12,7 @@ from services.model.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
     from console.context import Context
+    from console.rollbacks import Rollbacks
     from console.takeovers import Takeovers
     from console.watching import Watching
     from services.audit.shipping.status import Shipping
@@ -24,6 +25,7 @@ def picture_of(
     context: Context,
     watching: Watching,
     takeovers: Takeovers,
+    rollbacks: Rollbacks,
     entries: tuple[dict[str, Any], ...],
     unreadable: str = "",
     figures: Mapping[tuple[str, str], ServiceFigures] = MappingProxyType({}),
@@ -36,7 +38,7 @@ def picture_of(
     fleet = fleet_view(context.settings.environments, watching.inventories, context.clock)
     return Picture(
         fleet=_with_problems(fleet, watching.problems),
-        rollouts=_cards(context, watching, takeovers),
+        rollouts=_cards(context, watching, takeovers, rollbacks),
         entries=entries,
         journal_ok=health.ok and not unreadable,
         journal_detail=health.detail or unreadable,
@@ -63,7 +65,7 @@ def _with_problems(fleet: FleetView, problems: dict[str, str]) -> FleetView:
     )
 
 
-def _cards(context: Context, watching: Watching, takeovers: Takeovers) -> tuple[RolloutCard, ...]:
+def _cards(context: Context, watching: Watching, takeovers: Takeovers, rollbacks: Rollbacks) -> tuple[RolloutCard, ...]:
     from services.cluster.fleet import rollouts
     from services.rollout.home import alive, driven_from, home_id
     from services.rollout.routes import read_back
@@ -86,6 +88,7 @@ def _cards(context: Context, watching: Watching, takeovers: Takeovers) -> tuple[
                     lease_age=watch.lease_age,
                     why_orphaned=watch.reason,
                     replaced=takeovers.look(watch, mine, now),
+                    asked=rollbacks.unconfirmed(rollout),
                 )
             )
     return tuple(sorted(found, key=lambda card: (not card.live, -card.rollout.created.timestamp())))

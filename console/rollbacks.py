@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from console.draft import Answer, Preview, answer_to
 from console.takeovers import ending_of
 from console.view import Picture, RolloutCard, phase_word
-from services.model.errors import Rejected
+from services.model.errors import QuarterdeckError, Rejected
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
     import subprocess
+    from datetime import datetime
 
     from console.context import Context
     from console.watching import Watching
@@ -42,6 +43,23 @@ class Rollbacks:
         """By environment and service: shown and not carried out yet, and the revision that was asked for."""
         self._restored: dict[tuple[str, str], float] = {}
         """When a service without a rollout was rolled back from here (monotonic)."""
+        self._asked: dict[str, tuple[datetime, Rollout]] = {}
+        """By rollout: its rollback was asked for from here at that moment, when it was as it is here, and no cluster has taken it
+        yet."""
+
+    def unconfirmed(self, rollout: Rollout) -> datetime | None:
+        """When a rollback was asked for from here that the cluster does not show yet."""
+        at, before = self._asked.get(rollout.id, (None, rollout))
+        back = rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+        other = rollout.phase is not before.phase and (rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION)
+        if back or other or rollout.epoch > before.epoch:
+            self._asked.pop(rollout.id, None)
+            return None
+        return at
+
+    def given_up(self, rollout_id: str) -> None:
+        """The driver that was to do it has ended."""
+        self._asked.pop(rollout_id, None)
 
     async def of_rollout(self, card: RolloutCard) -> Answer:
         """At once: the first restoring patch leaves from here, a driver does and verifies the rest."""
@@ -51,7 +69,13 @@ class Rollbacks:
         newest = self._picture().rollout(card.key) or card
         if newest.rollout.phase is Phase.ROLLED_BACK:
             raise Rejected("rollout", card.key, f"is {ending_of(newest)}. Nothing was done", "a look at what runs now")
-        return self._told(await rollback_now(self._context, inventory, newest.rollout, reason=_BY_KEY))
+        self._asked.setdefault(card.key, (self._context.clock.now(), newest.rollout))
+        try:
+            done = await rollback_now(self._context, inventory, newest.rollout, reason=_BY_KEY)
+        except QuarterdeckError:
+            self._asked.pop(card.key, None)
+            raise
+        return self._told(done)
 
     def overtaken(self, environment: str, service: str) -> str:
         """Why what :meth:`preview` showed is no longer to be done, if somebody else was quicker."""
@@ -79,7 +103,7 @@ class Rollbacks:
     async def of_service(self, environment: str, service: str) -> Answer:
         """The same for a service whose rollback window is over, or that has no rollout: exactly what :meth:`preview` showed,
         once. Raises ``Rejected`` where it was not shown, or is something else by now."""
-        from services.rollout.immediate import rollback_now, rollback_service_now
+        from services.rollout.immediate import rollback_service_now
 
         target = self._target(environment, service)
         inventory = self._watching.inventory_of(target.context)
@@ -93,7 +117,7 @@ class Rollbacks:
             self._none_under_way(environment, service, revision)
         card = self._last_change(environment, service)
         if card is not None and card.key == shown.id:
-            return self._told(await rollback_now(self._context, inventory, card.rollout, reason=_BY_KEY))
+            return await self.of_rollout(card)
         self._restored[environment, service] = self._context.clock.monotonic()
         done = await rollback_service_now(
             self._context, inventory, target, service, shown=shown, revision=revision, reason=_BY_KEY
@@ -139,6 +163,8 @@ class Rollbacks:
     def _told(self, done: Immediate) -> Answer:
         if done.process is not None:
             self._started(done.process)
+        if done.seconds is not None:
+            self._asked.pop(done.rollout.id, None)
         return answer_to(done)
 
     def _target(self, environment: str, service: str) -> Target:

@@ -109,7 +109,9 @@ class Session:
             # reaps drivers of ours that ended; the others are none of this process's business
             self._drivers[:] = [driver for driver in self._drivers if driver.poll() is None]
             figures = self._glances.figures
-            self._picture = picture_of(context, watching, takeovers, self._entries, self._unreadable, figures, shipping.found)
+            self._picture = picture_of(
+                context, watching, takeovers, self._rollbacks, self._entries, self._unreadable, figures, shipping.found
+            )
             self._show(self._picture)
             await context.clock.sleep(SHORTEST_INTERVAL)
 
@@ -244,7 +246,7 @@ class Session:
         must_be_live(card, self._picture.rollout(card.key))
         ask = Ask(intent=Intent(verb), operator=self.context.user)
         answer = await send(self.context.home, card.key, ask, begun=card.rollout.driver is not None)
-        return Answer(answer.detail if answer.ok else f"not done: {answer.detail}", card.key)
+        return Answer(answer.detail if answer.ok else f"not done: {answer.detail}", card.key, failed=not answer.ok)
 
     async def take_over(self, card: RolloutCard) -> Answer:
         """A driver of this home for the rollout, from its checkpoint, once it has it."""

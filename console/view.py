@@ -45,6 +45,8 @@ class RolloutCard:
     """Why nobody is thought to watch it."""
     replaced: Replaced | None = None
     """Its driver of this home was replaced by another's."""
+    asked: datetime | None = None
+    """When its rollback was asked for from here, where the cluster has not taken it yet."""
 
     @property
     def live(self) -> bool:
@@ -98,6 +100,13 @@ class Picture:
 
     def environment(self, name: str) -> EnvironmentView | None:
         return next((view for view in self.fleet.environments if view.name == name), None)
+
+    def pace_of(self, name: str) -> float:
+        """The moment of what is shown of an environment (pace seconds): now, or when it was seen last where it is away."""
+        view = self.environment(name)
+        if view is None or view.reachable or view.age_seconds is None:
+            return self.pace
+        return self.pace - view.age_seconds * self.speed
 
     def rollouts_of(self, environment: str, service: str) -> tuple[RolloutCard, ...]:
         return tuple(

@@ -153,7 +153,8 @@ class FleetScreen(FilteredScreen):
         grid = self.query_one("#rollouts", Grid)
         grid.set_empty("none on record: d deploys" if not picture.connecting else "connecting")
         lost = {view.name for view in picture.fleet.environments if not view.reachable and view.age_seconds is not None}
-        rows = ((card.environment, rollout_row(card, picture.pace)) for card in urgent_first(picture.rollouts))
+        cards = [(card.environment, card) for card in urgent_first(picture.rollouts)]
+        rows = ((place, rollout_row(card, picture.pace_of(place))) for place, card in cards)
         grid.apply(grey(row) if place in lost else row for place, row in rows)
         if not grid.has_focus and grid.shown and grid.selected != grid.shown[0]:
             grid.select(grid.shown[0])  # the most urgent is in view; no key applies to this pane without the focus

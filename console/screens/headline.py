@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from console.screens.words import driver_words, next_line, phase_words, replaced_words, since_words
+from console.screens.words import asked_words, driver_words, next_line, phase_words, replaced_words, since_words
 from console.view import Picture, RolloutCard
 from services.model.rollout import Phase
 from widgets import glyphs, ink, text
@@ -34,9 +34,10 @@ def head_of(card: RolloutCard, picture: Picture) -> Head:
         *(() if card.only_restores else ((release.strategy.value, Tone.TEXT), dot)),
         phase_words(card),
     )
+    since = since_words(card, picture.pace_of(card.environment))
     about = [
         ((words, Tone.MUTED.value),)
-        for words in (release.ticket, rollout.operator, f"since {rollout.created:%H:%M:%S}Z", since_words(card, picture.pace))
+        for words in (release.ticket, rollout.operator, f"since {rollout.created:%H:%M:%S}Z", since)
         if words
     ]
     return Head(title, ink.joined(about, dot), tuple(_urgent(card, picture)))
@@ -80,6 +81,9 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
         last = f" {card.driver} drove it last." if card.driver and not card.own else ""
         words = f"Nobody watches this rollout{why}: its triggers are off and no step will be taken."
         found.append((f"{words} T resumes it, R rolls it back.{last}", Tone.ALARM))
+    if card.asked is not None:
+        words = asked_words(card.asked)
+        found.append((f"{glyphs.current().aborted} {words[:1].upper()}{words[1:]}.", Tone.ALARM))
     if card.replaced is not None and not card.orphaned:
         found.append((replaced_words(card.replaced), Tone.WARN))
     if card.live and not card.orphaned and (not card.own or card.replaced is not None):
@@ -109,4 +113,7 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
 
 def footline(card: RolloutCard, picture: Picture) -> Line:
     """What happens next."""
-    return (("NEXT  ", Tone.MUTED), *next_line(card, picture.pace))
+    environment, asof = picture.environment(card.environment), ""
+    if environment is not None and not environment.reachable and environment.age_seconds is not None and card.asked is None:
+        asof = f"{age(environment.age_seconds)} ago: "  # what has come since is not known
+    return (("NEXT  ", Tone.MUTED), (asof, Tone.BAD), *next_line(card, picture.pace_of(card.environment)))

@@ -116,7 +116,7 @@ def rollout_rows(cards: Sequence[RolloutCard], picture: Picture) -> list[Row]:
     now = picture.now.timestamp() if picture.now else 0.0
     rows = []
     for card in cards:
-        _, _, change, state, *_, following = rollout_row(card, picture.pace).cells
+        _, _, change, state, *_, following = rollout_row(card, picture.pace_of(card.environment)).cells
         age = figures.age(now - card.rollout.created.timestamp() if now else None)
         rows.append(Row(card.key, (change, state, card.rollout.operator, (age, Tone.MUTED), following)))
     return rows

@@ -171,13 +171,13 @@ class RolloutScreen(ConsoleScreen):
             unknown: Line = ((f"No cluster has shown the rollout {self.key} yet.", Tone.WARN),)
             self.query_one("#headline", Headline).show(Head(title=unknown))
             return
-        rollout = card.rollout
+        rollout, pace = card.rollout, picture.pace_of(card.environment)
         self.query_one("#headline", Headline).show(head_of(card, picture))
-        self.query_one("#stepper", Stepper).show(rollout, picture.pace if card.live and not card.orphaned else None)
-        self.query_one("#vitals", Vitals).show(figures_of(rollout, picture.pace, card.live, triggers=not self.folded()))
-        since = max(0.0, picture.pace - rollout.samples[-1].at) if rollout.samples else None
+        self.query_one("#stepper", Stepper).show(rollout, pace if card.live and not card.orphaned else None)
+        self.query_one("#vitals", Vitals).show(figures_of(rollout, pace, card.live, triggers=not self.folded()))
+        since = max(0.0, pace - rollout.samples[-1].at) if rollout.samples else None
         self.query_one("#judgement", JudgementView).show(judged_of(rollout))
-        self.query_one("#triggers", Triggers).show(rollout.triggers, since, told_ago(rollout, picture.pace))
+        self.query_one("#triggers", Triggers).show(rollout.triggers, since, told_ago(rollout, pace))
         self.query_one("#pods", PodStrip).show(self.console.pods(card.environment, rollout.release.service))
         self._draw_charts(rollout)
         self.query_one("#next", Note).show(footline(card, picture))

@@ -66,6 +66,8 @@ def phase_words(card: RolloutCard) -> Span:
     signs = glyphs.current()
     if card.orphaned:
         return f"{signs.bad} NOBODY WATCHES", Tone.ALARM
+    if card.asked is not None:
+        return f"{signs.aborted} rollback asked for", Tone.BAD
     sign, tone = {
         Phase.RUNNING: (signs.running, Tone.ACCENT),
         Phase.PAUSED: (signs.paused, Tone.WARN),
@@ -76,6 +78,11 @@ def phase_words(card: RolloutCard) -> Span:
         Phase.REFUSED: (signs.skipped, Tone.MUTED),
     }[card.rollout.phase]
     return f"{sign} {phase_word(card.rollout.phase)}", tone
+
+
+def asked_words(asked: datetime) -> str:
+    """That a rollback was asked for from here and has not reached the cluster."""
+    return f"rollback asked for {asked:%H:%M:%S}Z, not accepted by the cluster yet"
 
 
 def replaced_words(replaced: Replaced) -> str:
@@ -173,7 +180,7 @@ def rollout_row(card: RolloutCard, pace: float) -> Row:
     rollout = card.rollout
     total = len(rollout.plan.steps)
     word, tone = phase_words(card)
-    if card.live and not card.orphaned and rollout.phase in (Phase.RUNNING, Phase.PAUSED) and total:
+    if card.live and not card.orphaned and card.asked is None and rollout.phase in (Phase.RUNNING, Phase.PAUSED) and total:
         word += f" {min(rollout.step + 1, total)}/{total}"
     sample = rollout.samples[-1].canary if rollout.samples and card.live else None
     return Row(
@@ -198,6 +205,8 @@ def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
         return (
             ("T resumes, R rolls back" if short else "nothing: its triggers are off. T resumes it, R rolls it back", Tone.BAD),
         )
+    if card.asked is not None:
+        return ((asked_words(card.asked), Tone.BAD),)
     if card.live:
         due = f"{countdown(rollout.next_at - pace)}  " if rollout.next_at is not None else ""
         return ((due, Tone.STRONG if short else Tone.ACCENT), (rollout.next, Tone.TEXT if short else Tone.STRONG))

@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Immediate:
     """``seconds``: wall seconds from the call to the API server's acceptance of the first patch (``None``: none was needed, or
-    it was refused, see ``problem``: the driver tries again). ``joined``: a rollback of it was under way already, or the driver at
-    work does it, since the cluster refuses us."""
+    it was refused, see ``problem``: the driver tries again). ``joined``: a rollback of it was under way already, or, with a
+    ``problem``, the driver at work was told to do it, since the cluster does not listen to us."""
 
     rollout: Rollout
     object: ObjectRef | None = None
@@ -88,7 +88,7 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
             if holding is not None:
                 os.close(holding)
     if joined:
-        return Immediate(rollout, joined=True)
+        return Immediate(rollout, joined=True, problem=problem)
     seconds = accepted - started if accepted is not None else None
     return Immediate(rollout, object=touched, seconds=seconds, problem=problem, process=process)
 
