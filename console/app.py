@@ -159,6 +159,7 @@ class ConsoleApp(Finding):
 
     def _show(self, picture: Picture) -> None:
         self.tell_replaced(picture)
+        self.tell_ended(picture)
         if self.announcer is not None:
             self.announcer.tell(concerns(picture))
         if isinstance(self.screen, ConsoleScreen):

@@ -132,7 +132,7 @@ def _kind_of(card: RolloutCard) -> Kind | None:
     phase = card.rollout.phase
     if card.orphaned:
         return Kind.ORPHANED
-    if phase is Phase.NEEDS_ATTENTION:
+    if phase is Phase.NEEDS_ATTENTION or card.gave_up:
         return Kind.NEEDS_PERSON
     if phase is Phase.ROLLING_BACK or card.asked is not None:
         return Kind.ROLLING_BACK
@@ -154,7 +154,7 @@ def _of_rollout(kind: Kind, card: RolloutCard, picture: Picture) -> Concern:
         since = picture.now - timedelta(seconds=max(0.0, picture.pace - began) / picture.speed)
     words = {
         Kind.ORPHANED: f"nobody watches {name}",
-        Kind.NEEDS_PERSON: f"{name} needs a person",
+        Kind.NEEDS_PERSON: f"{name}: its rollback was given up" if card.gave_up else f"{name} needs a person",
         Kind.ROLLING_BACK: f"{name} rolls back" if card.asked is None else f"{name}: rollback not accepted yet",
         Kind.PAUSED: f"{name} paused",
     }[kind]

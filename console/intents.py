@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
@@ -42,6 +43,8 @@ class Intents(InOrder):
         self.clock = clock
         self._looking = False
         """Whether what a rollback would restore is being looked up, or shown."""
+        self._ended: set[tuple[str, datetime]] = set()
+        """The ends of drivers that the operator was told of."""
         self._replaced: dict[str, str] = {}
         """Of the rollouts that somebody took over from this home: who, as the operator was told."""
 
@@ -155,6 +158,13 @@ class Intents(InOrder):
                 )
             elif card.replaced is None and card.own:
                 self._replaced.pop(card.key, None)
+
+    def tell_ended(self, picture: Picture) -> None:
+        """Say, once and wherever the operator is, that a driver of this home ended without having done what it was to do."""
+        for end in picture.ends:
+            if not end.before and (end.key, end.at) not in self._ended:
+                self._ended.add((end.key, end.at))
+                toast(self.screen, end.words, title=f"{end.place}: its driver gave up", severity="error", seconds=30)
 
     async def _told(self, what: str, asked: Awaitable[Answer]) -> str:
         """Await an intent and tell its answer; an error is told, not raised. Returns the key the answer is about, if any."""

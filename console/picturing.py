@@ -12,6 +12,7 @@ from services.model.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
     from console.context import Context
+    from console.ended import Ended
     from console.rollbacks import Rollbacks
     from console.takeovers import Takeovers
     from console.watching import Watching
@@ -26,6 +27,7 @@ def picture_of(
     watching: Watching,
     takeovers: Takeovers,
     rollbacks: Rollbacks,
+    ended: Ended,
     entries: tuple[dict[str, Any], ...],
     unreadable: str = "",
     figures: Mapping[tuple[str, str], ServiceFigures] = MappingProxyType({}),
@@ -38,7 +40,8 @@ def picture_of(
     fleet = fleet_view(context.settings.environments, watching.inventories, context.clock)
     return Picture(
         fleet=_with_problems(fleet, watching.problems),
-        rollouts=_cards(context, watching, takeovers, rollbacks),
+        rollouts=_cards(context, watching, takeovers, rollbacks, ended),
+        ends=ended.ends,
         entries=entries,
         journal_ok=health.ok and not unreadable,
         journal_detail=health.detail or unreadable,
@@ -65,7 +68,9 @@ def _with_problems(fleet: FleetView, problems: dict[str, str]) -> FleetView:
     )
 
 
-def _cards(context: Context, watching: Watching, takeovers: Takeovers, rollbacks: Rollbacks) -> tuple[RolloutCard, ...]:
+def _cards(
+    context: Context, watching: Watching, takeovers: Takeovers, rollbacks: Rollbacks, ended: Ended
+) -> tuple[RolloutCard, ...]:
     from services.cluster.fleet import rollouts
     from services.rollout.home import alive, driven_from, home_id
     from services.rollout.routes import read_back
@@ -75,8 +80,8 @@ def _cards(context: Context, watching: Watching, takeovers: Takeovers, rollbacks
     for inventory in watching.inventories.values():
         for watch in rollouts(inventory, context.clock, local_alive=lambda rollout: alive(context.home, rollout)):
             rollout: Rollout = read_back(watch.rollout, inventory)
-            ended = (now - rollout.written).total_seconds() if rollout.phase.final and rollout.written else 0.0
-            window = ROLLBACK_WINDOW - ended if rollout.phase is Phase.SUCCEEDED else 0.0
+            over_for = (now - rollout.written).total_seconds() if rollout.phase.final and rollout.written else 0.0
+            window = ROLLBACK_WINDOW - over_for if rollout.phase is Phase.SUCCEEDED else 0.0
             found.append(
                 RolloutCard(
                     rollout=rollout,
@@ -88,7 +93,7 @@ def _cards(context: Context, watching: Watching, takeovers: Takeovers, rollbacks
                     lease_age=watch.lease_age,
                     why_orphaned=watch.reason,
                     replaced=takeovers.look(watch, mine, now),
-                    asked=rollbacks.unconfirmed(rollout),
+                    asked=rollbacks.unconfirmed(rollout, ended.moment_of(rollout.id)),
                 )
             )
-    return tuple(sorted(found, key=lambda card: (not card.live, -card.rollout.created.timestamp())))
+    return tuple(sorted(ended.beside(found), key=lambda card: (not card.live, -card.rollout.created.timestamp())))

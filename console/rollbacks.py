@@ -47,19 +47,16 @@ class Rollbacks:
         """By rollout: its rollback was asked for from here at that moment, when it was as it is here, and no cluster has taken it
         yet."""
 
-    def unconfirmed(self, rollout: Rollout) -> datetime | None:
-        """When a rollback was asked for from here that the cluster does not show yet."""
+    def unconfirmed(self, rollout: Rollout, ended: datetime | None = None) -> datetime | None:
+        """When a rollback was asked for from here that the cluster does not show yet. ``ended``: when its driver did, if so."""
         at, before = self._asked.get(rollout.id, (None, rollout))
         back = rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
         other = rollout.phase is not before.phase and (rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION)
-        if back or other or rollout.epoch > before.epoch:
+        given_up = at is not None and ended is not None and ended > at
+        if back or other or given_up or rollout.epoch > before.epoch:
             self._asked.pop(rollout.id, None)
             return None
         return at
-
-    def given_up(self, rollout_id: str) -> None:
-        """The driver that was to do it has ended."""
-        self._asked.pop(rollout_id, None)
 
     async def of_rollout(self, card: RolloutCard) -> Answer:
         """At once: the first restoring patch leaves from here, a driver does and verifies the rest."""

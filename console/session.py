@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.deploys import Deploys, field_problem
 from console.draft import Answer
+from console.ended import Ended
 from console.pages import JournalPages
 from console.picturing import picture_of
 from console.rollbacks import Rollbacks
@@ -97,6 +98,8 @@ class Session:
         await asyncio.to_thread(_warm_up)
         self._glances = _glances(context, watching)
         self._tasks.append(asyncio.create_task(self._keep_entries(), name="journal tail"))
+        ended = Ended(context, self._dirty.set)
+        self._tasks.append(asyncio.create_task(ended.run(), name="ends of drivers"))
         shipping = ShippingWatch(context, self._dirty.set)
         self._tasks.append(asyncio.create_task(shipping.run(), name="shipping"))
         self._tasks.append(asyncio.create_task(self._glances.run(), name="glances at services"))
@@ -110,7 +113,7 @@ class Session:
             self._drivers[:] = [driver for driver in self._drivers if driver.poll() is None]
             figures = self._glances.figures
             self._picture = picture_of(
-                context, watching, takeovers, self._rollbacks, self._entries, self._unreadable, figures, shipping.found
+                context, watching, takeovers, self._rollbacks, ended, self._entries, self._unreadable, figures, shipping.found
             )
             self._show(self._picture)
             await context.clock.sleep(SHORTEST_INTERVAL)

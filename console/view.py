@@ -28,6 +28,18 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class DriverEnd:
+    """A driver of this home ended ``at`` that moment in a way that nobody wanted; ``words`` say how. ``key`` is its rollout,
+    ``place`` what it was about. ``before``: that was before this console was opened."""
+
+    key: str
+    place: str
+    words: str
+    at: datetime
+    before: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutCard:
     """A rollout beside what its Lease says. ``watched`` is ``None`` where no cluster has answered yet."""
 
@@ -47,6 +59,10 @@ class RolloutCard:
     """Its driver of this home was replaced by another's."""
     asked: datetime | None = None
     """When its rollback was asked for from here, where the cluster has not taken it yet."""
+    gave_up: str = ""
+    """How the driver of this home ended that was to roll it back and did not."""
+    unstored: bool = False
+    """No cluster has it: this home alone knows of it."""
 
     @property
     def live(self) -> bool:
@@ -70,6 +86,8 @@ class RolloutCard:
 class Picture:
     fleet: FleetView = field(default_factory=FleetView)
     rollouts: tuple[RolloutCard, ...] = ()
+    ends: tuple[DriverEnd, ...] = ()
+    """Drivers of this home that failed lately."""
     entries: tuple[dict[str, Any], ...] = ()
     """The newest journal entries, newest last."""
     journal_ok: bool = True

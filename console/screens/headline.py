@@ -84,6 +84,11 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
     if card.asked is not None:
         words = asked_words(card.asked)
         found.append((f"{glyphs.current().aborted} {words[:1].upper()}{words[1:]}.", Tone.ALARM))
+    if card.gave_up:
+        found.append((f"The rollback from this home was given up: {card.gave_up}", Tone.ALARM))
+    if card.unstored:
+        found.append(("No cluster has taken its checkpoint: what is shown is what this home knows.", Tone.WARN))
+    found += [(f"not restored: {problem}", Tone.BAD) for problem in _problems(card, picture)]
     if card.replaced is not None and not card.orphaned:
         found.append((replaced_words(card.replaced), Tone.WARN))
     if card.live and not card.orphaned and (not card.own or card.replaced is not None):
@@ -109,6 +114,20 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
         found.append((f"{rollout.plan.previous_version} is restored; it took {took}.", Tone.GOOD))
     found += [(f"by hand: {command}", Tone.BAD) for command in rollout.left]
     return found
+
+
+def _problems(card: RolloutCard, picture: Picture) -> list[str]:
+    """What went wrong with its last rollback, as the journal of this home has it."""
+    if card.rollout.phase is not Phase.NEEDS_ATTENTION:
+        return []
+    ends = (
+        entry.get("data") or {}
+        for entry in reversed(picture.entries)
+        if entry.get("rollout") == card.key
+        and entry.get("event") == "deployment.rollback"
+        and entry.get("outcome") == "not_restored"
+    )
+    return [str(problem) for problem in next(ends, {}).get("problems") or ()]
 
 
 def footline(card: RolloutCard, picture: Picture) -> Line:

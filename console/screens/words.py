@@ -68,6 +68,8 @@ def phase_words(card: RolloutCard) -> Span:
         return f"{signs.bad} NOBODY WATCHES", Tone.ALARM
     if card.asked is not None:
         return f"{signs.aborted} rollback asked for", Tone.BAD
+    if card.gave_up:
+        return f"{signs.bad} rollback given up", Tone.ALARM
     sign, tone = {
         Phase.RUNNING: (signs.running, Tone.ACCENT),
         Phase.PAUSED: (signs.paused, Tone.WARN),
@@ -180,7 +182,14 @@ def rollout_row(card: RolloutCard, pace: float) -> Row:
     rollout = card.rollout
     total = len(rollout.plan.steps)
     word, tone = phase_words(card)
-    if card.live and not card.orphaned and card.asked is None and rollout.phase in (Phase.RUNNING, Phase.PAUSED) and total:
+    if (
+        card.live
+        and not card.orphaned
+        and card.asked is None
+        and not card.gave_up
+        and rollout.phase in (Phase.RUNNING, Phase.PAUSED)
+        and total
+    ):
         word += f" {min(rollout.step + 1, total)}/{total}"
     sample = rollout.samples[-1].canary if rollout.samples and card.live else None
     return Row(
@@ -207,6 +216,8 @@ def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
         )
     if card.asked is not None:
         return ((asked_words(card.asked), Tone.BAD),)
+    if card.gave_up:
+        return (("R tries again" if short else "nothing by itself: R tries to roll it back again", Tone.BAD),)
     if card.live:
         due = f"{countdown(rollout.next_at - pace)}  " if rollout.next_at is not None else ""
         return ((due, Tone.STRONG if short else Tone.ACCENT), (rollout.next, Tone.TEXT if short else Tone.STRONG))
@@ -330,7 +341,7 @@ def urgent_first(cards: Sequence[RolloutCard]) -> list[RolloutCard]:
     """Rollouts in the order in which they need a look; within the same urgency as they came."""
 
     def urgency(card: RolloutCard) -> int:
-        if card.orphaned or card.rollout.phase is Phase.NEEDS_ATTENTION:
+        if card.orphaned or card.gave_up or card.rollout.phase is Phase.NEEDS_ATTENTION:
             return 0
         return 1 if card.rollout.phase is Phase.ROLLING_BACK else 2 if card.live else 3
 

@@ -77,16 +77,17 @@ async def run_driver(
         homes.forget_ended(station.home, rollout_id)
     living = _living(station, rollout_id, driver, rollback=rollback)
     code = ExitCode.FAILED
-    ended = homes.Ended(code=code, title="The driver stopped unexpectedly", hint="Look into its driver.log.")
+    ended = homes.Ended(code=code, rollback=rollback, title="The driver stopped unexpectedly", hint="Look into its driver.log.")
     try:
         code = await _until_stopped(
             _drive(station, rollout_id, driver, take_over=take_over, rollback=rollback, resume=resume, reason=reason)
         )
-        ended = homes.Ended(code=code)
+        ended = homes.Ended(code=code, rollback=rollback)
     except QuarterdeckError as error:
         log.warning("driver of %s stopped: %s", rollout_id, error, exc_info=True)
         code = error.exit_code
-        ended = homes.Ended(code=code, kind=type(error).__name__, title=error.title, detail=error.detail, hint=error.hint)
+        said = {"kind": type(error).__name__, "title": error.title, "detail": error.detail, "hint": error.hint}
+        ended = homes.Ended(code=code, rollback=rollback, **said)
         await _refused(station, rollout_id, error)
     finally:
         try:
@@ -221,10 +222,22 @@ async def _drive(
         try:
             if not working.done():
                 losing.result()
-            return working.result()
+            code = working.result()
+            _keep_last(station, run.rollout)
+            return code
         except HeldByAnother:
             await _superseded(station, run, connection)
             raise
+
+
+def _keep_last(station: Station, rollout: Rollout) -> None:
+    """What a rollback came to, for the consoles of this home: the cluster may not have taken its checkpoint."""
+    if rollout.phase not in (Phase.ROLLED_BACK, Phase.NEEDS_ATTENTION):
+        return
+    try:
+        homes.write_last(station.home, rollout)
+    except OSError as error:
+        log.warning("the end of %s is not in the home directory: %s", rollout.id, error)
 
 
 async def _superseded(station: Station, run: Run, connection: Connection) -> None:

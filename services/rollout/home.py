@@ -1,7 +1,8 @@
 """What a rollout keeps in the operator's home directory, and how its consoles see at once that its driver died.
 
 ``HOME/rollouts/ID/`` holds ``rollout.json`` (as started), ``driver.log``, ``<token>.alive`` (locked for as long as that driver
-process lives) and ``ended.json`` (the last words of a driver that could not even begin).
+process lives), ``ended.json`` (the last words of a driver, which may not even have begun) and ``last.json`` (the rollout as a
+driver left it that rolled back: the cluster may not have taken its checkpoint).
 """
 
 import contextlib
@@ -35,6 +36,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """Why a driver process stopped: its exit code and, where it failed, the error in the operator's words."""
 
     code: int
+    rollback: bool = False
+    """It was to roll back."""
     kind: str = ""
     title: str = ""
     detail: str = ""
@@ -75,13 +78,17 @@ def write_started(home: Path, rollout: Rollout) -> None:
 
 def read_started(home: Path, rollout_id: str) -> Rollout | None:
     """``None`` where there is none, or none that can be read: the checkpoint in the cluster is asked then."""
-    try:
-        return msgspec.json.decode((directory(home, rollout_id) / "rollout.json").read_bytes(), type=Rollout)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        log.warning("rollout.json of %s can't be read: %s", rollout_id, error)
-        return None
+    return _read(directory(home, rollout_id) / "rollout.json")
+
+
+def write_last(home: Path, rollout: Rollout) -> None:
+    """Keep a rollout as its driver leaves it."""
+    _replace(directory(home, rollout.id) / "last.json", msgspec.json.encode(rollout))
+
+
+def read_last(home: Path, rollout_id: str) -> Rollout | None:
+    """``None`` where there is none, or none that can be read."""
+    return _read(directory(home, rollout_id) / "last.json")
 
 
 def write_ended(home: Path, rollout_id: str, ended: Ended) -> None:
@@ -127,8 +134,17 @@ def alive(home: Path, rollout: Rollout) -> bool | None:
     """Whether the driver of ``rollout`` lives, seen from its own home; ``None`` where another home drives it (ask its lease)."""
     if rollout.driver is None or rollout.driver.home != home_id(home):
         return None
+    return _locked(_alive_path(home, rollout.id, rollout.driver.token))
+
+
+def any_alive(home: Path, rollout_id: str) -> bool:
+    """Whether any driver of this home lives that has this rollout, whatever its checkpoint says."""
+    return any(_locked(sign) for sign in directory(home, rollout_id).glob("*.alive"))
+
+
+def _locked(sign: Path) -> bool:
     try:
-        handle = os.open(_alive_path(home, rollout.id, rollout.driver.token), os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(sign, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -160,7 +176,7 @@ def driver_process(home: Path, rollout: Rollout) -> int | None:
 def lock_rollback(home: Path, rollout_id: str) -> int | None:
     """A descriptor that holds the right to roll this rollout back from this home, to be handed to the driver that does it (it
     holds it for as long as it lives); ``None`` where somebody has it already."""
-    path = directory(home, rollout_id) / "rollback.lock"
+    path = _rollback_path(home, rollout_id)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -168,13 +184,37 @@ def lock_rollback(home: Path, rollout_id: str) -> int | None:
     except BlockingIOError:
         os.close(handle)
         return None
+    with contextlib.suppress(OSError):  # it only tells when
+        os.utime(handle)
     return handle
+
+
+def rollback_asked(home: Path, rollout_id: str) -> float | None:
+    """When (Unix seconds) a rollback of this rollout was last begun with the key from this home; ``None`` where none was."""
+    try:
+        return _rollback_path(home, rollout_id).stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def socket_path(home: Path, rollout_id: str) -> Path:
     """Where the driver listens for intents. Short, since a Unix socket's path has 108 bytes at most."""
     name = hashlib.sha256(f"{home_id(home)}/{rollout_id}".encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"quarterdeck-{os.getuid()}" / f"{name}.sock"
+
+
+def _read(path: Path) -> Rollout | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Rollout)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("%s of %s can't be read: %s", path.name, path.parent.name, error)
+        return None
+
+
+def _rollback_path(home: Path, rollout_id: str) -> Path:
+    return directory(home, rollout_id) / "rollback.lock"
 
 
 def _alive_path(home: Path, rollout_id: str, token: str) -> Path:
