@@ -95,7 +95,20 @@ class Rollbacks:
             return f"{who} began to bring {service} to {goal} meanwhile ({state})"
         if newest is not None and newest.live and shown.phase.final:
             return f"{newest.driver or 'somebody'} is at it: it is {phase_word(newest.rollout.phase)}"
-        return ""
+        return self._deleted(shown)
+
+    def _deleted(self, shown: Rollout) -> str:
+        """That the revision whose template was to be restored is no longer there, as far as a current picture shows."""
+        from services.cluster.objects import REVISION_ANNOTATION
+        from services.cluster.workloads import replicasets_of
+
+        stable, wanted = shown.plan.stable, {record.revision for record in shown.undo if record.revision}
+        inventory = self._watching.picture(shown.release.target.context)
+        if not wanted or inventory is None or not inventory.can_read("ReplicaSet", stable.namespace):
+            return ""
+        there = {each.metadata.annotations.get(REVISION_ANNOTATION) for each in replicasets_of(inventory, stable)}
+        gone = [number for number in sorted(wanted) if str(number) not in there]
+        return f"revision {gone[0]} was deleted meanwhile" if gone else ""
 
     async def of_service(self, environment: str, service: str) -> Answer:
         """The same for a service whose rollback window is over, or that has no rollout: exactly what :meth:`preview` showed,

@@ -273,12 +273,37 @@ async def test_a_revision_that_is_gone_is_said_and_nothing_is_done(session: Open
         old = next(each for each in listed if each["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1")
         await remote.call("DELETE", f"{sets}/{old['metadata']['name']}")
         before = await remote.call("GET", "/apis/apps/v1/namespaces/production/deployments/search")
-        with pytest.raises(Rejected, match="not among the revisions"):
+        # whether the watch or the cluster's own answer is first to say so
+        with pytest.raises(Rejected, match=r"not among the revisions|revision 1 was deleted meanwhile"):
             await session.rollbacks.of_service("production", "search")
         after = await remote.call("GET", "/apis/apps/v1/namespaces/production/deployments/search")
     finally:
         await remote.close()
     assert before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+
+async def test_a_dialog_says_that_its_revision_was_deleted_meanwhile(session: Open, home: Path) -> None:
+    preview = await session.rollbacks.preview("production", "catalog")
+    assert session.rollbacks.overtaken("production", "catalog") == ""
+    dialog = RestoreScreen(session.context.clock, preview, lambda: session.rollbacks.overtaken("production", "catalog"))
+    remote = await Remote.open(home / "kubeconfig", "production")
+    sets = "/apis/apps/v1/namespaces/production/replicasets"
+    try:
+        listed = (await remote.call("GET", f"{sets}?labelSelector=app%3Dcatalog"))["items"]
+        old = next(each for each in listed if each["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1")
+        await remote.call("DELETE", f"{sets}/{old['metadata']['name']}")
+    finally:
+        await remote.close()
+    app = TestConsole()
+    async with app.run_test(size=NARROW) as pilot:
+        answers: list[bool | None] = []
+        app.push_screen(dialog, answers.append)
+        await until(pilot, lambda: "Revision 1 was deleted meanwhile. Nothing was done." in words_on(app))
+        assert "R rolls back now" not in words_on(app)
+        await pilot.press("R")
+        assert answers == []
+    with pytest.raises(Rejected, match=r"revision 1 was deleted meanwhile\. Nothing was done"):
+        await session.rollbacks.of_service("production", "catalog")
 
 
 async def test_logs_of_all_pods_come_together_and_new_pods_join(session: Open, home: Path) -> None:
