@@ -84,11 +84,15 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
     if card.asked is not None:
         words = asked_words(card.asked)
         found.append((f"{glyphs.current().aborted} {words[:1].upper()}{words[1:]}.", Tone.ALARM))
+    problems = "; ".join(_problems(card, picture))
     if card.gave_up:
-        found.append((f"The rollback from this home was given up: {card.gave_up}", Tone.ALARM))
+        found.append((f"The rollback from this home was given up: {problems or card.gave_up}", Tone.ALARM))
+    elif problems:
+        found.append((f"not restored: {problems}", Tone.BAD))
+    # what a person can do comes before why: the lines are few
+    found += [(f"by hand: {command}", Tone.BAD) for command in rollout.left]
     if card.unstored:
-        found.append(("No cluster has taken its checkpoint: what is shown is what this home knows.", Tone.WARN))
-    found += [(f"not restored: {problem}", Tone.BAD) for problem in _problems(card, picture)]
+        found.append(("No cluster has taken its checkpoint: this is what this home knows of it.", Tone.WARN))
     if card.replaced is not None and not card.orphaned:
         found.append((replaced_words(card.replaced), Tone.WARN))
     if card.live and not card.orphaned and (not card.own or card.replaced is not None):
@@ -112,7 +116,6 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
     if rollout.phase is Phase.ROLLED_BACK and rollout.finished is not None and rollout.rollback_started is not None:
         took = seconds(rollout.finished - rollout.rollback_started)
         found.append((f"{rollout.plan.previous_version} is restored; it took {took}.", Tone.GOOD))
-    found += [(f"by hand: {command}", Tone.BAD) for command in rollout.left]
     return found
 
 
@@ -132,7 +135,8 @@ def _problems(card: RolloutCard, picture: Picture) -> list[str]:
 
 def footline(card: RolloutCard, picture: Picture) -> Line:
     """What happens next."""
-    environment, asof = picture.environment(card.environment), ""
+    environment = picture.environment(card.environment)
+    following = next_line(card, picture.pace_of(card.environment))
     if environment is not None and not environment.reachable and environment.age_seconds is not None and card.asked is None:
-        asof = f"{age(environment.age_seconds)} ago: "  # what has come since is not known
-    return (("NEXT  ", Tone.MUTED), (asof, Tone.BAD), *next_line(card, picture.pace_of(card.environment)))
+        following = ((f"{age(environment.age_seconds)} ago: ", Tone.BAD), *following)  # what has come since is not known
+    return (("NEXT  ", Tone.MUTED), *following)

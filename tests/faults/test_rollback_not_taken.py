@@ -53,7 +53,7 @@ async def test_a_rollback_that_may_not_write_is_on_its_screen_and_in_the_attenti
             await soon(app, lambda: concerns(app.picture) and concerns(app.picture)[0].kind is Kind.NEEDS_PERSON, 90)
             concern = concerns(app.picture)[0]
             assert concern.words == "catalog in production: its rollback was given up"
-            await soon(app, lambda: "not restored: " in words_on(app))
+            await soon(app, lambda: "The rollback from this home was given up: " in words_on(app) and "403" in words_on(app))
             assert "No cluster has shown" not in words_on(app)
             assert "by hand: kubectl" in words_on(app)
             assert told(app, "catalog in production: its driver gave up") == ["error"]
