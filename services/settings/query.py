@@ -149,6 +149,11 @@ def _tagged(text: str) -> str:
     return text
 
 
+def _tags_apart(text: str) -> str:
+    apart(tagged(text))
+    return text
+
+
 def _distribution(text: str) -> str:
     if not _DISTRIBUTION.fullmatch(text):
         raise broken("is no distribution", "its name and tags, e.g. trace.http.request{version:{{version}}}, and nothing around")
@@ -159,7 +164,9 @@ Query = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line)
 PromQuery = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line), AfterValidator(_promql)]
 TagQuery = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_line), AfterValidator(_tagged)]
 
-DistributionQuery = Annotated[TagQuery, AfterValidator(_distribution)]
+DistributionQuery = Annotated[
+    str, StringConstraints(max_length=4000), AfterValidator(_line), AfterValidator(_tags_apart), AfterValidator(_distribution)
+]
 """A metric of Datadog by its name and tags; what is asked of it is for the reader to write around."""
 
 

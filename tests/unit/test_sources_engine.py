@@ -10,7 +10,7 @@ from support.rollouts import rollout
 from services.analysis import ArmName, PodReading, Windows
 from services.analysis.histogram import Histogram
 from services.analysis.judge import ERRORS, LATENCY_P99
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Tally
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
 from services.model.rollout import Baseline, SlowEdge
 from services.rollout import judging
 from services.rollout.arms import Arms
@@ -98,3 +98,20 @@ def test_whom_a_server_is_asked_for() -> None:
     assert found.apart
     assert found.versions[ArmName.CANARY].workload.endswith("-canary")
     assert subject(rollout(), Arms((), ()), ServiceOptions(router="istio/front")).route == ""
+
+
+@pytest.mark.parametrize(("bad", "counted"), [(100.0, 100.0), (101.0, 100.0), (102.0, None), (900.0, None)])
+def test_errors_that_are_more_than_the_requests_are_not_known(bad: float, counted: float | None) -> None:
+    """Two counters are not read at the very same moment: a few too many are all of them. More are of other events."""
+    told = {ArmName.CANARY: tallies(100, bad, 20, (10, 4)), ArmName.STABLE: tallies(900, 9, 9, (90, 1))}
+    reading = Reading(at=10.0, since=0.0, arms=told)
+    windows = Windows(counts_pages=False)
+    windows.feed(10.0, {}, {})
+    windows.add(0.0, 10.0, told, errors=ERRORS_NAME, latency=LATENCY_NAME)
+    assert windows.sample().canary.errors == counted
+    assert windows.sample().stable.errors == 9
+    interval = reading.interval(ERRORS_NAME)
+    assert (interval.s if interval is not None else None) == counted
+    why = "" if counted is not None else f"more bad events than events from the new version, {bad:.0f} of 100: are its two "
+    assert reading.lacking(ERRORS_NAME).startswith(why)
+    assert bool(reading.excess(ERRORS_NAME)) is (counted is None)
