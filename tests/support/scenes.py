@@ -19,7 +19,7 @@ from services.audit.verify import Problem
 from services.cluster.calls import Call
 from services.model.errors import Unavailable
 from services.model.fleet import FleetView
-from services.model.rollout import Phase, Reason
+from services.model.rollout import Arm, Freshness, Phase, Reason, Sample
 from support.consoles import CHECKED, NOW, TestConsole, card, environment, picture, rollout, service
 from support.gallery import READINGS
 from support.judgements import judgement, regressed
@@ -119,6 +119,16 @@ def caught() -> RolloutCard:
 def unserved() -> RolloutCard:
     """No request has reached the new version for more than a minute."""
     return card(rollout(judgement=judgement(verdict="no_data", quiet=70.0)))
+
+
+def unread() -> RolloutCard:
+    """Neither version could be read for more than five minutes; the figures of before are too old to count."""
+    fresh = Freshness(
+        data_at=690.0, missing=("canary", "stable"), since=690.0, why="payment-service-7d9f-abcde: no answer, and 3 more"
+    )
+    nothing = Sample(at=1000.0, canary=Arm(pods=1, ready=1), stable=Arm(pods=3, ready=3))
+    found = rollout(judgement=judgement(verdict="no_data", quiet=300.0, health=100.0, at=690.0), freshness=fresh)
+    return card(msgspec.structs.replace(found, samples=(*found.samples, nothing)))
 
 
 def _calls(app: TestConsole) -> None:
@@ -318,6 +328,7 @@ SCENES: dict[str, Scene] = {
     "rollout evidence": Scene(go=pressed("enter", "v")),
     "rollout caught": Scene(lambda: picture(rollouts=(caught(),)), _evidence),
     "rollout unserved": Scene(lambda: picture(rollouts=(unserved(),)), _evidence),
+    "rollout unread": Scene(lambda: picture(rollouts=(unread(),)), _evidence),
     "rollout stale": Scene(_stale, pressed("enter")),
     "journal": Scene(go=pressed("J")),
     "journal empty": Scene(_empty, pressed("J")),
