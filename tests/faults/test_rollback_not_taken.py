@@ -128,3 +128,35 @@ async def test_a_driver_that_dies_over_its_rollback_is_told_of(tmp_path: Path) -
             found = [(each.kind, each.place.rollout) for each in concerns(app.picture)]
             assert (Kind.NEEDS_PERSON, card.key) in found
             assert told(app, f"{SERVICE} in staging: its driver gave up") == ["error"]
+
+
+@pytest.mark.timeout(240)
+async def test_while_its_driver_waits_to_roll_back_no_promotion_is_announced(tmp_path: Path) -> None:
+    """A canary of this home, whose driver is told by its socket: the cluster hears neither of it nor of the console."""
+    steps = {"steps": [{"weight": 10, "seconds": 60}, {"weight": 25, "seconds": 6000}], "baseline_seconds": 30}
+    with world(tmp_path, speed=20, journal=NO_SINKS, canary=steps) as sandbox:
+        home = sandbox.new_home("own")
+        async with headless(sandbox, home, size=(160, 50)) as (app, pilot):
+            words = ("deploy", SERVICE, NEW, "-e", "staging", "--strategy", "canary", "--ticket", "CHG-4821")
+            sandbox.start(home, "-o", "json", *words)
+            await soon(app, lambda: (now := newest(app, "staging", SERVICE)) and now.rollout.weight == 25, 60)
+            card = newest(app, "staging", SERVICE)
+            assert card is not None
+            app.open_rollout(card.key)
+            await soon(app, lambda: "NEXT" in words_on(app))
+            os.kill(sandbox.process.pid, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(12)
+                await pilot.press("R")
+                await soon(app, lambda: told(app, "Your driver has been told to roll back"), 60)
+                assert told(app, "Your driver has been told to roll back") == ["error"]
+                for _ in range(3):
+                    await asyncio.sleep(1)
+                    following = next(line for line in words_on(app).splitlines() if "NEXT " in line)
+                    assert "rollback asked for" in following
+                    assert "not accepted by the cluster yet" in following
+                    assert "running" not in words_on(app).splitlines()[1]
+            finally:
+                os.kill(sandbox.process.pid, signal.SIGCONT)
+            await soon(app, lambda: (now := newest(app, "staging", SERVICE)) and now.rollout.phase is Phase.ROLLED_BACK, 90)
+            assert "not accepted by the cluster" not in words_on(app)

@@ -1,5 +1,6 @@
 """A rollback that was asked for and that no cluster has taken: what goes on meanwhile is never announced as if nothing were."""
 
+from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,17 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 from support.clock import ManualClock
-from support.consoles import FLEET, PACE, TestConsole, card, picture, rollout, until, words_on
+from support.consoles import FLEET, PACE, TestConsole, card, entry, picture, rollout, until, words_on
 
 from console.attention import Kind, concerns
 from console.draft import Answer, answer_to
 from console.rollbacks import Rollbacks
+from console.session import Session
 from console.view import Picture
 from services.model.errors import Forbidden, Rejected, Unavailable
 from services.model.fleet import FleetView
 from services.model.rollout import Phase, Rollout
 from services.rollout import immediate
 from services.rollout.immediate import Immediate
+from services.rollout.intents import Answer as Told
+from services.rollout.intents import Ask, IntentServer
 
 ASKED = datetime(2026, 1, 1, 0, 9, 30, tzinfo=UTC)
 RUNNING = rollout(next="promote stable to v2.15.0 if healthy", next_at=PACE + 90)
@@ -131,3 +135,45 @@ async def test_what_was_not_accepted_is_an_error_and_says_what_happens_now(done:
         await until(pilot, lambda: any(words in result.text for result in app.results.results))
         told = next(result for result in app.results.results if words in result.text)
         assert told.severity == ("error" if failed else "warning")
+
+
+async def test_what_a_driver_does_not_do_is_an_error(tmp_path: Path) -> None:
+    async def refuses(_: Ask) -> Told:
+        return Told(ok=False, detail="the rollout is just ending")
+
+    session = Session(Namespace(), lambda _: None)
+    session._context = SimpleNamespace(home=tmp_path, user="jane")  # type: ignore[assignment]
+    driver = IntentServer(tmp_path, RUNNING.id, refuses)
+    await driver.open()
+    app = TestConsole()
+    try:
+        async with app.run_test(size=(120, 40), notifications=True) as pilot:
+            app.session.intend = session.intend  # type: ignore[method-assign]
+            await pilot.press("p")
+            await until(pilot, lambda: app.results.results)
+            assert [(each.text, each.severity) for each in app.results.results] == [
+                ("not done: the rollout is just ending", "error")
+            ]
+    finally:
+        await driver.close()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_what_a_person_can_do_about_a_rollback_that_was_given_up_is_on_the_screen(size: tuple[int, int]) -> None:
+    failed = rollout(phase=Phase.NEEDS_ATTENTION, left=("kubectl rollout undo deployment/payment-service",))
+    problems = [f"deployment/{name}: production answered 403 Forbidden. {'A long explanation. ' * 9}" for name in ("a", "b", "c")]
+    noted = entry(6, "deployment.rollback", outcome="not_restored", data={"problems": problems})
+    drawn = picture(
+        rollouts=(card(failed, gave_up="it needs a person", unstored=True),),
+        entries=(noted,),
+    )
+    app = TestConsole(drawn)
+    async with app.run_test(size=size) as pilot:
+        app.open_rollout(failed.id)
+        await until(pilot, lambda: "given up" in words_on(app))
+        words = words_on(app)
+        assert "The rollback from this home was given up: deployment/a: production" in words
+        assert "by hand: kubectl rollout undo deployment/payment-service" in words
+        assert "No cluster has taken its checkpoint" in words
+        assert "R tries to roll it back again" in words
+    assert concerns(drawn)[0].words == "payment-service in production: its rollback was given up"
