@@ -1,6 +1,7 @@
 """What a command works with, wired once: redactor → settings → home → log → clock → journal → clusters → operator."""
 
 import argparse
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ class Context:
         redactor: Redactor,
         clock: SystemClock,
         read_only: bool,
-        log: Path,
+        log: Path | None,
     ) -> None:
         self._settings = settings
         self.config = config
@@ -56,15 +57,23 @@ class Context:
         self.clock = clock
         self.read_only = read_only
         self.log = log
+        """The log file; ``None`` where the home takes none."""
 
     @classmethod
     def open(
-        cls, args: argparse.Namespace, *, needs_settings: bool = True, program: str = "quarterdeck", ships: bool = True
+        cls,
+        args: argparse.Namespace,
+        *,
+        needs_settings: bool = True,
+        program: str = "quarterdeck",
+        ships: bool = True,
+        undoes: bool = False,
     ) -> "Context":
         """Wire a context from the global options and the environment.
 
         Raises ``Rejected`` or ``ConfigurationError`` (exit 2). Without ``needs_settings`` a missing configuration is fine.
-        Without ``ships`` no shipper is started before it is asked for.
+        Without ``ships`` no shipper is started before it is asked for. What ``undoes`` something is stopped by no home that
+        can't be written: it says so, and logs to standard error.
         """
         import services.settings as rooms
 
@@ -74,17 +83,7 @@ class Context:
         stamp = stamp_of(config)
         settings = rooms.load(config, redactor=redactor) if needs_settings or config.exists() else None
         home = rooms.home(args.home, os.environ, settings)
-        _make_home(home)
-        try:
-            # Secrets were registered while loading; markers take the installation's key from here on.
-            redactor.use_key(installation_key(home))
-            from console import logs
-
-            log = logs.set_up(home, redactor)
-        except OSError as error:
-            raise Rejected(
-                "home", str(home), f"can't be written ({error.strerror or error})", "a directory of your own"
-            ) from error
+        log = _furnished(home, redactor, undoes=undoes)
         clock = settings.clock() if settings is not None else SystemClock()
         context = cls(
             settings=settings,
@@ -124,15 +123,9 @@ class Context:
         if self.configured is None:
             return Policy()
         try:
-            options = self.configured.look().journal
+            return policy_of(self.configured.look())
         except QuarterdeckError as error:
             raise JournalUnavailable("The changed configuration can't be used", f"{error}") from error
-        required = [sink for sink in options.sinks if sink.required]
-        return Policy(
-            days=options.retention_days,
-            required=tuple(sink.label for sink in required),
-            whole=tuple(sink.label for sink in required if sink.whole),
-        )
 
     @cached_property
     def journal(self) -> "Journal":
@@ -251,6 +244,18 @@ class Context:
         await self.close()
 
 
+def policy_of(settings: "Settings") -> "Policy":
+    """How long the journal is kept by a configuration, and whose confirmation it takes to end that."""
+    from services.audit.retention import Policy
+
+    required = [sink for sink in settings.journal.sinks if sink.required]
+    return Policy(
+        days=settings.journal.retention_days,
+        required=tuple(sink.label for sink in required),
+        whole=tuple(sink.label for sink in required if sink.whole),
+    )
+
+
 def explicit_home(args: argparse.Namespace | None, env: Mapping[str, str] | None = None) -> Path:
     """The home without a look at any configuration: ``--home``, QUARTERDECK_HOME, else the XDG state directory."""
     env = os.environ if env is None else env
@@ -273,13 +278,30 @@ def home_of(args: argparse.Namespace) -> Path:
     return rooms.home(None, os.environ, settings)
 
 
-def _make_home(home: Path) -> None:
+def _furnished(home: Path, redactor: Redactor, *, undoes: bool) -> Path | None:
+    """Make the home this operator's own, take its key, and log there; the log's path. Raises ``Rejected`` where one of these
+    can't be; ``None`` is for what ``undoes`` something, which goes on with what there is."""
+    from console import logs
+
+    rule = "can't be made"
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = home.stat()
+        if found.st_uid != os.geteuid():
+            raise Rejected("home", str(home), f"belongs to uid {found.st_uid}", f"a directory of uid {os.geteuid()}")
+        if found.st_mode & 0o077:
+            rule = f"is open to other users (mode {found.st_mode & 0o7777:o}), and can't be made yours alone"
+            home.chmod(0o700)
+        rule = "can't be written"
+        # Secrets were registered while loading; markers take the installation's key from here on.
+        redactor.use_key(installation_key(home))
+        return logs.set_up(home, redactor)
     except OSError as error:
-        raise Rejected("home", str(home), f"can't be made ({error.strerror})", "a directory of your own") from error
-    if found.st_uid != os.geteuid():
-        raise Rejected("home", str(home), f"belongs to uid {found.st_uid}", f"a directory of uid {os.geteuid()}")
-    if found.st_mode & 0o077:
-        home.chmod(0o700)
+        why = f"{rule} ({error.strerror or error})"
+        if not undoes:
+            raise Rejected("home", str(home), why, "a directory of your own that can be written (--home DIR)") from error
+    with contextlib.suppress(OSError):  # without it markers agree within this process only
+        redactor.use_key(installation_key(home))
+    logs.set_up_without_file(redactor)
+    output.note(f"quarterdeck: the home {home} {why}. This goes on all the same; IT IS NOT RECORDED IN THE JOURNAL.")
+    return None

@@ -3,9 +3,11 @@
 import argparse
 import logging
 import os
+import sys
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from types import TracebackType
 
 from services.redaction import Redactor
 from services.redaction.logs import RedactingFormatter
@@ -13,12 +15,20 @@ from services.redaction.logs import RedactingFormatter
 MAX_BYTES = 2 * 1024 * 1024
 BACKUPS = 4
 _NAME = "quarterdeck-file"
+_Failure = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class _PrivateFile(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+
+class _Lines(RedactingFormatter):
+    """Without tracebacks: what failed, and why, is all that a person in front of a terminal is told."""
+
+    def formatException(self, ei: _Failure) -> str:
+        return f"  ({type(ei[1]).__name__}: {ei[1]})"
 
 
 def set_up(home: Path, redactor: Redactor, *, level: int = logging.INFO) -> Path:
@@ -42,6 +52,18 @@ def set_up(home: Path, redactor: Redactor, *, level: int = logging.INFO) -> Path
     for name in ("httpx", "httpcore", "kubernetes", "asyncio", "aiohttp", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return path
+
+
+def set_up_without_file(redactor: Redactor) -> None:
+    """Say on standard error, a line each, what is worth a warning: for where there is no place for a file."""
+    tear_down()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.set_name(_NAME)
+    handler.setFormatter(_Lines(redactor))
+    handler.setLevel(logging.WARNING)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.raiseExceptions = False
 
 
 def tear_down() -> None:

@@ -3,16 +3,18 @@
 With ``-o json`` that result is exactly one JSON document (``watch``: one a line).
 """
 
+import logging
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import msgspec
 
-from services.model.errors import ExitCode, QuarterdeckError
+from services.model.errors import ExitCode, QuarterdeckError, Unavailable
 from services.model.objects import Json
 from services.model.reasons import reason_of
 from services.model.release import DeployRequest
@@ -47,8 +49,10 @@ def document(value: Any) -> None:
     global _documents
     _documents += 1
     # Hostile text stays JSON: control characters are escaped, a lone surrogate would have no UTF-8 form.
-    sys.stdout.write(msgspec.json.encode(_plain(value)).decode("utf-8") + "\n")
-    sys.stdout.flush()
+    words = msgspec.json.encode(_plain(value)).decode("utf-8") + "\n"
+    with result():
+        sys.stdout.write(words)
+        sys.stdout.flush()
 
 
 def printed() -> int:
@@ -58,31 +62,56 @@ def printed() -> int:
 
 def text(line: str = "") -> None:
     """Print one line of a result for people. Control characters, which could act on a terminal, are shown instead."""
-    sys.stdout.write(shown(line) + "\n")
+    with result():
+        sys.stdout.write(shown(line) + "\n")
+
+
+@contextmanager
+def result() -> Iterator[None]:
+    """Around writing to standard output: raises :class:`Unavailable` where it takes nothing, as a file on a full disk does."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still held back would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        why = error.strerror or str(error)
+        raise Unavailable("The result can't be written", f"Standard output: {why}.", "Give it a place with room.") from error
 
 
 def note(line: str) -> None:
     """Say something beside the result."""
-    sys.stderr.write(shown(line) + "\n")
-    sys.stderr.flush()
+    _say(shown(line) + "\n")
 
 
 def problem(error: QuarterdeckError) -> None:
     """Say what failed, on what, and what to do next."""
     bold, plain = ("\x1b[1m", "\x1b[0m") if coloured(sys.stderr) else ("", "")
-    sys.stderr.write(f"{bold}quarterdeck: {shown(error.title)}{plain}\n")
+    said = [f"{bold}quarterdeck: {shown(error.title)}{plain}\n"]
     for part in (error.detail, error.hint):
-        if part:
-            # Redacted whole: the lines of a key are told from text only by the one that it begins with.
-            sys.stderr.write("".join(f"  {shown(line)}\n" for line in _without_secrets(part).splitlines()))
-    sys.stderr.flush()
+        # Redacted whole: the lines of a key are told from text only by the one that it begins with.
+        said += [f"  {shown(line)}\n" for line in _without_secrets(part).splitlines()]
+    _say("".join(said))
+
+
+def _say(words: str) -> None:
+    """What is said beside the result is no reason to stop where nobody can be told: a driver's log may be on a full disk."""
+    try:
+        sys.stderr.write(words)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        logging.getLogger("quarterdeck.output").warning("standard error takes nothing: %s", error)
 
 
 def folded(line: str) -> None:
     """The same for a sentence: on a terminal it is folded between words. A command to copy is none, and stays whole."""
     width = _columns(sys.stdout)
     lines = textwrap.wrap(shown(line), width, subsequent_indent="    ") if width else [shown(line)]
-    sys.stdout.write("".join(f"{part}\n" for part in lines or [""]))
+    with result():
+        sys.stdout.write("".join(f"{part}\n" for part in lines or [""]))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -104,8 +133,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if beside == len(widths) - 1 and width - used >= _FOLDED:
         beside += 1
     for row in cells:
-        for line in _row(row, widths, beside, width):
-            sys.stdout.write(f"{line}\n")
+        words = "".join(f"{line}\n" for line in _row(row, widths, beside, width))
+        with result():
+            sys.stdout.write(words)
 
 
 def _row(row: Sequence[str], widths: Sequence[int], beside: int, width: int) -> list[str]:

@@ -267,7 +267,7 @@ def _open(arguments: argparse.Namespace) -> Context:
     from console.context import Context
 
     # A shipper is started once the screen is there, should anything wait: see ShippingWatch.
-    return Context.open(arguments, ships=False)
+    return Context.open(arguments, ships=False, undoes=True)
 
 
 def _glances(context: Context, watching: Watching) -> Glances:

@@ -31,7 +31,7 @@ async def _drive(args: argparse.Namespace) -> int:
     from services.rollout.driver import run_driver
     from services.rollout.home import read_ended
 
-    async with Context.open(args, program="quarterdeck drive") as context, kept_shipping(context):
+    async with Context.open(args, program="quarterdeck drive", undoes=args.rollback) as context, kept_shipping(context):
         code = await run_driver(
             context,
             args.rollout,

@@ -13,6 +13,7 @@ from services.model.errors import QuarterdeckError, Unavailable
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
 from services.rollout.follow import KINDS, Followed, follow
+from services.rollout.home import home_id
 from services.rollout.state import journalled
 from services.settings import Environment
 
@@ -80,6 +81,20 @@ def journalled_end(context: Context, rollout: Rollout) -> Rollout:
         output.note(f"The journal can't be read: {error.strerror or error}")
         return rollout
     return journalled(rollout, int(str(last[-1]["seq"]))) if last else rollout
+
+
+def not_recorded(context: Context, rollout: Rollout) -> str:
+    """Why the end of a rollout that was driven from this home is not in its journal; empty where it is, and for one that was
+    driven from another home, whose journal has it."""
+    if rollout.driver is not None and rollout.driver.home != home_id(context.home):
+        return ""
+    try:
+        ends = context.journal.entries(rollout=rollout.id, event="deployment.completed", limit=1)
+    except (OSError, QuarterdeckError) as error:
+        return f"It can't be read: {error}."
+    if ends and ends[-1]["outcome"] == rollout.phase.value:
+        return ""
+    return context.journal.health.detail or "It waits for the journal to be written again."
 
 
 @contextlib.asynccontextmanager

@@ -56,7 +56,7 @@ async def _roll_back(args: argparse.Namespace, asked: DeployRequest) -> int:
     from console.context import Context
     from services.rollout.undoing import start_rollback
 
-    async with Context.open(args) as context, contextlib.AsyncExitStack() as stack:
+    async with Context.open(args, undoes=True) as context, contextlib.AsyncExitStack() as stack:
         try:
             target = await _target(context, args)
             if context.read_only:
@@ -103,7 +103,7 @@ async def _through_its_driver(args: argparse.Namespace, context: "Context", aske
 
 async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inventory", rollout: "Rollout", process: Any) -> int:
     from console import output
-    from console.commands.following import followed
+    from console.commands.following import followed, not_recorded
     from services.model.reasons import reason_of
     from services.model.rollout import Reason
     from services.rollout.follow import over
@@ -124,8 +124,11 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
             output.document(deploy_document(rollout, "interrupted", reason))
         return code
     final, restored = await _told_end(context, result)
+    problem = "" if result.abandoned else not_recorded(context, final)
+    if problem:
+        output.note(f"quarterdeck: THIS ROLLBACK IS NOT IN THE JOURNAL. {problem}")
     if args.output == "json":
-        output.document(rollback_document(final, result, restored=restored))
+        output.document(rollback_document(final, result, restored=restored, problem=problem))
     else:
         state = "restored" if restored else "not restored"
         place = f"{args.service} in {rollout.release.target.environment}"
@@ -137,14 +140,16 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     return ExitCode.DONE if restored else ExitCode.NEEDS_ATTENTION
 
 
-def rollback_document(final: "Rollout", result: "Followed", *, restored: bool) -> "dict[str, Json]":
-    """The document of ``rollback``: ``deploy``'s, whose outcome says whether the service is restored."""
+def rollback_document(final: "Rollout", result: "Followed", *, restored: bool, problem: str) -> "dict[str, Json]":
+    """The document of ``rollback``: ``deploy``'s, whose outcome says whether the service is restored. ``problem``: why it is not
+    in the journal."""
     from services.rollout.report import deploy_document, verdict
 
     _, _, reason = verdict(result)
     document = deploy_document(final, "rolled_back" if restored else "needs_attention", reason)
     if document["rollback"] is None:
         document["rollback"] = {"trigger": "rollback", "seconds": None, "restored": restored, "left": list(final.left)}
+    document["journal"] = {"first": final.journal_first, "last": final.journal_last, "problem": problem or None}
     return document
 
 

@@ -55,7 +55,7 @@ def unavailable(what: Path, error: OSError) -> JournalUnavailable:
     return JournalUnavailable(
         "The journal can't be written",
         f"{what}: {error.strerror or error}.",
-        "Nothing was started. Free space or mend the permissions there, then try again; a rollback still works.",
+        "Free space or mend the permissions there: nothing starts until then; a rollback still works.",
     )
 
 

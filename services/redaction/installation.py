@@ -19,11 +19,11 @@ def installation_key(home: Path) -> bytes:
     if not path.exists():
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, passing_key())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
+            try:
+                os.write(descriptor, passing_key())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
             # A link fails where another process was first; then its key is the one.
             os.link(draft, path)
         except FileExistsError:

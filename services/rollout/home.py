@@ -70,7 +70,7 @@ def home_id(home: Path) -> str:
 
 
 def write_started(home: Path, rollout: Rollout) -> None:
-    """Keep a rollout as it was started, readable by its operator alone."""
+    """Keep a rollout as it was started, readable by its operator alone. ``OSError`` where it can't be: nothing is left of it."""
     place = directory(home, rollout.id)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     _replace(place / "rollout.json", msgspec.json.encode(rollout))
@@ -98,7 +98,7 @@ def write_ended(home: Path, rollout_id: str, ended: Ended) -> None:
 def read_ended(home: Path, rollout_id: str) -> Ended | None:
     try:
         return msgspec.json.decode((directory(home, rollout_id) / "ended.json").read_bytes(), type=Ended)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -131,10 +131,14 @@ def driven_from(home: Path, rollout: Rollout) -> bool:
 
 
 def alive(home: Path, rollout: Rollout) -> bool | None:
-    """Whether the driver of ``rollout`` lives, seen from its own home; ``None`` where another home drives it (ask its lease)."""
+    """Whether the driver of ``rollout`` lives, seen from its own home; ``None`` where another home drives it, or this one can't
+    be written (ask its lease)."""
     if rollout.driver is None or rollout.driver.home != home_id(home):
         return None
-    return _locked(_alive_path(home, rollout.id, rollout.driver.token))
+    sign = _alive_path(home, rollout.id, rollout.driver.token)
+    if not sign.exists() and not os.access(home, os.W_OK):
+        return None  # where it could not leave a sign, that there is none says nothing
+    return _locked(sign)
 
 
 def any_alive(home: Path, rollout_id: str) -> bool:
@@ -144,8 +148,9 @@ def any_alive(home: Path, rollout_id: str) -> bool:
 
 def _locked(sign: Path) -> bool:
     try:
-        handle = os.open(sign, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        # To read: that is also possible where nothing can be written any more.
+        handle = os.open(sign, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -223,8 +228,13 @@ def _alive_path(home: Path, rollout_id: str, token: str) -> Path:
 
 def _replace(path: Path, content: bytes) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
-    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):  # what counts is why it could not be written
+            draft.unlink(missing_ok=True)
+        raise

@@ -27,7 +27,7 @@ from services.rollout.belonging import through
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
-from services.rollout.undoing import asked
+from services.rollout.undoing import asked, write_started
 
 LIVE = (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
 FENCE_SECONDS = 3.0
@@ -143,7 +143,7 @@ async def rollback_service_now(
             "a new look: R again",
         )
     try:
-        homes.write_started(station.home, rollout)
+        await asyncio.to_thread(write_started, station, rollout)
     except OSError as error:
         # The checkpoint, which is stored beside the first patch, tells the driver as much.
         log.warning("%s is not kept in the home directory: %s", rollout.id, error)

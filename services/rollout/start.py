@@ -1,6 +1,8 @@
 """Starting a driver: for a new rollout, for one to resume, and for a rollback."""
 
 import contextlib
+import errno
+import logging
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import sys
 import msgspec
 
 from services.audit import Event
+from services.model.errors import NeedsAttention
 from services.model.gates import Checklist
 from services.model.objects import Json
 from services.model.release import Release
@@ -17,12 +20,17 @@ from services.rollout import home as homes
 from services.rollout import state
 from services.rollout.belonging import identity
 from services.rollout.events import entry
+from services.rollout.intents import private_directory
 from services.rollout.station import Station
+
+log = logging.getLogger(__name__)
 
 REFUSAL_EVENTS = (("deployment.approval_checked", "fail"), ("rollout.refused", "gate_unmet"))
 """Event and outcome of the entries about a deploy that its gates held."""
 REFUSAL_SECONDS = 2.0
 """Wall seconds that they may take."""
+LOG_ROOM = 1024 * 1024
+"""Free bytes below which a driver's log goes elsewhere: it has to take what the journal on that disk does not."""
 
 
 async def start_rollout(
@@ -93,13 +101,13 @@ def start_driver(
     command += (
         ["--take-over"] * take_over + ["--rollback"] * rollback + ["--resume"] * resume + (["--reason", reason] if reason else [])
     )
-    log = _log_of(station, rollout_id)
+    streams = _log_of(station, rollout_id)
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=streams,
+            stderr=streams,
             start_new_session=True,
             close_fds=True,
             pass_fds=() if holding is None else (holding,),
@@ -107,17 +115,28 @@ def start_driver(
             env=_environment(),
         )
     finally:
-        os.close(log)
+        os.close(streams)
 
 
 def _log_of(station: Station, rollout_id: str) -> int:
-    """Where the driver's streams go; nowhere where the home takes no file: a driver without a log beats none."""
+    """Where the driver's streams go. Where the home takes no file, beside its socket, since they are the last place for what its
+    journal does not take; nowhere where that takes none either: a driver without a log beats none."""
+    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
     try:
         place = homes.directory(station.home, rollout_id)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(place / "driver.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        if (room := os.statvfs(place)).f_bavail * room.f_frsize < LOG_ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.open(place / "driver.log", flags, 0o600)
+    except OSError as error:
+        beside = homes.socket_path(station.home, rollout_id).with_suffix(".log")
+        try:
+            private_directory(beside.parent)
+            handle = os.open(beside, flags | os.O_NOFOLLOW, 0o600)
+        except (OSError, NeedsAttention):
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        log.warning("the driver of %s writes to %s: %s", rollout_id, beside, error)
+        return handle
 
 
 def _options(station: Station) -> list[str]:

@@ -1,10 +1,14 @@
 """Which rollout a rollback of a service is about, and starting it."""
 
 import asyncio
+import errno
+import logging
 import subprocess
 
+from services.audit.place import release
 from services.cluster.inventory import Inventory
 from services.cluster.watched import RolloutWatch, rollouts
+from services.coordination import Coordination
 from services.model.errors import NeedsAttention, Rejected
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
@@ -15,6 +19,8 @@ from services.rollout.remembered import started_here, unfinished
 from services.rollout.revisions import to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
+
+log = logging.getLogger(__name__)
 
 
 async def start_rollback(
@@ -62,8 +68,30 @@ async def start_rollback(
     await station.journal.append_within(
         entry(rollout, "deployment.rollback", outcome="requested", data={"notes": list(rollout.plan.notes)}), 0.25
     )
-    homes.write_started(station.home, rollout)
-    return rollout, start_driver(station, rollout.id)
+    await keep_for_driver(station, inventory, rollout)
+    # It is a rollback from its beginning: a driver that is told so goes on where the home takes no file either.
+    return rollout, start_driver(station, rollout.id, rollback=True, reason=reason)
+
+
+async def keep_for_driver(station: Station, inventory: Inventory, rollout: Rollout) -> None:
+    """Keep a rollback where its driver finds it: in the home directory, and where that takes no file, with the room that the
+    journal had kept given back, in the cluster alone. Raises what the cluster says where it can't be kept there either."""
+    try:
+        await asyncio.to_thread(write_started, station, rollout)
+    except OSError as error:
+        log.error("%s is not kept in the home directory, only in the cluster: %s", rollout.id, error)
+        await Coordination(inventory.connection, station.clock, read_only=station.read_only).save(rollout)
+
+
+def write_started(station: Station, rollout: Rollout) -> None:
+    """Keep a rollback in the home directory; on a full disk in the room that was kept for the journal. ``OSError`` where that
+    is not enough either. Writes files."""
+    try:
+        homes.write_started(station.home, rollout)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not release(station.journal.directory):
+            raise
+        homes.write_started(station.home, rollout)
 
 
 def _newest(station: Station, inventory: Inventory, service: str) -> tuple[RolloutWatch | None, Rollout | None]:
