@@ -77,7 +77,8 @@ def _run(words: list[str]) -> int:
         as_json = args.output == "json"
         run: Callable[[argparse.Namespace], int] = args.run
         code = int(run(args))
-        sys.stdout.flush()
+        with output.result():
+            sys.stdout.flush()
         return code
     except SystemExit as leaving:
         # argparse leaves by itself after --help and --version.

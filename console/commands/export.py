@@ -26,12 +26,15 @@ def run(args: argparse.Namespace, directory: Path, filters: Mapping[str, Any]) -
             raise Rejected("output", "json", "goes with a file only", "--to FILE, or no -o: entries are JSON themselves")
         out = sys.stdout.buffer if hasattr(sys.stdout, "buffer") else None
         for part in _parts(directory, filters, form):
-            if out is not None and not sys.stdout.isatty():
-                out.write(part)
-            else:
-                sys.stdout.write("".join(f"{output.shown(line)}\n" for line in part.decode().splitlines()))
+            with output.result():
+                if out is not None and not sys.stdout.isatty():
+                    out.write(part)
+                else:
+                    sys.stdout.write("".join(f"{output.shown(line)}\n" for line in part.decode().splitlines()))
         return ExitCode.DONE
     path = Path(args.to)
+    if path.name in ("", "..") or path.is_dir():
+        raise Rejected("to", args.to, "names no file", "the name of a new file")
     with Export(path, form) as export:
         for entries in _chunks(directory, filters):
             export.add(entries)

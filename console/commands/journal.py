@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.commands import retain, ship
-from services.model.errors import ExitCode, NeedsAttention, Rejected
+from services.model.errors import ExitCode, NeedsAttention, ObserverMode, Rejected
 
 if TYPE_CHECKING:
     from services.audit import Verification
@@ -94,7 +94,26 @@ def _filters(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 0; 1 where the journal does not hold or can't be written, 2 for a wrong filter."""
+    """Exit 0; 1 where the journal does not hold or can't be written, 2 for a wrong filter, and where the home can't be used."""
+    from console.commands.unreadable import told
+
+    if args.read_only and _writes(args):
+        raise ObserverMode("Read-only: the journal is left as it is", "Nothing was written or sent.", "Leave --read-only out.")
+    with told(args):
+        return _run(args)
+
+
+def _writes(args: argparse.Namespace) -> bool:
+    """Whether the action leaves the journal, or what a sink has of it, other than it was."""
+    return (
+        args.action == "acknowledge"
+        or (args.action == "retain" and not args.dry_run)
+        or (args.action == "ship" and not args.status)
+        or (args.action == "dlq" and args.what == "retry")
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
     if args.action in ("ship", "dlq"):
         return ship.run(args)
     if args.action == "retain":

@@ -1,9 +1,14 @@
 """``quarterdeck journal retain``: what becomes of old segments of the journal. Needs no cluster."""
 
 import argparse
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from services.model.errors import ExitCode
+
+if TYPE_CHECKING:
+    from services.audit.retention import Policy
+    from services.clock import Clock
 
 _RETAIN = (
     "Packs sealed segments (gzip; read and verified as before) and removes those whose time is over: when all entries are older "
@@ -22,19 +27,22 @@ def add(actions: "argparse._SubParsersAction[Any]", parents: list[argparse.Argum
 def run(args: argparse.Namespace) -> int:
     """Exit 0, whether there was anything to do or not; 1 where the journal can't be written."""
     from console import output
-    from console.context import Context
+    from console.context import Context, home_of
     from services.audit.event import JournalUnavailable
     from services.audit.retention import Retention, plan
 
-    context = Context.open(args, needs_settings=False)
-    directory, policy = context.home / "journal", context.retention()
-    if not (directory / "seg").is_dir():
-        steps = []
-    elif args.dry_run:
-        steps = plan(directory, policy, context.clock.now())
+    if args.dry_run:
+        # Only looked at: no home is made for it.
+        directory, (policy, clock) = home_of(args) / "journal", _configured(args)
+        steps = plan(directory, policy, clock.now())
     else:
+        context = Context.open(args, needs_settings=False)
+        directory, policy = context.home / "journal", context.retention()
+        retention = Retention(directory, policy, clock=context.clock, redactor=context.redactor)
         try:
-            steps = Retention(directory, policy, clock=context.clock, redactor=context.redactor).run()
+            steps = retention.run() if (directory / "seg").is_dir() else []
+        except PermissionError:
+            raise  # whose it is, is said of every command alike
         except OSError as error:
             why = f"{directory}: {error.strerror or error}."
             raise JournalUnavailable("Old segments can't be packed or removed", why) from error
@@ -48,3 +56,18 @@ def run(args: argparse.Namespace) -> int:
     if not steps:
         output.note("There is nothing to do.")
     return ExitCode.DONE
+
+
+def _configured(args: argparse.Namespace) -> "tuple[Policy, Clock]":
+    """How long the journal is to be kept, and the clock that tells how old it is. Raises :class:`ConfigurationError`."""
+    import services.settings as rooms
+    from console.context import policy_of
+    from services.audit.retention import Policy
+    from services.clock import SystemClock
+    from services.redaction import Redactor
+
+    config = rooms.find(args.config, os.environ)
+    if not (args.config or config.exists()):
+        return Policy(), SystemClock()
+    settings = rooms.load(config, redactor=Redactor())
+    return policy_of(settings), settings.clock()
