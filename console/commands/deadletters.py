@@ -77,7 +77,7 @@ async def _retry(args: argparse.Namespace) -> int:
     from services.audit.sinks.base import Answer, Archive, Withdrawing
     from services.audit.sinks.opening import open_sink
 
-    refused = 0
+    told: list[dict[str, Any]] = []
     async with Context.open(args, program=SHIPPER) as context:
         directory = context.home / "journal"
         sections = {section.label: section for section in context.settings.journal.sinks}
@@ -92,8 +92,7 @@ async def _retry(args: argparse.Namespace) -> int:
             for one in letters:
                 record = _record(directory, one)
                 if record is None:
-                    output.note(f"{name}: entry {one.seq} is not in the journal any more")
-                    refused += 1
+                    told.append(_told(args, name, one.seq, taken=False, detail="is not in the journal any more"))
                     continue
                 delivery = await sink.send([record])
                 if delivery.trouble is None and delivery.answers[0] in (Answer.DELIVERED, Answer.DUPLICATE):
@@ -104,12 +103,27 @@ async def _retry(args: argparse.Namespace) -> int:
                     done = deadletters.letter(record, deadletters.DELIVERED, at, "sent again by hand")
                     await asyncio.to_thread(deadletters.add, directory, name, done, disk=Disk())
                     left = f"; the substitute that stood in for it stays ({stays})" if stays else ""
-                    output.text(f"{name}: entry {one.seq} was taken{left}")
+                    told.append(_told(args, name, one.seq, taken=True, detail=f"was taken{left}"))
                 else:
-                    output.note(f"{name}: entry {one.seq} is refused: {delivery.reasons.get(0) or delivery.detail}")
-                    refused += 1
+                    why = delivery.reasons.get(0) or delivery.detail
+                    told.append(_told(args, name, one.seq, taken=False, detail=f"is refused: {why}"))
             await sink.close()
-    return ExitCode.FAILED if refused else ExitCode.DONE
+    done_all = all(one["taken"] for one in told)
+    if args.output == "json":
+        output.document({"outcome": "done" if done_all else "failed", "retried": told})
+    return ExitCode.DONE if done_all else ExitCode.FAILED
+
+
+def _told(args: argparse.Namespace, sink: str, seq: int, *, taken: bool, detail: str) -> dict[str, Any]:
+    """Say at once what came of an entry, where there is no document at the end; and its part of that."""
+    from console import output
+
+    line = f"{sink}: entry {seq} {detail}"
+    if not taken:
+        output.note(line)
+    elif args.output != "json":
+        output.text(line)
+    return {"sink": sink, "seq": seq, "taken": taken, "detail": detail}
 
 
 def _record(directory: Path, one: "DeadLetter") -> "Record | None":

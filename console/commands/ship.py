@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from console.context import Context
     from services.audit.shipping.given import Given
     from services.audit.shipping.shipper import Shipper
-    from services.audit.shipping.status import Shipping
+    from services.audit.shipping.status import Shipping, SinkStatus
     from services.settings import Settings
 
 LOOK_SECONDS = 0.1
@@ -137,7 +137,7 @@ async def _ship(args: argparse.Namespace) -> int:
             raise Rejected("journal.sinks", "", "names no sink", "a list of sinks, e.g. [{kind: elasticsearch, url: https://…}]")
         try:
             if args.again is not None:
-                return await _again(context, args.again)
+                return await _again(context, args)
             before = await _taken_over(context, directory) if args.instead else None
             while True:
                 with only_one(directory) as held:
@@ -218,9 +218,9 @@ async def _until_over(
         if sum(sink.acked_seq for sink in shipper.sinks) != taken:
             taken, moved = sum(sink.acked_seq for sink in shipper.sinks), now
         if args.once and await shipper.finished():
-            return ExitCode.DONE
-        if args.once and now - moved > GIVE_UP_SECONDS:
-            return _gave_up(shipper)
+            return _once(args, shipper.sinks, {})
+        if args.once and (now - moved > GIVE_UP_SECONDS or _all_held(shipper.sinks)):
+            return _once(args, shipper.sinks, {sink.name: sink.backlog for sink in shipper.sinks if sink.backlog})
         if not held():
             # The journal was moved away, or another put in its place, whose writers start a shipper of its own.
             return ExitCode.DONE if args.until_idle else ExitCode.NEEDS_ATTENTION
@@ -257,16 +257,30 @@ def _now(context: "Context") -> "Settings":
     return context.configured.usable() if context.configured is not None else context.settings
 
 
-def _gave_up(shipper: "Shipper") -> int:
+def _all_held(sinks: "Sequence[SinkStatus]") -> bool:
+    """Whether whoever still has to take something waits for a person: no patience makes it take that."""
+    from services.audit.shipping.status import SinkState
+
+    waiting = [sink for sink in sinks if sink.backlog]
+    return bool(waiting) and all(sink.state is SinkState.HELD for sink in waiting)
+
+
+def _once(args: argparse.Namespace, sinks: "Sequence[SinkStatus]", left: Mapping[str, int]) -> int:
+    """Say what came of ``--once``, and return its exit code. ``left``: how many entries each sink did not take."""
+    import msgspec
+
     from console import output
 
-    for sink in shipper.sinks:
-        if sink.backlog:
-            output.note(f"{sink.name}: {sink.backlog} entries were not taken: {sink.error or sink.state.value}")
-    return ExitCode.FAILED
+    for sink in sinks:
+        if sink.name in left:
+            output.note(f"{sink.name}: {left[sink.name]} entries were not taken: {sink.error or sink.state.value}")
+    if args.output == "json":
+        told = [msgspec.to_builtins(sink) | {"not_taken": left.get(sink.name, 0)} for sink in sinks]
+        output.document({"outcome": "failed" if left else "done", "sinks": told})
+    return ExitCode.FAILED if left else ExitCode.DONE
 
 
-async def _again(context: "Context", name: str) -> int:
+async def _again(context: "Context", args: argparse.Namespace) -> int:
     """Move a cursor out of the way, so that everything is sent again. The old one is kept beside it. Raises ``ShipperRuns``."""
     from console import output
     from services.audit import owed
@@ -274,7 +288,7 @@ async def _again(context: "Context", name: str) -> int:
     from services.audit.shipping.launch import ensure
     from services.audit.shipping.shipper import only_one
 
-    names = [section.label for section in context.settings.journal.sinks]
+    names, name = [section.label for section in context.settings.journal.sinks], args.again
     if name not in names:
         raise Rejected("again", name, "is not one of the configured sinks", ", ".join(names))
     directory = context.home / "journal"
@@ -286,6 +300,9 @@ async def _again(context: "Context", name: str) -> int:
         owed.begin_anew(directory, name, context.clock.unix())
     if ended:
         ensure(context.home, context.config)
+    if args.output == "json":
+        output.document({"outcome": "done", "sink": name, "running": ended})
+    elif ended:
         output.text(f"{name} gets everything again from now on")
     else:
         output.text(f"{name} gets everything again from the next start of the shipper on: quarterdeck journal ship")
@@ -334,12 +351,11 @@ async def _beside(context: "Context", args: argparse.Namespace) -> int:
         output.note(f"Another process{who} ships {directory} already: see quarterdeck journal ship --status")
         context.tell_of_another()
         return ExitCode.HELD_BY_ANOTHER
-    return await _wait_for_it(context, directory)
+    return await _wait_for_it(context, args, directory)
 
 
-async def _wait_for_it(context: "Context", directory: Path) -> int:
+async def _wait_for_it(context: "Context", args: argparse.Namespace, directory: Path) -> int:
     """Until the other process has sent everything that is in the journal now; it is looked at for as long as it comes forward."""
-    from console import output
     from services.audit.shipping.status import SinkStatus, look, newest
 
     # The other's word is a second old: what there is to be sent is told by the journal itself.
@@ -353,12 +369,10 @@ async def _wait_for_it(context: "Context", directory: Path) -> int:
         shipping = await asyncio.to_thread(look, directory, now, context.settings.journal.sinks, context.config)
         left = [sink for sink in shipping.sinks if (sink.backlog if sink.name in archives else sink.acked_seq < last)]
         if not left:
-            return ExitCode.DONE
+            return _once(args, shipping.sinks, {})
+        if _all_held(left):
+            break
         if (reached := [sink.acked_seq for sink in shipping.sinks]) != taken:
             taken, moved = reached, context.clock.monotonic()
         await context.clock.sleep(0.5)
-    for sink in left:
-        output.note(
-            f"{sink.name}: {max(sink.backlog, last - sink.acked_seq)} entries were not taken: {sink.error or sink.state.value}"
-        )
-    return ExitCode.FAILED
+    return _once(args, shipping.sinks, {sink.name: max(sink.backlog, last - sink.acked_seq) for sink in left})

@@ -109,6 +109,52 @@ def test_a_refused_entry_is_listed_exported_and_sent_again(
     assert main([*words, "journal", "dlq", "retry", "nobody"]) == 2
 
 
+def test_each_way_to_send_gives_one_document(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 5)
+    server.always = answered(403)
+    code, held = answer(capsys, *words, "journal", "ship", "--once")
+    (sink,) = held["sinks"]
+    assert (code, held["outcome"], sink["name"], sink["not_taken"] >= 5, sink["state"]) == (1, "failed", "central", True, "held")
+    assert "403" in sink["error"]
+    server.always = None
+    server.items = lambda index, id_, source: Refused(400, "document_parsing_exception", "no") if id_.endswith(":4") else None
+    code, sent = answer(capsys, *words, "journal", "ship", "--once")
+    assert (code, sent["outcome"], sent["sinks"][0]["not_taken"]) == (0, "done", 0)
+    code, refused = answer(capsys, *words, "journal", "dlq", "retry")
+    (one,) = refused["retried"]
+    assert (code, refused["outcome"], one["sink"], one["seq"], one["taken"]) == (1, "failed", "central", 4, False)
+    assert "document_parsing_exception" in one["detail"]
+    server.items = lambda index, id_, source: None
+    code, taken = answer(capsys, *words, "journal", "dlq", "retry")
+    assert (code, taken["outcome"], [one["taken"] for one in taken["retried"]]) == (0, "done", [True])
+    assert answer(capsys, *words, "journal", "dlq", "retry") == (0, {"outcome": "done", "retried": []})
+    again = answer(capsys, *words, "journal", "ship", "--again", "central")
+    assert again == (0, {"outcome": "done", "sink": "central", "running": False})
+
+
+def test_an_observer_sends_and_changes_nothing(
+    tmp_path: Path, words: list[str], server: Elastic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, 5)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for refused in (
+        ("ship",),
+        ("ship", "--once"),
+        ("ship", "--again", "central"),
+        ("dlq", "retry"),
+        ("retain",),
+        ("acknowledge", "--reason", "seen"),
+    ):
+        code, told = answer(capsys, *words, "--read-only", "journal", *refused)
+        assert (code, told["outcome"], told["reason"]["name"]) == (2, "rejected", "read_only"), refused
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert server.sequences == []
+    for read in (("ship", "--status"), ("dlq", "list"), ("dlq", "export"), ("retain", "--dry-run"), ("list",), ("verify",)):
+        assert answer(capsys, *words, "--read-only", "journal", *read)[0] == 0, read
+
+
 class Killed(BaseException):
     """The process is no more."""
 
