@@ -246,7 +246,21 @@ def _verify(args: argparse.Namespace, directory: Path) -> int:
         output.document(found)
     else:
         _tell(found, directory)
+    _tell_whether_it_takes_entries(directory)
     return ExitCode.DONE if found.ok else ExitCode.FAILED
+
+
+def _tell_whether_it_takes_entries(directory: Path) -> None:
+    """Beside the result: a chain may hold, and its writer refuse it all the same."""
+    from console import output
+    from services.audit.standing import refusal
+
+    try:
+        refused = refusal(directory)
+    except OSError:
+        return  # what can't be read is among the problems
+    if refused is not None:
+        output.note(f"Nothing can be started with this journal. {refused}")
 
 
 def _tell(found: "Verification", directory: Path) -> None:

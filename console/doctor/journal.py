@@ -1,15 +1,18 @@
 """The journal of this home: whether its chain holds, and whether it takes entries. Nothing is written to it."""
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
 from console.doctor.finding import Check, Finding, Group, Topic
 from services.audit.levels import Level, level_of
 from services.audit.place import Disk
+from services.audit.standing import refusal
 from services.audit.verify import verify
 
 _SAY = "quarterdeck journal verify"
+_NEEDED = "a journal that takes entries: nothing starts without its intent on the disk"
 
 
 def checks(home: Path) -> list[Check]:
@@ -41,11 +44,25 @@ def _chain(topic: Topic, directory: Path) -> Finding:
 
 
 def _writable(topic: Topic, directory: Path) -> Finding:
-    segments = directory / "seg"
+    try:
+        return _takes(topic, directory)
+    except OSError as error:
+        return topic.problem(f"{error.filename or directory} can't be read ({error.strerror})", _NEEDED, _back(directory, error))
+
+
+def _back(directory: Path, error: OSError | None = None) -> str:
+    """What to do about a journal that can't be changed."""
+    if (error is not None and error.errno == errno.EROFS) or os.statvfs(directory.parent).f_flag & os.ST_RDONLY:
+        return f"Mount the file system of {directory} writable, or give a home on another one (--home DIR)."
+    return f"Give {directory} and what is in it back to yourself, mode 700."
+
+
+def _takes(topic: Topic, directory: Path) -> Finding:
+    segments, needed = directory / "seg", _NEEDED
     if not segments.is_dir():
         return topic.skipped("there is none yet (see home for whether one can be made)")
-    needed = "a journal that takes entries: nothing starts without its intent on the disk"
-    action = f"Give {directory} and what is in it back to yourself, mode 700."
+    if (refused := refusal(directory)) is not None:
+        return topic.problem(f"{refused.title}: {refused.detail}", needed, refused.hint)
     newest = max((path for path in segments.iterdir() if path.suffix == ".jsonl"), default=None)
     for path, flags in ((newest, os.O_WRONLY | os.O_APPEND), (directory / "lock", os.O_RDWR)):
         if path is None or not path.exists():
@@ -53,10 +70,10 @@ def _writable(topic: Topic, directory: Path) -> Finding:
         try:
             os.close(os.open(path, flags | os.O_CLOEXEC))  # opened for appending and closed: nothing changes
         except OSError as error:
-            return topic.problem(f"{path.name} can't be written ({error.strerror})", needed, action)
+            return topic.problem(f"{path.name} can't be written ({error.strerror})", needed, _back(directory, error))
     for place in (directory, segments):
         if not os.access(place, os.W_OK | os.X_OK):
-            return topic.problem(f"no file can be made in {place}", needed, action)
+            return topic.problem(f"no file can be made in {place}", needed, _back(directory))
     level, why = level_of(Disk().room(str(directory)))
     enough = "512 MiB and 5 % of the disk free; below 64 MiB or 1 % nothing starts, and only rollbacks run"
     if level is Level.CRITICAL:

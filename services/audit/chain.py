@@ -16,7 +16,7 @@ import msgspec
 from services.audit.checkpoint import KeyUnusable, Signer
 from services.audit.entry import ACKNOWLEDGED_EVENT, SEALED_EVENT, Draft, Moment, draft, placed
 from services.audit.event import Event, JournalUnavailable, Receipt
-from services.audit.header import SEGMENT_EVENT, Damage, header_of
+from services.audit.header import SEGMENT_EVENT, Damage, header_of, newer
 from services.audit.line import FORMAT, GENESIS, scan, segment_name
 from services.audit.place import Disk, SyncFailed, sha256_of, write_all, write_whole
 from services.audit.segments import opened, segments
@@ -188,11 +188,7 @@ class Chain:
             newest = self._newest()
             return self._load(newest) if newest else self._begun()
         if found.newer:
-            raise JournalUnavailable(
-                "The journal was written by a newer Quarterdeck",
-                f"{path} has format {found.header['v']}; this program writes format {FORMAT}.",
-                "It can be read here, not written: use the newer program, or another home (--home DIR).",
-            )
+            raise newer(path, found.header["v"])
         if not found.torn:
             return self._go_on_after(path, found)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)

@@ -1,6 +1,7 @@
 """What the first line of a segment says, read as what it is: bytes that anybody may have written."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -38,6 +39,15 @@ def header_of(content: bytes) -> dict[str, Any] | None:
         # Written by anybody but us: whatever is missing or of another type, it is not a header.
         return None
     return entry
+
+
+def newer(path: Path, form: int) -> JournalUnavailable:
+    """What is said to who would write to a segment of a format that only a later program knows."""
+    return JournalUnavailable(
+        "The journal was written by a newer Quarterdeck",
+        f"{path} has format {form}; this program writes format {FORMAT}.",
+        "It can be read here, not written: use the newer program, or another home (--home DIR).",
+    )
 
 
 def refused_by(damage: Damage) -> JournalUnavailable:

@@ -90,6 +90,14 @@ class Examined(NamedTuple):
     def newer(self) -> bool:
         return self.header is not None and self.header["v"] > FORMAT
 
+    @property
+    def open_damage(self) -> Damage | None:
+        """Damage before this segment, named by its header, that nothing in it acknowledges."""
+        named = self.header["data"].get("damage") if self.header is not None else None
+        if not named or any(b'"journal.' in body and _told(body).event == ACKNOWLEDGED_EVENT for body in self.bodies):
+            return None
+        return msgspec.convert(named, Damage)
+
 
 def examine(path: Path, *, whole: bool) -> Examined:
     """Follow the chain through the segment at ``path``.

@@ -1,8 +1,11 @@
 """What the doctor says of this machine: home, journal, terminal, operator."""
 
 import asyncio
+import json
 import os
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +19,7 @@ from console.doctor.examination import examine
 from console.doctor.finding import Check, Finding, Outcome
 from services.audit import Event, Journal
 from services.audit.levels import MIB, Room
+from services.audit.line import GENESIS, chain, line
 from services.clock import SystemClock
 
 
@@ -114,6 +118,69 @@ def test_a_journal_with_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = examined(journal.checks(tmp_path))["writable"]
     assert found.outcome is outcome
     assert (f"{free} MiB free" in found.found) == (outcome is not Outcome.OK)
+
+
+def rewritten(segment: Path, old: bytes, new: bytes) -> None:
+    """The first line other than it was, and its hash made to fit: as another program would have written it."""
+    first, _, rest = segment.read_bytes().partition(b"\n")
+    body = first.partition(b"\t")[2].replace(old, new)
+    segment.write_bytes(line(chain(GENESIS, body), body) + rest)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("newer", ("newer Quarterdeck", "format 2", "newer program")),
+        ("damaged", ("damaged", "acknowledge")),
+        ("foreign", ("somebody else", "chown")),
+        ("closed", ("Permission denied", "mode 700")),
+    ],
+)
+def test_a_journal_that_its_writer_refuses(tmp_path: Path, what: str, words: tuple[str, ...]) -> None:
+    asyncio.run(kept(tmp_path))
+    assert examined(journal.checks(tmp_path))["writable"].outcome is Outcome.OK
+    (segment,) = (tmp_path / "journal" / "seg").glob("*.jsonl")
+    if what == "newer":
+        rewritten(segment, b'{"v":1,', b'{"v":2,')
+    elif what == "damaged":
+        segment.write_bytes(segment.read_bytes().replace(b"jane", b"john"))
+    elif os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root may give files away, and be kept from what it may do")
+    elif what == "foreign":
+        os.chown(tmp_path / "journal", 1234, 1234)
+    else:
+        segment.parent.chmod(0)
+    command = [sys.executable, "-c", SHOWN, str(tmp_path)]
+    as_another = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+    ended = subprocess.run([*as_another, *command] if what == "closed" else command, capture_output=True, text=True, check=True)
+    found = json.loads(ended.stdout)
+    assert found["writable"]["outcome"] == "problem", found
+    said = " ".join(found["writable"].values())
+    assert all(word in said for word in words), said
+    assert "failed" not in found["chain"]["found"], "each check says what it has found"
+
+
+SHOWN = """
+import asyncio, json, sys
+from pathlib import Path
+from console.doctor import journal
+from console.doctor.examination import examine
+found = asyncio.run(examine(journal.checks(Path(sys.argv[1])), 5.0, repr))
+print(json.dumps({each.name: {name: str(getattr(each, name)) for name in ("outcome", "found", "action")} for each in found}))
+"""
+"""The journal's checks in a process of their own: what it may do is less."""
+
+
+def test_a_journal_on_a_disk_that_can_only_be_read(read_only: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount it to be written once")
+    subprocess.run(["mount", "-o", "remount,bind,rw", str(read_only)], capture_output=True, check=True)
+    asyncio.run(kept(read_only))
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(read_only)], capture_output=True, check=True)
+    found = examined(journal.checks(read_only))["writable"]
+    assert (found.outcome, "Read-only" in found.found) == (Outcome.PROBLEM, True)
+    assert "Mount the file system" in found.action
+    assert "mode 700" not in found.action
 
 
 def test_a_journal_that_can_not_be_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from support.mounts import mounted, remount, why_not
 
 from console.cli import main
 from services.audit import Event, Journal
+from services.audit.line import GENESIS, chain, line
 from services.clock import SystemClock
 from services.redaction import Redactor
 
@@ -141,3 +142,17 @@ def test_a_look_at_what_would_be_retained_makes_no_home(tmp_path: Path, capsys: 
     code, out, _ = cli(capsys, "journal", "retain", "--dry-run", "--home", str(tmp_path / "none"), "-o", "json")
     assert (code, json.loads(out)) == (0, {"dry_run": True, "days": 400, "steps": []})
     assert not (tmp_path / "none").exists()
+
+
+def test_a_journal_of_a_newer_format_is_read_and_said_to_be_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (segment,) = (home / "journal" / "seg").glob("*.jsonl")
+    hash_, content = GENESIS, b""
+    for each in segment.read_bytes().splitlines():
+        body = each.partition(b"\t")[2].replace(b'{"v":1,', b'{"v":2,')
+        hash_ = chain(hash_, body)
+        content += line(hash_, body)
+    segment.write_bytes(content)
+    _, _, err = cli(capsys, "journal", "verify", "--home", str(home))
+    assert "Nothing can be started with this journal. The journal was written by a newer Quarterdeck" in err
+    assert "format 2" in err
+    assert len(json.loads(cli(capsys, "journal", "list", "--home", str(home), "-o", "json")[1])["entries"]) == 6
