@@ -18,7 +18,7 @@ USUAL = 30.0
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    running = Sandbox(tmp_path_factory.mktemp("full") / "sandbox", "good", 20.0)
+    running = Sandbox(tmp_path_factory.mktemp("full") / "sandbox", "good", 20.0, shipping=False)
     yield running
     running.stop()
 
