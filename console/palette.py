@@ -55,7 +55,7 @@ class Actions(Provider):
         return [(action, *entry_of(action, situation)) for action in actions_on(self.screen.where) if action.id != "palette"]
 
     def _command(self, action: Action) -> "partial[None]":
-        return partial(cast("ConsoleScreen", self.screen).action_act, action.id)
+        return partial(cast("ConsoleScreen", self.screen).choose_action, action.id)
 
     async def discover(self) -> Hits:
         for action, title, help in self._known():

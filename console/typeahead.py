@@ -42,6 +42,8 @@ class InOrder(App[int]):
         super().__init__()
         self.touched = False
         """Whether the operator has pressed or clicked anything yet."""
+        self.by_mouse = False
+        """Whether what came last was a button of the mouse, and no key."""
         self.pressed = 0
         """How many keys came so far."""
         self._waiting: deque[events.Key] = deque()
@@ -58,7 +60,8 @@ class InOrder(App[int]):
         return True
 
     async def on_event(self, event: events.Event) -> None:
-        self.touched = self.touched or isinstance(event, events.Key | events.MouseDown)
+        if isinstance(event, events.Key | events.MouseDown):
+            self.touched, self.by_mouse = True, isinstance(event, events.MouseDown)
         if isinstance(event, events.Key) and not self.screen_stack:
             return  # it came while the console was being left: there is nobody to take it
         if not isinstance(event, events.Key) or event.is_forwarded:

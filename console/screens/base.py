@@ -18,6 +18,7 @@ from textual.widgets._toast import ToastRack
 from textual.worker import Worker, WorkerState
 
 from console.actions import BY_ID, Action, Situation, actions_on, label_for, typed
+from console.screens.arming import LASTING, Arming
 from console.screens.status import status_parts, unseen
 from console.screens.tour import Said, TourStrip
 from console.screens.worn import Worn
@@ -53,6 +54,11 @@ def bindings_of(screen: str) -> list[BindingType]:
     ]
 
 
+def _clicked(action: Action, situation: Situation) -> tuple[str, str, Selection]:
+    """What a click on an action's key is about: of anything else, it is another click."""
+    return action.id, situation.card.key if situation.card is not None else "", situation.selection
+
+
 class ConsoleScreen(Worn, Screen[None]):
     """A screen of the console. A subclass names itself (``where``), composes a body, draws pictures, says what is selected."""
 
@@ -68,6 +74,7 @@ class ConsoleScreen(Worn, Screen[None]):
         super().__init__(classes=classes)
         self._small = Note(id="too-small")
         self._composed = False
+        self._arming: Arming | None = None
         self.entered = False
         """Whether it is put together and has its focus: keys wait for that."""
 
@@ -208,6 +215,8 @@ class ConsoleScreen(Worn, Screen[None]):
             if shown is None or (reason is not None and (action.group != "Change" or self._beside(action, situation))):
                 continue
             label = self.back_label() if action.id == "back" else label_for(action, situation)
+            if reason is None and self._arming is not None and self._arming.armed(_clicked(action, situation)):
+                label = f"click again: {action.label}"
             # where there is no room for all, what works stays before what does not
             priority = action.priority + (_UNFIT if reason is not None else 0)
             key = Key(shown, label, reason is None, reason or "", priority, action.id)
@@ -290,7 +299,26 @@ class ConsoleScreen(Worn, Screen[None]):
     @on(KeyBar.Clicked)
     def key_clicked(self, event: KeyBar.Clicked) -> None:
         if event.key.id:
-            self.action_act(event.key.id)
+            self.click(event.key.id)
+
+    def choose_action(self, action_id: str) -> None:
+        """Do an action that was chosen from a list of them: at once where a key did it."""
+        if self.console.by_mouse:
+            self.click(action_id)
+        else:
+            self.action_act(action_id)
+
+    def click(self, action_id: str) -> None:
+        """Do an action that was clicked at. One that may change a cluster only after a second click, as its key then says."""
+        action, situation = BY_ID[action_id], self.situation()
+        if action.changes and action.guard(situation) is None:
+            self._arming = self._arming or Arming(self.console.clock)
+            done = self._arming.click(_clicked(action, situation))
+            self.draw_keys()
+            if not done:
+                self.set_timer(LASTING, self._keys_changed)
+                return
+        self.action_act(action_id)
 
     def focus_first(self) -> None:
         """Give the focus to the part that a person starts with."""

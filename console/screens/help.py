@@ -30,7 +30,7 @@ GROUPS = ("Change", "Logs", "Navigation", "General")
 LISTS = (
     ("j k, arrows", "move in a list; g and G go to its ends, page up and down by pages"),
     ("tab", "the next pane or field; shift+tab the one before"),
-    ("mouse", "a click selects or presses, a double click opens, the wheel scrolls"),
+    ("mouse", "a click selects or presses; what changes a cluster takes a second click; a double click opens"),
 )
 IN_PLANS = (("space, z", "in a plan: fold one step, fold all of them"),)
 _PLANS = frozenset({"deploy"})
@@ -146,7 +146,7 @@ class HelpScreen(Worn, ModalScreen[None]):
         below = self._below
         if below is not None and event.key.startswith(_ACTION) and self.is_current:
             self.app.pop_screen()
-            below.action_act(event.key.removeprefix(_ACTION))
+            below.choose_action(event.key.removeprefix(_ACTION))
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:

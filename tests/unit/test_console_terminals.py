@@ -3,13 +3,16 @@
 import random
 
 import pytest
-from support.consoles import TestConsole, until, words_on
+from support.consoles import TestConsole, card, picture, rollout, until, words_on
 from support.scenes import SCENES
+from textual import events
 
 from console import terminal
+from console.screens.arming import LASTING
 from console.screens.base import LEAST
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
+from services.model.rollout import Phase
 from widgets import glyphs
 from widgets.ascii_only import in_ascii
 from widgets.grid import Grid
@@ -80,6 +83,103 @@ async def test_a_click_on_a_key_that_does_not_work_now_does_nothing():
         await pilot.click("#keys", offset=(line.index("(C continue") + 2, 0))
         await pilot.pause()
         assert app.session.asked == []
+
+
+def place_of(app, words):
+    """Where in the key bar a key stands, by what it says."""
+    bar = app.screen.query_one("#keys", KeyBar)
+    lines = words_on(app).splitlines()[bar.region.y : bar.region.bottom]
+    row, line = next((row, line) for row, line in enumerate(lines) if words in line)
+    return line.index(words) - bar.region.x, row
+
+
+async def click_on(app, pilot, words):
+    await pilot.click("#keys", offset=place_of(app, words))
+    await pilot.pause()
+
+
+OURS = card(rollout())
+THEIRS = card(rollout(), own=False, driver="sam@desk", watched=False)
+OVER = card(rollout(phase=Phase.SUCCEEDED), window_left=3360.0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "key", "asked"),
+    [
+        (OURS, "R ROLL BACK", "roll_back"),
+        (OVER, "R ROLL BACK", "roll_back"),
+        (OURS, "p pause", "pause"),
+        (OURS, "P promote", "promote"),
+        (OURS, "A abort", "abort"),
+        (THEIRS, "T take over", "take_over"),
+    ],
+    ids=["live", "over", "pause", "promote", "abort", "take over"],
+)
+async def test_a_click_on_a_key_that_changes_anything_arms_it_and_another_one_does_it(shown, key, asked):
+    app = TestConsole(picture(rollouts=(shown,)))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.pause()
+        app.open_rollout("r-1")
+        await until(pilot, lambda: isinstance(app.screen, RolloutScreen) and key in words_on(app))
+        await click_on(app, pilot, key)
+        assert app.session.asked == []
+        armed = f"{key[0]} click again: "
+        assert armed in words_on(app)
+        await app.own_clock.advance(0.3)
+        await click_on(app, pilot, armed)  # as a double click does
+        assert app.session.asked == []
+        await app.own_clock.advance(0.3)
+        await click_on(app, pilot, armed)  # and once more: it has not rested
+        assert app.session.asked == []
+        await app.own_clock.advance(0.5)
+        await click_on(app, pilot, armed)
+        await until(pilot, lambda: app.session.asked == [(asked, "r-1")])
+        assert "click again" not in words_on(app)
+
+
+async def test_an_armed_key_is_forgotten_with_time_and_with_what_it_was_about():
+    one, two = card(rollout("one", service="accounts")), card(rollout("two", service="checkout"))
+    app = TestConsole(picture(rollouts=(one, two)))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await until(pilot, lambda: "R ROLL BACK" in words_on(app))
+        await click_on(app, pilot, "R ROLL BACK")
+        assert "R click again: ROLL BACK" in words_on(app)
+        await app.own_clock.advance(LASTING)
+        app.new_picture(app.picture)
+        await pilot.pause()
+        assert "click again" not in words_on(app)
+        await click_on(app, pilot, "R ROLL BACK")
+        assert app.session.asked == []
+        await pilot.press("j")
+        await app.own_clock.advance(1.0)
+        assert "click again" not in words_on(app)
+        await click_on(app, pilot, "R ROLL BACK")
+        assert app.session.asked == []
+
+
+@pytest.mark.parametrize("opened", ["ctrl+p", "question_mark"])
+async def test_what_is_clicked_at_in_the_list_of_actions_is_armed_and_enter_does_it_at_once(opened):
+    app = TestConsole(picture(rollouts=(OURS,)))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await until(pilot, lambda: "R ROLL BACK" in words_on(app))
+        for by_mouse in (True, False):
+            await pilot.press(opened)
+            if opened == "ctrl+p":
+                await pilot.press(*"pause")
+            listed = "pause  (p)" if opened == "ctrl+p" else "Pause the rollout"
+            await until(pilot, lambda listed=listed: listed in words_on(app))
+            lines = words_on(app).splitlines()
+            row = next(row for row, line in enumerate(lines) if (listed if opened == "ctrl+p" else " p  ") in line)
+            column = 60
+            if by_mouse:
+                for kind in (events.MouseDown, events.MouseUp) * (2 if opened == "question_mark" else 1):
+                    app.post_message(kind(None, column, row, 0, 0, 1, False, False, False, column, row))
+                    await pilot.pause()
+                await until(pilot, lambda: "p click again: pause" in words_on(app))
+                assert app.session.asked == []
+            elif opened == "ctrl+p":
+                await pilot.press("down", "enter")
+                await until(pilot, lambda: app.session.asked == [("pause", "r-1")])
 
 
 @pytest.mark.parametrize("name", SCENES)
