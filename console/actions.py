@@ -46,6 +46,10 @@ class Action:
     changes: bool = False
     """It can change a cluster."""
 
+    def refusal(self, situation: Situation) -> str | None:
+        """Why it can't be done now. What may change a cluster also needs that somebody chose what it is about."""
+        return (situation.unpicked if self.changes else "") or self.guard(situation)
+
     @property
     def shown_keys(self) -> tuple[str, ...]:
         """Every key as it is written, once: terminals name some chords in two ways."""
@@ -452,12 +456,22 @@ def actions_on(screen: str) -> tuple[Action, ...]:
     return tuple(sorted(here, key=lambda action: _ORDER.index(action.id) if action.id in _ORDER else len(_ORDER)))
 
 
+def whole_label_for(action: Action, situation: Situation) -> str:
+    """The same where there is room: a rollback also says of what and where."""
+    label, card = label_for(action, situation), situation.card
+    if action.id != "rollback" or card is None or not label.startswith("ROLL BACK now"):
+        return label
+    return label.replace("now", f"{card.rollout.release.service} in {card.environment} now", 1)
+
+
 def label_for(action: Action, situation: Situation) -> str:
     """What an action would do now, in a few words: a rollback says how long it takes and to what."""
     if action.id == "filter" and situation.screen == "logs":
         return "search"
     if action.id == "rollback" and situation.selection.revision:
         return f"ROLL BACK to revision {situation.selection.revision}"
+    if action.changes and situation.unpicked:
+        return action.label
     card = situation.card
     if action.id == "counterpart" and situation.selection.phase == "outcome":
         return "its intent"

@@ -29,6 +29,8 @@ class Situation:
     """The screen is too narrow for all of its panes at once."""
     only: str = ""
     """What the screen was narrowed to by the way it was opened."""
+    unpicked: str = ""
+    """Why what is selected is nobody's choice, where it moved there by itself: nothing is changed on that."""
 
     @property
     def card(self) -> RolloutCard | None:

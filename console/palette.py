@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def entry_of(action: Action, situation: Situation) -> tuple[str, str]:
     """An action as the palette lists it: label and key; then what it does, or why it can't be done now."""
-    reason = action.guard(situation)
+    reason = action.refusal(situation)
     title = f"{label_for(action, situation)}  ({action.shown_key})"
     return sanitize(title), sanitize(f"not now: {reason}" if reason else action.help)
 

@@ -183,7 +183,7 @@ def _in_the_way(place: Place, words: Sequence[str], world: World) -> str | None:
         return None
     if action.screens and not words and world.situation.screen not in action.screens:
         return f"it does nothing on the {world.situation.screen} screen"
-    return action.guard(world.situation)
+    return action.refusal(world.situation)
 
 
 def _there(place: Place, words: list[str], world: World) -> Act | Go:
@@ -261,11 +261,11 @@ def _commands(typed: str, world: World) -> tuple[Offer, ...]:
         action = NAMES.get(name)
         if action is None:
             place = BY_NAME[name]
-            reason = BY_ID[place.action].guard(world.situation) if place.action else None
+            reason = BY_ID[place.action].refusal(world.situation) if place.action else None
             usage = f"{place.usage}: " if place.usage else ""
             found.append(Offer(name, f"not now: {reason}" if reason else f"{usage}{place.help}", reason is None))
         elif not action.screens or screen in action.screens:
-            reason = action.guard(world.situation)
+            reason = action.refusal(world.situation)
             now = label_for(action, world.situation)
             says = f"{now}. {action.help}" if now != action.label else action.help
             found.append(Offer(name, f"not now: {reason}" if reason else says, reason is None))

@@ -4,8 +4,9 @@ Drawn cell by cell in one widget, with nothing mounted or unmounted as focus mov
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
@@ -14,6 +15,7 @@ from widgets.drawn import Drawn
 from widgets.ink import Line, Lines, Tone
 
 _GAP = 2
+_DEAR = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Key:
     reason: str = ""
     priority: int = 0
     id: str = ""
+    whole: str = ""
+    """A longer label, where there is room for it: it gives way before keys of priority 45 and less do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,20 @@ def key_line(key: Key, reasons: bool = True) -> Line:
 
 
 def arrange_keys(keys: Sequence[Key], width: int, lines: int) -> tuple[tuple[Key, ...], ...]:
-    """Which keys go on which line. Keeps their order; leaves out by priority until all fit."""
-    kept = list(keys)
+    """Which keys go on which line, with their labels as they fit. Keeps their order; leaves out by priority until all fit."""
+    kept = [
+        replace(key, label=key.whole) if key.whole and len(key.key) + 1 + cell_len(key.whole) <= width else key for key in keys
+    ]
     while True:
         placed = _flow(kept, width)
         if len(placed) <= lines or not kept:
             return placed
-        kept.remove(max(reversed(kept), key=lambda key: key.priority))
+        worst = max(reversed(kept), key=lambda key: key.priority)
+        if worst.priority <= _DEAR and any(key.whole for key in kept):
+            left = {(key.key, key.id) for key in kept}
+            kept = [replace(key, whole="") for key in keys if (key.key, key.id) in left]
+        else:
+            kept.remove(worst)
 
 
 def _flow(keys: Sequence[Key], width: int) -> tuple[tuple[Key, ...], ...]:

@@ -17,7 +17,7 @@ from textual.widgets import Input
 from textual.widgets._toast import ToastRack
 from textual.worker import Worker, WorkerState
 
-from console.actions import BY_ID, Action, Situation, actions_on, label_for, typed
+from console.actions import BY_ID, Action, Situation, actions_on, label_for, typed, whole_label_for
 from console.screens.arming import LASTING, Arming
 from console.screens.status import status_parts, unseen
 from console.screens.tour import Said, TourStrip
@@ -187,9 +187,13 @@ class ConsoleScreen(Worn, Screen[None]):
         """The one object to which what is shown was narrowed; empty where everything is shown."""
         return ""
 
+    def unpicked(self) -> str:
+        """Why what is selected is nobody's choice, where it moved there by itself; empty where somebody chose it."""
+        return ""
+
     def situation(self) -> Situation:
         first = len(self.app.screen_stack) <= 1 and not self.clearable()
-        return Situation(self.console.picture, self.selection(), self.where, first, self.folded(), self.only())
+        return Situation(self.console.picture, self.selection(), self.where, first, self.folded(), self.only(), self.unpicked())
 
     def keys_of_field(self) -> tuple[tuple[str, str], ...]:
         """Keys and what they do in the text field that has the focus."""
@@ -210,16 +214,17 @@ class ConsoleScreen(Worn, Screen[None]):
         keys = [Key(key, label, priority=3) for key, label in self.keys_of_field()] if in_text else []
         for action in actions_on(self.where):
             shown = action.text_key if in_text else action.shown_key
-            reason = action.guard(situation)
+            reason = action.refusal(situation)
             # what can't be changed now stays, with its reason; a way that leads nowhere would only take room
             if shown is None or (reason is not None and (action.group != "Change" or self._beside(action, situation))):
                 continue
             label = self.back_label() if action.id == "back" else label_for(action, situation)
+            whole = whole_label_for(action, situation) if action.id == "rollback" else ""
             if reason is None and self._arming is not None and self._arming.armed(_clicked(action, situation)):
-                label = f"click again: {action.label}"
+                label, whole = f"click again: {action.label}", ""
             # where there is no room for all, what works stays before what does not
             priority = action.priority + (_UNFIT if reason is not None else 0)
-            key = Key(shown, label, reason is None, reason or "", priority, action.id)
+            key = Key(shown, label, reason is None, reason or "", priority, action.id, whole)
             if action.id == "rollback":
                 keys.insert(0, key)
             else:
@@ -250,7 +255,7 @@ class ConsoleScreen(Worn, Screen[None]):
             if key == "escape" and situation.first and self.console.tour is not None:
                 self.console.end_tour()  # only where it has nothing else to do: a way back is never in the tour's way
                 return
-            reason = action.guard(situation)
+            reason = action.refusal(situation)
             if reason is not None:
                 toast(self, f"{action.label}: {reason}", severity="warning")
                 return
@@ -311,7 +316,7 @@ class ConsoleScreen(Worn, Screen[None]):
     def click(self, action_id: str) -> None:
         """Do an action that was clicked at. One that may change a cluster only after a second click, as its key then says."""
         action, situation = BY_ID[action_id], self.situation()
-        if action.changes and action.guard(situation) is None:
+        if action.changes and action.refusal(situation) is None:
             self._arming = self._arming or Arming(self.console.clock)
             done = self._arming.click(_clicked(action, situation))
             self.draw_keys()

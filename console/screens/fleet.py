@@ -36,6 +36,8 @@ from widgets.logview import LogView
 
 ENVIRONMENT_COLUMNS = (Column("name", "NAME", 10, flex=1), Column("state", "STATE", 12))
 RECENT = 40
+READING = 1.0
+"""Seconds in which nobody can have read where the selection went by itself."""
 
 
 class FleetScreen(FilteredScreen):
@@ -62,6 +64,8 @@ class FleetScreen(FilteredScreen):
         super().__init__()
         self._environment = environment
         self._chosen = bool(environment)
+        self._moved_at: float | None = None
+        """When it went by itself to a rollout that came while something else was shown (monotonic)."""
         self._recent: list[dict[str, Any]] = []
 
     def body(self) -> ComposeResult:
@@ -112,6 +116,7 @@ class FleetScreen(FilteredScreen):
         if self._environment and (self.console.touched or not live):
             self._chosen = self.console.touched
             return
+        self._moved_at = self.console.clock.monotonic() if self._environment else None
         self._environment = preferred_environment(picture)
         self.query_one("#environments", Grid).select(self._environment)
         if live:
@@ -180,6 +185,11 @@ class FleetScreen(FilteredScreen):
             return ()
         seen = frozenset(self.query_one("#services", Grid).in_view)
         return [service for service in view.services if service.name in seen]
+
+    def unpicked(self) -> str:
+        if self._moved_at is None or self.console.clock.monotonic() - self._moved_at >= READING:
+            return ""
+        return "the selection went to this rollout by itself just now: look, and press again"
 
     def selection(self) -> Selection:
         if not self.is_mounted or any(not self.query(f"#{name}") for name in ("rollouts", "environments", "services", "recent")):

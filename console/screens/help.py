@@ -67,7 +67,7 @@ def _row(key: str, keys: str, label: str, text: str, tone: Tone, *, group: str) 
 
 
 def _now(action: Action, situation: Situation) -> tuple[str, Tone]:
-    reason = action.guard(situation)
+    reason = action.refusal(situation)
     if reason is not None:
         return f"not now: {reason}", Tone.WARN
     label = label_for(action, situation)
@@ -79,7 +79,7 @@ def help_text(screen: str, situation: Situation, key: str, fields: Sequence[tupl
     action = next((each for each in actions_on(screen) if f"{_ACTION}{each.id}" == key), None)
     if action is None:
         return [f"{keys}: {text}" for row, keys, text, _ in _others(screen, fields) if row == key]
-    reason = action.guard(situation)
+    reason = action.refusal(situation)
     now: Line = (
         ((f"not now: {reason}", Tone.WARN),) if reason else ((f"enter does it now: {label_for(action, situation)}", Tone.ACCENT),)
     )

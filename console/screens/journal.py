@@ -133,6 +133,12 @@ class JournalScreen(FilteredScreen):
     def selection(self) -> Selection:
         return entry_selection(self._selected(), self.console.picture)
 
+    def unpicked(self) -> str:
+        """At its newest end what is selected is whatever came last: an entry of anybody's rollout."""
+        if self._rollout or (self.is_mounted and self._list.picked is not None):
+            return ""
+        return "select an entry first"
+
     def draw(self, picture: Picture) -> None:
         window, grid = self._window, self._list
         if (not self._goes_to and window.feed(picture.entries)) or len(self._rows) != len(window.entries):
@@ -385,6 +391,6 @@ class JournalScreen(FilteredScreen):
         if other is None:
             tell_no_counterpart(self, entry)
         elif str(other["seq"]) in self._list.shown:
-            self._list.select(str(other["seq"]))
+            self._list.pick(str(other["seq"]))
         else:
             self.app.push_screen(EntryScreen(other, self.query_one("#entry", EntryView).as_stored))

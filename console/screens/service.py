@@ -238,7 +238,8 @@ class ServiceScreen(ConsoleScreen):
             return lines or [((f"{self.service} is not in {self.environment} (any more).", Tone.WARN),)]
         head: Line = (
             (view.name, Tone.STRONG),
-            (f" {view.version}   ", Tone.TEXT),
+            (f" {glyphs.current().bullet} {self.environment}", Tone.STRONG),
+            (f"   {view.version}   ", Tone.TEXT),
             health_word(view.health),
             (f"   {view.detail}" if view.detail else "", Tone.MUTED),
         )

@@ -26,6 +26,8 @@ __all__ = ["attention", "freshness", "last_seen", "status_parts", "unseen"]
 SLOW_SECONDS = 30.0
 """Of the minute within which an entry has to be shipped: from here on it is worth a look."""
 LATE_SECONDS = 60.0
+_PART, _LAST = 12, 18
+"""Cells of the two parts of a title where there is no room for all of it."""
 _LONGEST = 56
 """Cells of one concern: the reason in full stands on the screen that ``!`` opens."""
 
@@ -33,7 +35,7 @@ _LONGEST = 56
 def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     """Left and right half of the line for a screen with this title."""
     signs = glyphs.current()
-    left = [*attention(picture), Part(title, Tone.ACCENT, 5)]
+    left = [*attention(picture), Part(title, Tone.ACCENT, 1, _short(title))]
     right: list[Part] = []
     if picture.journal_ok and picture.journal_detail:
         right.append(Part(f"journal low: {picture.journal_detail}", Tone.WARN, 2, short="journal low"))
@@ -49,6 +51,13 @@ def status_parts(picture: Picture, title: str) -> tuple[list[Part], list[Part]]:
     if picture.now is not None:
         right.append(Part(picture.now.strftime("%H:%M:%SZ"), Tone.TEXT, 4))
     return left, right
+
+
+def _short(title: str) -> str:
+    """The last two parts of a title, what and where: one must be able to read it whatever else is wrong."""
+    bullet = f" {glyphs.current().bullet} "
+    *before, last = title.split(bullet)
+    return bullet.join((*(cut(part, _PART) for part in before[-1:]), cut(last, _LAST)))
 
 
 def _shipping(shipping: Shipping) -> Part:
@@ -76,7 +85,7 @@ def attention(picture: Picture) -> list[Part]:
     parts = [_told(kind, list(group)) for kind, group in groupby(found, key=lambda concern: concern.kind)]
     # the worst stays; the others give way from the end, before the journal's state does, but they are still counted
     rest = [replace(part, priority=3) for part in parts[1:]]
-    number = Part(f"{len(found)} unsafe, ! goes there", Tone.MUTED, 1, f"{len(found)} unsafe")
+    number = Part(f"{len(found)} unsafe, ! goes there", Tone.MUTED, 2, f"{len(found)} unsafe")
     return [*parts[:1], *([number] if len(found) > 1 else []), *rest]
 
 

@@ -217,7 +217,7 @@ async def test_the_key_bar_shows_only_keys_that_are_bound_and_every_one_that_cha
         in_text = isinstance(app.screen.focused, Input)
         for id, key in shown.items():
             assert key.key == (here[id].text_key if in_text else here[id].shown_key)
-            assert key.enabled is (here[id].guard(app.screen.situation()) is None)
+            assert key.enabled is (here[id].refusal(app.screen.situation()) is None)
         for action in here.values():
             if action.changes and (not in_text or action.text_key) and (app.screen.situation().card or action.id == "rollback"):
                 assert action.id in shown

@@ -250,6 +250,20 @@ async def test_r_does_nothing_where_the_selected_row_has_gone():
         assert app.session.asked == []
 
 
+async def test_a_rollout_to_which_the_selection_went_by_itself_is_not_rolled_back_by_a_key_that_was_on_its_way():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.pause()
+        app.new_picture(picture(rollouts=(card(rollout()),)))
+        await until(pilot, lambda: app.screen.selection().rollout == "r-1")
+        await pilot.press("R")
+        await until(pilot, lambda: "by itself just now" in words_on(app))
+        assert app.session.asked == []
+        await app.own_clock.advance(1.0)
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked == [("roll_back", "r-1")])
+
+
 async def test_r_on_a_service_is_bound_to_its_name(app):
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()

@@ -6,10 +6,25 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from support.consoles import ENTRIES, FLEET, PACE, card, entry, environment, picture, rollout, service
+from support.consoles import (
+    ENTRIES,
+    FLEET,
+    NOW,
+    PACE,
+    TestConsole,
+    card,
+    entry,
+    environment,
+    picture,
+    rollout,
+    service,
+    until,
+    words_on,
+)
 from support.judgements import errors, judgement
 
 from console import theme
+from console.actions import BY_ID, Situation, label_for, whole_label_for
 from console.screens.evidence import judged_of
 from console.screens.headline import Headline, head_of
 from console.screens.status import attention, status_parts
@@ -24,12 +39,15 @@ from console.screens.words import (
     telling,
     urgent_first,
 )
+from console.tailing import LogsOf
 from console.terminal import is_gone, signs_for
+from console.view import Selection
 from services.model.fleet import FleetView, Health, ServiceFigures
 from services.model.rollout import Arm, Phase, Reason, StepOutcome, StepState, TriggerName, TriggerReading
 from widgets import glyphs, ink
 from widgets.evidence.judgement import draw_judgement
 from widgets.grid.model import as_line
+from widgets.keybar import Key, draw_keys
 from widgets.statusbar import Part, draw_status
 from widgets.text import width
 
@@ -252,6 +270,39 @@ def test_the_state_of_the_journal_is_told_however_many_warnings_there_are(width)
     assert "✔ journal" in ink.plain(draw_status(*status_parts(shown, "fleet"), width))
     cut_off = replace(shown, failure="a long story " * 9, journal_ok=False, journal_detail="disk full")
     assert ink.plain(draw_status(*status_parts(cut_off, "fleet"), width)).startswith("✖ journal: disk full")
+
+
+@pytest.mark.parametrize("unreachable", [0, 4])
+@pytest.mark.parametrize("screen", ["service", "logs"])
+async def test_at_80_columns_a_crowded_status_line_still_says_which_environment_it_is_about(screen, unreachable):
+    away = [environment(f"region-{place}", (), reachable=False, age_seconds=70.0, problem="no answer") for place in "abcd"]
+    shown = picture(fleet=FleetView(environments=(*FLEET.environments, *away[:unreachable])), speed=5.0)
+    app = TestConsole(shown)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        app.results.add(NOW, "x", "y", "error")
+        app.open_service("staging", "checkout") if screen == "service" else app.open_logs(LogsOf("staging", "checkout"))
+        await until(pilot, lambda: getattr(app.screen, "where", "") == screen and app.screen.entered)
+        app.new_picture(shown)
+        first, rest = words_on(app).split("\n", 1)
+        assert "1 error: ctrl+l" in first
+        assert "checkout · staging" in first
+        assert "checkout · staging" in rest
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_rollback_names_what_it_rolls_back_where_there_is_room(width):
+    situation = Situation(picture(), Selection("production", "payment-service"), "service")
+    whole = whole_label_for(BY_ID["rollback"], situation)
+    assert whole == "ROLL BACK payment-service in production now (about 2 s to v2.14.1)"
+    others = [Key(str(number), "another key", priority=number) for number in (10, 20, 30, 60, 62, 63, 70)]
+    key = Key("R", label_for(BY_ID["rollback"], situation), whole=whole)
+    lines = [ink.plain(line) for line in draw_keys([key, *others], width, 2)]
+    assert lines[0].startswith("R ROLL BACK payment-service in production now")
+    assert "30 another key" in "".join(lines)
+    lines = [ink.plain(line) for line in draw_keys([key, *others[:3]], 50, 2)]
+    assert lines[0].startswith("R ROLL BACK now (about 2 s to v2.14.1)")
+    assert "30 another key" in "".join(lines)
 
 
 def test_of_several_warnings_the_last_gives_way_first():

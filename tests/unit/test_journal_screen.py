@@ -95,6 +95,41 @@ async def test_on_a_small_terminal_a_row_says_of_which_service_and_by_whom() -> 
         await until(pilot, lambda: "deployment.executed" in words_on(app))
 
 
+async def test_nothing_is_changed_on_an_entry_that_nobody_went_to() -> None:
+    ours, other = card(rollout("r-1", service="accounts")), card(rollout("r-2", service="checkout"))
+    entries = [entry(seq, "rollout.paused", rollout="r-1", service="accounts") for seq in (1, 2, 3)]
+    app = TestConsole(picture(rollouts=(ours, other), entries=tuple(entries)))
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        grid = await opened(app, pilot)
+        await until(pilot, lambda: grid.selected == "3")
+        await pilot.press("R")
+        await until(pilot, lambda: "select an entry first" in words_on(app))
+        await pilot.press("k")  # a row that somebody went to
+        await until(pilot, lambda: "in production now" in words_on(app))
+        await pilot.press("G")
+        await until(pilot, lambda: grid.selected == "3" and "in production now" in words_on(app))
+        entries.append(entry(4, "rollout.paused", rollout="r-2", service="checkout"))
+        app.new_picture(picture(rollouts=(ours, other), entries=tuple(entries)))
+        await pilot.press("R")
+        await pilot.pause()
+        assert app.session.asked == []
+        await pilot.press("k", "R")
+        await until(pilot, lambda: app.session.asked == [("roll_back", "r-1")])
+
+
+async def test_the_journal_of_one_rollout_is_about_that_one_whatever_comes() -> None:
+    ours, other = card(rollout("r-1", service="accounts")), card(rollout("r-2", service="checkout"))
+    entries = [entry(1, "rollout.paused", rollout="r-1", service="accounts")]
+    app = TestConsole(picture(rollouts=(ours, other), entries=tuple(entries)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", "J")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+        entries.append(entry(2, "rollout.paused", rollout="r-2", service="checkout"))
+        app.new_picture(picture(rollouts=(ours, other), entries=tuple(entries)))
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked == [("roll_back", "r-1")])
+
+
 # ---- all of it
 
 
@@ -213,7 +248,7 @@ async def test_what_somebody_else_has_done_meanwhile_voids_the_question() -> Non
     long_ago = card(rollout(phase=Phase.SUCCEEDED))
     app = TestConsole(picture(rollouts=(long_ago,)))
     async with app.run_test(size=WIDE) as pilot:
-        await pilot.press("J", "R")
+        await pilot.press("J", "k", "R")
         await until(pilot, lambda: "works when it has rested" in words_on(app))
         app.session.gone = "it was rolled back meanwhile: rolled back at 00:09:00Z, driven by sam@desk"
         await app.own_clock.advance(5)

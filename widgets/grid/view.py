@@ -100,6 +100,7 @@ class Grid(ScrollView, Toned, can_focus=True):
         self._verdicts: dict[str, tuple[Row, bool]] = {}  # of the filter's patterns, by key: looked for once a row
         self._dropped = ""
         self._wanted: str | None = None  # the key the selection belongs to, shown or not
+        self._picked: str | None = None
         self._fresh = True  # until anything was selected, the first row offers itself
         self._place = 0  # where the cursor stands, for the next move when its row is gone
         self._placed: tuple[int, tuple[Placed, ...]] = (-1, ())
@@ -115,6 +116,11 @@ class Grid(ScrollView, Toned, can_focus=True):
     def gone(self) -> str | None:
         """The key that was selected and is no longer shown."""
         return self._wanted if self._wanted is not None and self._wanted not in self._index else None
+
+    @property
+    def picked(self) -> str | None:
+        """The selected row, where a person went to it: not where it was selected by whoever shows the rows."""
+        return self._picked if self._picked == self.selected else None
 
     @property
     def row_count(self) -> int:
@@ -158,7 +164,7 @@ class Grid(ScrollView, Toned, can_focus=True):
 
     def begin_anew(self) -> None:
         """Forget rows and selection: what comes next is of something else. The first row then offers itself again."""
-        self._wanted, self._fresh, self._place = None, True, 0
+        self._wanted, self._picked, self._fresh, self._place = None, None, True, 0
         self._rearrange({}, announce=False)
         self.scroll_to(y=0, animate=False, force=True)
 
@@ -240,6 +246,11 @@ class Grid(ScrollView, Toned, can_focus=True):
             self.post_message(self.RowHighlighted(self, wanted))
             self.refresh()
 
+    def pick(self, key: str | None) -> None:
+        """Select a row because a person asked for it."""
+        self._picked = key  # first: whoever hears of the selection asks whose it is
+        self.select(key)
+
     def _rearrange(self, rows: dict[str, Row], announce: bool = True) -> None:
         # an equal row stays the one it was: what a filter has found out about it holds
         rows = {key: old if (old := self._rows.get(key)) == row and old is not None else row for key, row in rows.items()}
@@ -299,7 +310,7 @@ class Grid(ScrollView, Toned, can_focus=True):
 
     def _go(self, index: int) -> None:
         if self._shown:
-            self.select(self._shown[max(0, min(index, len(self._shown) - 1))])
+            self.pick(self._shown[max(0, min(index, len(self._shown) - 1))])
 
     def _follow(self) -> None:
         """Bring the selected row onto the screen."""
@@ -318,7 +329,7 @@ class Grid(ScrollView, Toned, can_focus=True):
         index = self.scroll_offset.y + event.y - _HEADER
         if event.y < _HEADER or not 0 <= index < len(self._shown):
             return
-        self.select(self._shown[index])
+        self.pick(self._shown[index])
         if event.chain == 2:
             self.action_choose()
 
