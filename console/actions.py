@@ -75,8 +75,8 @@ ACTIONS: tuple[Action, ...] = (
         "rollback",
         "ROLL BACK",
         ("R", "alt+R", "alt+shift+r"),
-        "Roll back what is selected. At once while a rollout runs or its rollback window is open; elsewhere it first shows what "
-        "it would restore. alt+R does it from inside a text field too.",
+        "Roll back what is selected. At once while a rollout runs, and for an hour after it; later it first shows what it would "
+        "restore. Of one that is over it asks first where the picture is older than 10 s. alt+R does it in a text field too.",
         "Change",
         guards.can_roll_back,
         priority=1,
@@ -138,7 +138,7 @@ ACTIONS: tuple[Action, ...] = (
         "promote",
         "promote step",
         ("P",),
-        "End this pause or analysis now and take the next step.",
+        "End this pause or analysis now and take the next step. In production it asks first where no verdict says healthy.",
         "Change",
         guards.can_promote,
         _ROLLOUTS,
@@ -152,7 +152,7 @@ ACTIONS: tuple[Action, ...] = (
         "take_over",
         "take over",
         ("T",),
-        "Resume a rollout that nobody watches, or take over one that somebody else drives.",
+        "Resume a rollout that nobody watches; of one that somebody else drives it asks first whether to take it over.",
         "Change",
         guards.can_take_over,
         _ROLLOUTS,

@@ -57,9 +57,16 @@ class Situation:
             return "nothing is selected"
         if not environment.reachable or environment.age_seconds is None:
             return f"{environment.name} can't be reached: {environment.problem or 'no answer yet'}"
-        if environment.age_seconds > STALE_AFTER:
-            return f"the picture of {environment.name} is {age(environment.age_seconds)} old"
-        return None
+        return too_old(environment)
+
+
+def too_old(environment: EnvironmentView | None) -> str | None:
+    """How old the picture of an environment is, where it is too old to act on without a thought."""
+    if environment is None or environment.age_seconds is None:
+        return "nothing was heard of its environment yet"
+    if environment.age_seconds > STALE_AFTER or not environment.reachable:
+        return f"the picture of {environment.name} is {age(environment.age_seconds)} old"
+    return None
 
 
 Guard = Callable[[Situation], str | None]
@@ -169,7 +176,8 @@ def can_take_over(situation: Situation) -> str | None:
 
 
 def can_roll_back(situation: Situation) -> str | None:
-    """Not refused for an old picture: the cluster itself tests every value, and waiting is worse than a refusal from there."""
+    """Not refused for an old picture: the cluster itself tests every value, and waiting is worse than a refusal from there.
+    Of a rollout that is over it is asked first whether that is still meant (:class:`~console.intents.Intents`)."""
     if situation.picture.read_only:
         return READ_ONLY
     if not situation.selection.service and not situation.selection.rollout:

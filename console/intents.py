@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +13,11 @@ from textual.widgets import Input
 
 from console.actions import ACTIONS, Situation
 from console.draft import Answer
+from console.guards import too_old
 from console.screens.base import ConsoleScreen
-from console.screens.restore import RestoreScreen
+from console.screens.confirming import ConfirmingScreen
+from console.screens.questions import OldPictureScreen, PromoteScreen, TakeOverScreen, asks_to_promote, asks_to_take_over
+from console.screens.restore import RestoreScreen, RollBackScreen
 from console.screens.words import replaced_words
 from console.typeahead import InOrder
 from console.view import Picture, RolloutCard, Selection
@@ -37,6 +40,7 @@ class Intents(InOrder):
         Binding("alt+R,alt+shift+r", "roll_back_below", "roll back", priority=True, show=False),
     ]
     session: Session
+    picture: Picture
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -64,31 +68,63 @@ class Intents(InOrder):
         """Show a rollout, if it is not shown already."""
         raise NotImplementedError
 
-    @work(group="intents", exit_on_error=False)
-    async def intend(self, situation: Situation, verb: str) -> None:
-        if situation.card is not None:
-            await self._told(verb, self.session.intend(situation.card, verb))
+    def _ask(self, question: ConfirmingScreen, then: Callable[[], object]) -> None:
+        """Show a question, at once: a key that is behind it already is for the question. ``then`` where the answer is yes."""
+
+        def answered(wanted: bool | None) -> None:
+            if wanted:
+                then()
+
+        self.push_screen(question, answered)
+
+    def intend(self, situation: Situation, verb: str) -> None:
+        """At once; to go on without a proof of health where customers are, after a question."""
+        card = situation.card
+        if card is not None and verb == "promote" and asks_to_promote(card):
+            question = PromoteScreen(self.clock, card, lambda: self.picture.rollout(card.key))
+            self._ask(question, lambda: self._intend(card, verb))
+        elif card is not None:
+            self._intend(card, verb)
 
     @work(group="intents", exit_on_error=False)
-    async def take_over(self, situation: Situation) -> None:
-        if situation.card is not None:
-            await self._told("take over", self.session.take_over(situation.card))
+    async def _intend(self, card: RolloutCard, verb: str) -> None:
+        await self._told(verb, self.session.intend(card, verb))
+
+    def take_over(self, situation: Situation) -> None:
+        """At once where nobody is at work on it; else after a question that says who is."""
+        card = situation.card
+        if card is not None and asks_to_take_over(card):
+            question = TakeOverScreen(self.clock, card, lambda: self.picture.rollout(card.key))
+            self._ask(question, lambda: self._take_over(card))
+        elif card is not None:
+            self._take_over(card)
+
+    @work(group="intents", exit_on_error=False)
+    async def _take_over(self, card: RolloutCard) -> None:
+        await self._told("take over", self.session.take_over(card))
 
     def action_roll_back_below(self) -> None:
         """Roll back what the topmost screen of ours has selected, whatever lies over it. Where that is the question whether to
         roll back, the key is its answer."""
-        while not isinstance(self.screen, ConsoleScreen | RestoreScreen) and len(self.screen_stack) > 1:
+        while not isinstance(self.screen, ConsoleScreen | RollBackScreen) and len(self.screen_stack) > 1:
             self.pop_screen()
-        if isinstance(self.screen, RestoreScreen):
+        if isinstance(self.screen, RollBackScreen):
             self.screen.action_confirm()
         elif isinstance(self.screen, ConsoleScreen):
             self.screen.action_act("rollback")
 
     def roll_back(self, situation: Situation) -> None:
-        """At once where a rollout runs or its rollback window is open; elsewhere after showing what it would restore."""
+        """At once where a rollout runs or its rollback window is open; elsewhere after showing what it would restore. Of one that
+        is over, on an old picture, after a question: what runs by now may be another."""
         card = situation.card
         if card is not None and (card.live or card.window_left > 0):
-            self._roll_back_now(card, self.screen)
+            here = self.screen
+            old = None if card.live else too_old(situation.environment)
+            if old is None:
+                self._roll_back_now(card, here)
+            else:
+                question = OldPictureScreen(self.clock, card, old, lambda: self.picture)
+                self._ask(question, lambda: self._roll_back_now(card, here))
             return
         selection = situation.selection
         if card is not None:

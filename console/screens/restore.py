@@ -10,11 +10,15 @@ from console.screens.confirming import ConfirmingScreen
 from services.clock import Clock
 
 
-class RestoreScreen(ConfirmingScreen):
+class RollBackScreen(ConfirmingScreen):
+    """The question whether to roll back; the key that asks for it everywhere is its yes."""
+
     BINDINGS: ClassVar[list[BindingType]] = [Binding("R,alt+R,alt+shift+r", "confirm", "roll back", priority=True)]
     key = "R"
     deed = "rolls back now"
 
+
+class RestoreScreen(RollBackScreen):
     def __init__(self, clock: Clock, preview: Preview, overtaken: Callable[[], str] = str) -> None:
         """``overtaken`` says why it is no longer to be done, if somebody else was quicker."""
         super().__init__(clock, preview.title, preview.lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets._toast import ToastRack
@@ -15,7 +16,7 @@ from console.screens.pane import Pane
 from console.screens.vitals import Vitals, figures_of, told_ago
 from console.screens.words import entry_line, planned_calls, reading_of, telling
 from console.view import Picture, RolloutCard, Selection
-from services.model.rollout import Arm, Rollout, TriggerName
+from services.model.rollout import Arm, Rollout, TriggerName, TriggerReading
 from widgets import glyphs
 from widgets.charts import Chart, Series, SeriesChart
 from widgets.evidence.judgement import JudgementView
@@ -78,6 +79,8 @@ class RolloutScreen(ConsoleScreen):
         self.key = ""
         self._view = 0
         self._calls: list[object] = []
+        self._read: tuple[str, tuple[TriggerReading, ...]] = ("", ())
+        """What the triggers of a rollout showed last."""
         self._elsewhere = False
         """Some of the calls were made from another home."""
 
@@ -171,7 +174,7 @@ class RolloutScreen(ConsoleScreen):
             unknown: Line = ((f"No cluster has shown the rollout {self.key} yet.", Tone.WARN),)
             self.query_one("#headline", Headline).show(Head(title=unknown))
             return
-        rollout, pace = card.rollout, picture.pace_of(card.environment)
+        rollout, pace = self._with_readings(card), picture.pace_of(card.environment)
         self.query_one("#headline", Headline).show(head_of(card, picture))
         self.query_one("#stepper", Stepper).show(rollout, pace if card.live and not card.orphaned else None)
         self.query_one("#vitals", Vitals).show(figures_of(rollout, pace, card.live, triggers=not self.folded()))
@@ -183,6 +186,15 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#next", Note).show(footline(card, picture))
         self.after_refresh(self.place_toasts)
         self._draw_calls(card, picture)
+
+    def _with_readings(self, card: RolloutCard) -> Rollout:
+        """A driver that has just begun has looked at nothing yet: until it has, what was read last stays, with its age."""
+        rollout = card.rollout
+        if rollout.triggers:
+            self._read = rollout.id, rollout.triggers
+        elif card.live and self._read[0] == rollout.id:
+            return msgspec.structs.replace(rollout, triggers=self._read[1])
+        return rollout
 
     def _draw_calls(self, card: RolloutCard, picture: Picture) -> None:
         """This home's entries; where another home drove, the commands of its steps as the checkpoint has them."""

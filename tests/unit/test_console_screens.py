@@ -257,7 +257,7 @@ async def test_a_rollout_to_which_the_selection_went_by_itself_is_not_rolled_bac
         app.new_picture(picture(rollouts=(card(rollout()),)))
         await until(pilot, lambda: app.screen.selection().rollout == "r-1")
         await pilot.press("R")
-        await until(pilot, lambda: "by itself just now" in words_on(app))
+        await until(pilot, lambda: "went to this rollout by itself" in words_on(app))
         assert app.session.asked == []
         await app.own_clock.advance(1.0)
         await pilot.press("R")
@@ -428,7 +428,7 @@ async def test_r_works_on_every_screen(app, screen):
 
 @pytest.mark.parametrize(
     ("key", "phase", "asked"),
-    [("p", Phase.RUNNING, "pause"), ("C", Phase.PAUSED, "resume"), ("P", Phase.RUNNING, "promote"), ("A", Phase.PAUSED, "abort")],
+    [("p", Phase.RUNNING, "pause"), ("C", Phase.PAUSED, "resume"), ("A", Phase.RUNNING, "abort"), ("A", Phase.PAUSED, "abort")],
 )
 async def test_intents_go_to_the_selected_rollout(key, phase, asked):
     app = TestConsole(picture(rollouts=(card(rollout(phase=phase)),)))
