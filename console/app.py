@@ -162,11 +162,21 @@ class ConsoleApp(Finding):
         self.tell_ended(picture)
         if self.announcer is not None:
             self.announcer.tell(concerns(picture))
-        if isinstance(self.screen, ConsoleScreen):
-            if self.screen.show(picture):
-                self.session.look_at(self.screen.services_in_view(picture))
-        elif isinstance(self.screen, DrawnBeside):
+        shown = self._in_sight()
+        if shown is not None and shown.show(picture):
+            self.session.look_at(shown.services_in_view(picture))
+        if isinstance(self.screen, DrawnBeside):
             self.screen.draw_beside(picture)
+
+    def _in_sight(self) -> ConsoleScreen | None:
+        """The screen that is seen, also below a prompt or dialog that hides only a part of it: what is in sight must not seem to
+        be of now, and be of when that was opened."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ConsoleScreen):
+                return screen
+            if screen.styles.background.a == 1:
+                return None
+        return None
 
     # ---- going places
 

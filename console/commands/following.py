@@ -49,10 +49,17 @@ async def followed(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, leaving.set)
-    told = ""
+    told, mine, holder = "", home_id(context.home), ""
 
     def seen(state: Rollout) -> None:
-        nonlocal told
+        nonlocal told, holder
+        driver = state.driver
+        if process is not None and driver is not None and driver.home != mine and driver.identity != holder:
+            holder = driver.identity
+            output.note(
+                f"quarterdeck: {driver.operator}@{driver.host} took the rollout over at {driver.since:%H:%M:%S}Z "
+                "and drives it now; this command only follows it"
+            )
         line = state.phase.value.replace("_", " ")
         if state.phase is Phase.RUNNING and state.step < len(state.plan.steps):
             line = state.plan.steps[state.step].name

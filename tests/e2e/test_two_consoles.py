@@ -92,7 +92,8 @@ def test_the_second_console_sees_every_step_takes_over_and_the_first_says_so(
 ) -> None:
     first, second = sandbox.new_home("first"), sandbox.new_home("second")
     one, two = opened(first), opened(second)
-    sandbox.start(first, "-o", "json", "deploy", SERVICE, NEW, "-e", "staging", "--strategy", "canary", "--ticket", "CHG-4821")
+    words = ("-o", "json", "deploy", SERVICE, NEW, "-e", "staging", "--strategy", "canary", "--ticket", "CHG-4821")
+    command = sandbox.start(first, *words)
     rollout = eventually("the checkpoint", lambda: sandbox.rollouts("staging", SERVICE))[0]["id"]
     for screen in (one, two):
         screen.wait(r"ROLLOUTS +1 live")
@@ -106,6 +107,9 @@ def test_the_second_console_sees_every_step_takes_over_and_the_first_says_so(
         eventually("25 %", lambda: seen(sandbox, rollout)["weight"] == 25, 40.0)
         epoch = seen(sandbox, rollout)["epoch"]
         eventually("the other console shows it", lambda: "have 25%" in re.sub(" +", " ", two.text()), 5.0)
+        two.press("T")
+        two.wait("take payment-service in staging over from", "since .*lease renewed", "T takes it over now")
+        assert seen(sandbox, rollout)["epoch"] == epoch
         pressed = time.time()
         two.press("T")
         eventually("the take-over", lambda: seen(sandbox, rollout)["epoch"] > epoch, 20.0)
@@ -124,6 +128,7 @@ def test_the_second_console_sees_every_step_takes_over_and_the_first_says_so(
         steps.close()
         told.close()
     one.wait("succeeded")
+    assert re.search(r"took the rollout over at \d\d:\d\d:\d\dZ and drives it now", command.ended(30).err)
 
     begins = {str(index): moment(step["started"]) for index, step in enumerate(seen(sandbox, rollout)["steps"])}
     # what was begun before the second console looked at it is no step that it could have seen begin; and the step in which it

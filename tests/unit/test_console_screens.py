@@ -30,6 +30,7 @@ from console.screens.deploy import DeployScreen
 from console.screens.fleet import FleetScreen
 from console.screens.help import HelpScreen
 from console.screens.journal import JournalScreen
+from console.screens.prompt import PromptScreen
 from console.screens.restore import RestoreScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
@@ -379,6 +380,16 @@ async def test_a_picture_that_comes_while_a_question_is_open_leaves_it_open(app)
         await pilot.press("R")
         await pilot.pause()
         assert app.session.asked == [("preview", "production", "accounts")]
+
+
+async def test_what_stays_in_sight_below_the_prompt_is_of_now(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter", "colon")
+        await until(pilot, lambda: isinstance(app.screen, PromptScreen))
+        assert "00:10:00Z" in app.export_screenshot()
+        app.new_picture(picture(now=NOW + timedelta(seconds=5)))
+        await until(pilot, lambda: "00:10:05Z" in app.export_screenshot())
+        assert isinstance(app.screen, PromptScreen)
 
 
 @pytest.mark.parametrize("key", ["alt+R", "alt+shift+r"])
