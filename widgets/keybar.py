@@ -3,10 +3,10 @@
 Drawn cell by cell in one widget, with nothing mounted or unmounted as focus moves: the stock footer leaks on every focus change.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
@@ -49,19 +49,24 @@ def key_line(key: Key, reasons: bool = True) -> Line:
 
 def arrange_keys(keys: Sequence[Key], width: int, lines: int) -> tuple[tuple[Key, ...], ...]:
     """Which keys go on which line, with their labels as they fit. Keeps their order; leaves out by priority until all fit."""
-    kept = [
-        replace(key, label=key.whole) if key.whole and len(key.key) + 1 + cell_len(key.whole) <= width else key for key in keys
-    ]
+    long = [replace(key, label=key.whole) if key.whole else key for key in keys]
+    if long != list(keys) and all(ink.cells(key_line(key, reasons=False)) <= width for key in long):
+        placed, least = _fitting(long, width, lines)
+        if least > _DEAR:
+            return placed
+    return _fitting(keys, width, lines)[0]
+
+
+def _fitting(keys: Sequence[Key], width: int, lines: int) -> tuple[tuple[tuple[Key, ...], ...], float]:
+    """The keys that fit, on their lines, and the dearest priority that had to be left out (infinite where none had to)."""
+    kept, least = list(keys), math.inf
     while True:
         placed = _flow(kept, width)
         if len(placed) <= lines or not kept:
-            return placed
+            return placed, least
         worst = max(reversed(kept), key=lambda key: key.priority)
-        if worst.priority <= _DEAR and any(key.whole for key in kept):
-            left = {(key.key, key.id) for key in kept}
-            kept = [replace(key, whole="") for key in keys if (key.key, key.id) in left]
-        else:
-            kept.remove(worst)
+        kept.remove(worst)
+        least = min(least, worst.priority)
 
 
 def _flow(keys: Sequence[Key], width: int) -> tuple[tuple[Key, ...], ...]:

@@ -129,7 +129,7 @@ class LogsScreen(ConsoleScreen):
         about = f"{self.wanted.words} {signs.bullet} {self.wanted.environment}"
         if self._trouble:
             return ((f"{about}   ", Tone.STRONG), (f"{signs.bad} {self._trouble}", Tone.BAD))
-        spans.append((f"{about}   ", Tone.STRONG))
+        spans.append((f"{about}  ", Tone.STRONG))
         if cut_off := self._cut_off():
             # what is not heard of is not followed, whatever streams are open
             spans.append((f"{signs.unknown} {cut_off}", Tone.BAD))

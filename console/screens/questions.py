@@ -77,7 +77,7 @@ class PromoteScreen(ConfirmingScreen):
         )
         lines: tuple[Line | str, ...] = (
             ((f"Nothing proves yet that it is healthy: the judge {_VERDICTS.get(verdict, verdict)}.", Tone.WARN),),
-            f"This ends “{step}” early and goes on to “{following}”.",
+            f'This ends "{step}" early and goes on to "{following}".',
             "",
             "The triggers go on watching. Left alone, the rollout goes on by itself once it is proven.",
         )

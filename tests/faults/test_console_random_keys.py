@@ -3,14 +3,19 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.consoles import TestConsole, card, picture, rollout, words_on
 from support.terminal import Screen, console, needs_tmux
 from support.world import NAMESPACES, World, world
+from textual import events
 
 from console.bursts import REST
-
-pytestmark = needs_tmux
+from console.screens.base import ConsoleScreen
+from console.screens.confirming import ConfirmingScreen
+from console.screens.questions import TakeOverScreen
+from services.model.rollout import Phase
 
 SEED = 4821
 PRESSES = 250
@@ -47,6 +52,7 @@ def at_home(screen: Screen) -> None:
     screen.press("Home")  # the last escape must not make one chord with the key that follows
 
 
+@needs_tmux
 def test_random_keys_neither_break_the_console_nor_change_a_cluster(sandbox: World, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     home = sandbox.new_home("monkey")
@@ -77,3 +83,59 @@ def test_random_keys_neither_break_the_console_nor_change_a_cluster(sandbox: Wor
     log = (home / "log" / "quarterdeck.log").read_text(errors="replace")
     assert "Traceback" not in log, log[-4000:]
     assert sandbox.verified(home).ok
+
+
+# ---- where keys can act
+
+
+LIVE = card(rollout("r-live"), own=False, driver="sam@desk")
+DONE = card(rollout("r-done", service="checkout", phase=Phase.SUCCEEDED), window_left=3000.0)
+CHANGES = ("start", "roll_back", "roll_back_service", "take_over", "pause", "resume", "promote", "abort")
+BY_HAND = (*"RTPAptCjkhGJvl/:?q ", "enter", "escape", "tab", "up", "down", "alt+R", "ctrl+p", "f1", "ctrl+l", "backspace")
+INPUTS = 120
+
+
+def confirmed(verb: str, screen: Any, key: str, text: str) -> bool:
+    """Whether ``key`` (empty for a click) on what was on the screen is the confirmation that ``verb`` needs."""
+    if not key:
+        return "click again: " in text
+    if key == "enter":
+        return not isinstance(screen, ConsoleScreen | ConfirmingScreen)  # chosen from a list of actions, or typed
+    if verb == "roll_back":
+        return key in ("R", "alt+R")
+    if verb == "roll_back_service":
+        return key in ("R", "alt+R") and "R rolls back now" in text
+    return verb == "take_over" and key == "T" and isinstance(screen, TakeOverScreen) and "T takes it over now" in text
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_what_can_be_changed_is_changed_by_its_confirmation_only(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live canary of somebody else's and a rollout that can still be taken back; keys, and clicks wherever they fall."""
+    monkeypatch.setenv("QUARTERDECK_THEME", "dark")
+    chance = random.Random(seed)
+    app = TestConsole(picture(rollouts=(LIVE, DONE)))
+    clicked = 0
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        for _ in range(INPUTS):
+            screen, text, before = app.screen, words_on(app), len(app.session.asked)
+            key = chance.choice(BY_HAND) if chance.random() < 0.65 else ""
+            if key:
+                await pilot.press(key)
+            else:
+                clicked += 1
+                column, row = chance.randrange(120), chance.choice((38, 39, 38, 39, chance.randrange(40)))
+                for kind in (events.MouseDown, events.MouseUp):
+                    app.post_message(kind(None, column, row, 0, 0, 1, False, False, False, column, row))
+                await pilot.pause()
+            await pilot.pause()
+            if not app.is_running:
+                break  # the list of actions offers to quit
+            for asked in app.session.asked[before:]:
+                if asked[0] in CHANGES:
+                    assert confirmed(asked[0], screen, key, text), f"{asked} by {key or 'a click'} on\n{text}"
+            await app.own_clock.advance(chance.choice((0.0, 0.1, 0.6)))
+            app.new_picture(app.picture)
+        assert clicked > INPUTS // 5
+        assert any(asked[0] in CHANGES for asked in app.session.asked), "nothing came through: then this proves nothing"
+        assert app._exception is None

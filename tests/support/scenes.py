@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from services.audit.verify import Problem
 from services.cluster.calls import Call
 from services.model.errors import Unavailable
 from services.model.fleet import FleetView
-from services.model.rollout import Arm, Freshness, Phase, Reason, Sample
+from services.model.rollout import Arm, Driver, Freshness, Phase, Reason, Sample
 from support.consoles import CHECKED, NOW, TestConsole, card, environment, picture, rollout, service
 from support.gallery import READINGS
 from support.judgements import judgement, regressed
@@ -224,6 +225,12 @@ async def _deploy_empty(app: TestConsole, pilot: Any) -> None:
     app.open_deploy(Selection())
 
 
+def _theirs() -> Picture:
+    since = datetime(2026, 1, 1, 0, 5, 6, tzinfo=UTC)
+    driver = Driver(operator="sam", host="desk", home="cafe42beef", token="t", since=since)
+    return picture(rollouts=(card(rollout(driver=driver), own=False, driver="sam@desk", lease_age=2.0),))
+
+
 async def _restore(app: TestConsole, pilot: Any) -> None:
     lines = ("image v2.15.0 back to v2.14.1", "route: 25 % to canary becomes 0 %")
     preview = await app.session.preview("production", "payment-service")
@@ -346,6 +353,8 @@ SCENES: dict[str, Scene] = {
     "results empty": Scene(go=pressed("ctrl+l")),
     "help": Scene(go=pressed("enter", "question_mark")),
     "restore": Scene(go=_restore),
+    "questions": Scene(_theirs, pressed("T")),
+    "questions promote": Scene(go=pressed("P")),
     "leaving": Scene(go=_leaving),
     "jump": Scene(go=pressed("f", *"pas")),
     "prompt": Scene(go=pressed("colon", "r", "o")),
