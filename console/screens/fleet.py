@@ -36,6 +36,8 @@ from widgets.logview import LogView
 
 ENVIRONMENT_COLUMNS = (Column("name", "NAME", 10, flex=1), Column("state", "STATE", 12))
 RECENT = 40
+ARRIVING = 5.0
+"""Seconds in which what is there arrives, cluster by cluster: what it goes to by then is what a person came for."""
 READING = 1.0
 """Seconds in which nobody can have read where the selection went by itself."""
 
@@ -66,6 +68,8 @@ class FleetScreen(FilteredScreen):
         self._chosen = bool(environment)
         self._moved_at: float | None = None
         """When it went by itself to a rollout that came while something else was shown (monotonic)."""
+        self._arrived_at: float | None = None
+        """When there was anything to choose from (monotonic)."""
         self._recent: list[dict[str, Any]] = []
 
     def body(self) -> ComposeResult:
@@ -116,7 +120,11 @@ class FleetScreen(FilteredScreen):
         if self._environment and (self.console.touched or not live):
             self._chosen = self.console.touched
             return
-        self._moved_at = self.console.clock.monotonic() if self._environment else None
+        now = self.console.clock.monotonic()
+        if self._arrived_at is None:
+            self._arrived_at = now
+        elif now - self._arrived_at > ARRIVING:
+            self._moved_at = now
         self._environment = preferred_environment(picture)
         self.query_one("#environments", Grid).select(self._environment)
         if live:

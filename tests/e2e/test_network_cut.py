@@ -8,17 +8,19 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from support.consoles import words_on
 from support.headless import headless, soon
-from support.proxy import Line, proxies
+from support.proxy import Line, Proxy, proxies
 from support.world import SHORT, World, world
 
 from console.actions import ACTIONS, Situation
 from console.app import ConsoleApp
+from console.screens.questions import OldPictureScreen
 from console.view import RolloutCard, Selection
 from services.model.rollout import Phase
 
@@ -61,7 +63,8 @@ def exposed(app: ConsoleApp, environment: str) -> bool:
 
 
 def accepted(app: ConsoleApp, environment: str) -> list[str]:
-    """The actions that could change this environment's rollout now, but for the rollback, which never waits."""
+    """The actions that could change this environment's rollout now, but for the rollback, which never waits
+    while a rollout is live; of one that is over it asks first."""
     card = card_of(app, environment)
     selection = Selection(environment, SERVICE, card.key if card else "")
     situation = Situation(app.picture, selection, "rollout")
@@ -132,6 +135,7 @@ async def test_ten_minutes_without_a_network(tmp_path: Path, capsys: pytest.Capt
                 card = card_of(app, name)
                 assert card is not None
                 assert card.rollout.phase is Phase.SUCCEEDED, card.rollout.reason
+            await _asked_on_an_old_picture(app, pilot, lines["dev"])
         said = [deploy.ended(30) for deploy in deploys]
         assert [one.code for one in said] == [0, 0, 0], [json.loads(one.out)["reason"] for one in said if one.out]
         assert all(process is not None for process in drivers.values())
@@ -140,6 +144,20 @@ async def test_ten_minutes_without_a_network(tmp_path: Path, capsys: pytest.Capt
             assert sandbox.facts(name, SERVICE)[SERVICE]["images"][0].endswith(VERSION)
         assert [entry for entry in sandbox.entries(home) if entry["event"] == "rollout.paused"] == []
         assert sandbox.verified(home).ok
+
+
+async def _asked_on_an_old_picture(app: ConsoleApp, pilot: Any, line: Proxy) -> None:
+    """Of a rollout that is over, R is one key on a fresh picture only: on an old one it asks first, and says how old that is."""
+    line.set(Line.CUT)
+    await soon(app, lambda: (view := app.picture.environment("dev")) is not None and (view.age_seconds or 0) > OLD, 30)
+    await pilot.press("R")
+    await soon(app, lambda: isinstance(app.screen, OldPictureScreen), 5)
+    assert "the picture of dev is" in words_on(app).lower()
+    await pilot.press("escape")
+    line.set(Line.OPEN)
+    card = card_of(app, "dev")
+    assert card is not None
+    assert card.rollout.phase is Phase.SUCCEEDED
 
 
 TICKET = ("--ticket", "CHG-4821", "-o", "json")

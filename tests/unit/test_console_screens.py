@@ -255,12 +255,24 @@ async def test_a_rollout_to_which_the_selection_went_by_itself_is_not_rolled_bac
     app = TestConsole(picture(rollouts=()))
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await pilot.pause()
+        await app.own_clock.advance(60.0)
         app.new_picture(picture(rollouts=(card(rollout()),)))
         await until(pilot, lambda: app.screen.selection().rollout == "r-1")
         await pilot.press("R")
         await until(pilot, lambda: "went to this rollout by itself" in words_on(app))
         assert app.session.asked == []
         await app.own_clock.advance(1.0)
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked == [("roll_back", "r-1")])
+
+
+async def test_while_clusters_arrive_one_key_rolls_back_what_the_fleet_went_to():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await app.own_clock.advance(2.0)
+        app.new_picture(picture(rollouts=(card(rollout()),)))
+        await until(pilot, lambda: app.screen.selection().rollout == "r-1")
         await pilot.press("R")
         await until(pilot, lambda: app.session.asked == [("roll_back", "r-1")])
 
@@ -763,7 +775,7 @@ async def test_a_journal_that_is_opened_again_begins_anew(app):
 
 async def test_a_journal_on_the_way_to_a_rollout_stays_what_it_is(app):
     async with app.run_test(size=WIDE) as pilot:
-        await pilot.press("J", "a", "R")
+        await pilot.press("J", "a", "k", "R")
         await until(pilot, lambda: isinstance(app.screen, RolloutScreen))
         await pilot.press("J")
         await until(pilot, lambda: "shows all" in words_on(app))
