@@ -2,8 +2,10 @@
 
 import random
 
+import msgspec
 import pytest
 from support.consoles import TestConsole, card, picture, rollout, until, words_on
+from support.judgements import judgement
 from support.scenes import SCENES
 from textual import events
 
@@ -99,6 +101,7 @@ async def click_on(app, pilot, words):
 
 
 OURS = card(rollout())
+PROVEN = card(rollout(judgement=msgspec.structs.replace(judgement(), verdict="healthy")))
 THEIRS = card(rollout(), own=False, driver="sam@desk", watched=False)
 OVER = card(rollout(phase=Phase.SUCCEEDED), window_left=3360.0)
 
@@ -109,7 +112,7 @@ OVER = card(rollout(phase=Phase.SUCCEEDED), window_left=3360.0)
         (OURS, "R ROLL BACK", "roll_back"),
         (OVER, "R ROLL BACK", "roll_back"),
         (OURS, "p pause", "pause"),
-        (OURS, "P promote", "promote"),
+        (PROVEN, "P promote", "promote"),
         (OURS, "A abort", "abort"),
         (THEIRS, "T take over", "take_over"),
     ],
