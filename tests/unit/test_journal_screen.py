@@ -105,9 +105,9 @@ async def test_nothing_is_changed_on_an_entry_that_nobody_went_to() -> None:
         await pilot.press("R")
         await until(pilot, lambda: "select an entry first" in words_on(app))
         await pilot.press("k")  # a row that somebody went to
-        await until(pilot, lambda: "in production now" in words_on(app))
+        await until(pilot, lambda: " R ROLL BACK" in words_on(app))
         await pilot.press("G")
-        await until(pilot, lambda: grid.selected == "3" and "in production now" in words_on(app))
+        await until(pilot, lambda: grid.selected == "3" and " R ROLL BACK" in words_on(app))
         entries.append(entry(4, "rollout.paused", rollout="r-2", service="checkout"))
         app.new_picture(picture(rollouts=(ours, other), entries=tuple(entries)))
         await pilot.press("R")
