@@ -298,7 +298,8 @@ def _own(walk: Walk, name: str, lines: Iterable[Line]) -> None:
             continue
         if entry["event"] == "journal.removed" and isinstance(facts.get("segment"), str):
             walk.removals[facts["segment"]] = facts
-        if entry["event"] not in ("journal.checkpoint", "journal.sealed") or "note" not in facts:
+        of_checkpoint = entry["event"] in ("journal.checkpoint", "journal.sealed") and "note" in facts
+        if not of_checkpoint or (walk.uncheckable and not walk.key):
             continue
         note = notes.read(str(facts["note"]), walk.key)
         if note is None:

@@ -38,6 +38,7 @@ def public_key(directory: Path, walk: Walk) -> str:
         return ""
     except OSError as error:
         walk.problem("unreadable", None, None, f"checkpoint.pub: {error.strerror or error}")
+        walk.uncheckable = True
         return ""
     line = content.decode("utf-8", "replace")
     if not line.endswith("\n") or not notes.is_key(line[:-1]):
@@ -68,6 +69,9 @@ def checkpoints(directory: Path, walk: Walk) -> list[Pin]:
         content = b""
     except OSError as error:
         walk.problem("unreadable", None, None, f"checkpoints: {error.strerror or error}")
+        walk.uncheckable = True
+        return []
+    if walk.uncheckable and not walk.key:
         return []
     keys = [name for name in ("checkpoint.key", "checkpoint.pub") if _is_file(directory / name)]
     if not walk.key and not keys:
@@ -120,7 +124,7 @@ def unsigned(walk: Walk, segments: Sequence[tuple[Path, int]]) -> None:
     """Say what is not signed at the end of ``segments`` (with their sizes) and has to be."""
     signed = walk.signed or 0
     first = max([signed, *(hole.last for hole in walk.holes)]) + 1
-    if walk.last is None or walk.last < first:
+    if walk.last is None or walk.last < first or walk.uncheckable:
         return
     count = walk.last - first + 1
     if count > MOST_ENTRIES:

@@ -89,6 +89,8 @@ class Walk:
     """``None``: what it was is only told by others."""
     unread: bool = False
     """The segment before, or all of them, could not be looked at."""
+    uncheckable: bool = False
+    """Checkpoints, or the key to check them by, could not be looked at."""
     problems: list[Problem] = field(default_factory=list)
     pins: deque[Pin] = field(default_factory=deque)
     """Still to come, in the order of their numbers."""
