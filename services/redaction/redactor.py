@@ -10,6 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from services.model.objects import Json, pointer_parts
+from services.redaction.disguised import may_be_escaped, pattern, runs, within
 from services.redaction.encodings import MIN_PART, encodings
 from services.redaction.installation import passing_key
 from services.redaction.keys import is_reference, names_a_secret
@@ -44,6 +45,15 @@ _PLAIN_SHAPE = re.compile(
 _ENTROPY_BITS = 3.5
 
 
+class _Known(NamedTuple):
+    """A registered secret in forms that are not listed."""
+
+    secret: str
+    raw: bytes
+    wide: bytes
+    escaped: re.Pattern[str]
+
+
 class _Full(Exception):
     """There is no end of secrets in a text."""
 
@@ -72,10 +82,11 @@ def _by_length(needle: _Needle) -> int:
 class Redactor:
     """Replaces secrets by ``[REDACTED:<rule>:<8 hex>]``: the same secret has the same digits within one installation.
 
-    Registered values are the strongest rule: they are found raw, URL-encoded, in base64 at any alignment, JSON-escaped
-    and in hexadecimal. Beside them: values of fields whose name says secret, shapes of known credentials, and random
-    looking words beside a key-like word. ``key`` is the installation's HMAC key (see ``installation_key``); without one the
-    markers agree within this process only.
+    Registered values are the strongest rule: they are found raw, in hexadecimal, with any of their characters escaped as in
+    URLs, JSON, Python, HTML or a shell's quotes, and in base64 at any alignment, within which all of that is found again.
+    Beside them: values of fields whose name says secret, shapes of known credentials, and random looking words beside a
+    key-like word. ``key`` is the installation's HMAC key (see ``installation_key``); without one the markers agree within
+    this process only.
 
     Safe to use from several threads. Time is bounded by the length of the text (``MAX_TEXT``, linear patterns), not by a
     clock: a busy machine must not change what is redacted.
@@ -84,6 +95,8 @@ class Redactor:
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key or passing_key()
         self._needles: tuple[_Needle, ...] = ()
+        self._known: tuple[_Known, ...] = ()
+        """The longest first."""
         self._whole: frozenset[str] = frozenset()
         self._registering = Lock()
         self._clean: set[str] = set()
@@ -106,6 +119,10 @@ class Redactor:
                 for text in encodings(secret):
                     needles.setdefault(text, _Needle(text, secret))
                 self._needles = tuple(sorted(needles.values(), key=_by_length))
+                if all(known.secret != secret for known in self._known):
+                    raw, wide = (secret.encode(code, "surrogatepass") for code in ("utf-8", "utf-16-le"))
+                    made = _Known(secret, raw, wide, pattern(secret))
+                    self._known = tuple(sorted((*self._known, made), key=lambda known: -len(known.secret)))
             self._clean = set()
 
     def text(self, s: str) -> str:
@@ -151,6 +168,8 @@ class Redactor:
                 s = s.replace(needle.text, self._marker("registered", needle.secret, rules))
         if len(s) > MAX_TEXT:
             s = s[:MAX_TEXT] + f"[cut: {len(s) - MAX_TEXT} characters]"
+        if self._known:
+            s = self._disguised(s, rules)
         found = hinted(s)
         try:
             return self._shaped(s, found, _Room(MAX_FOUND), rules, beside_words=beside_words) if found else s
@@ -166,6 +185,18 @@ class Redactor:
             s = _outside_markers(pattern.sub, partial(self._replaced, pattern.rule, rules, room), s)
         if beside_words and len(s) > _SHORTEST_NEAR:
             s = _outside_markers(_NEAR_KEY_WORD.sub, partial(self._random, rules, room), s)
+        return s
+
+    def _disguised(self, s: str, rules: set[str]) -> str:
+        """``s`` without registered secrets whose characters are escaped, or that are somewhere within base64."""
+        known = self._known
+        if may_be_escaped(s):
+            for each in known:
+                marker = partial(self._marker, "registered", each.secret, rules)
+                s = _outside_markers(each.escaped.sub, lambda _, marker=marker: marker(), s)  # type: ignore[misc]
+        for run in set(runs(s)):
+            if (secret := within(run, known)) is not None:
+                s = s.replace(run, self._marker("registered", secret, rules))
         return s
 
     def _registered_in(self, s: str) -> list[_Needle]:

@@ -5,6 +5,7 @@ import html
 import json
 import random
 import re
+import shlex
 import string
 import time
 from urllib.parse import quote
@@ -58,6 +59,64 @@ def test_registered_secrets_are_found_in_every_encoding(encoding: str) -> None:
             assert len(inner) < 8 or inner not in clean
         assert clean.startswith("before ")
         assert clean.endswith(" after")
+
+
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+DISGUISES = {
+    "shell": lambda s: shlex.quote(f"x {s}"),
+    "url, every byte": lambda s: "".join(f"%{byte:02x}" for byte in s.encode()),
+    "url, twice": lambda s: quote(quote(s, safe=""), safe=""),
+    "bytes as Python writes them": lambda s: repr(s.encode()),
+    "every byte as \\x": lambda s: "".join(f"\\x{byte:02X}" for byte in s.encode()),
+    "every character as \\u": lambda s: "".join(json.dumps(c)[1:-1] if ord(c) > 127 else f"\\u{ord(c):04x}" for c in s),
+    "json, three times": lambda s: json.dumps(json.dumps(json.dumps(s))),
+    "html, decimal": lambda s: "".join(f"&#{ord(c)};" for c in s),
+    "html, hexadecimal": lambda s: "".join(f"&#x{ord(c):X};" for c in s),
+    "json in base64": lambda s: base64_of(json.dumps({"auths": {"registry.example": {"password": s}}})),
+    "a Docker configuration in a Secret": lambda s: base64_of(json.dumps({"auths": {"r": {"auth": base64_of(f"jane:{s}")}}})),
+    "base64, three times": lambda s: base64_of(base64_of(base64_of(f"user:{s}"))),
+    "UTF-16 in base64": lambda s: base64.b64encode(f"-p {s} -x".encode("utf-16-le")).decode(),
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_registered_secrets_are_found_in_every_disguise(disguise: str) -> None:
+    secrets = [*seeded_secrets(60), "abc d'ef%gh", 'q"uo\\te/d&<x>', "Zürich-ß-漢字-🗝"]
+    if disguise.startswith("UTF-16"):
+        # Only there: what is looked into is what may be base64 of text in ASCII.
+        secrets = [secret for secret in secrets if secret.isascii()]
+    taken_out = redactor(*secrets)
+    for secret in secrets:
+        disguised = DISGUISES[disguise](secret)
+        clean = taken_out.text(f"before {disguised} after")
+        assert "[REDACTED:registered:" in clean, (secret, clean)
+        assert disguised not in clean
+        assert clean.startswith("before ")
+        assert clean.endswith(" after")
+
+
+def test_a_short_secret_is_found_within_base64() -> None:
+    text = base64_of(json.dumps({"user": "jane", "password": "p4s!"}))
+    assert text[8:-8] not in redactor("p4s!").text(text)
+
+
+@given(st.text(min_size=4, max_size=40), st.lists(st.integers(0, 5), min_size=40, max_size=40))
+def test_characters_escaped_each_in_another_way_are_found(secret: str, ways: list[int]) -> None:
+    forms = (
+        lambda c: c,
+        lambda c: "".join(f"%{byte:02X}" for byte in c.encode()),
+        lambda c: json.dumps(c)[1:-1],
+        lambda c: f"&#{ord(c)};",
+        lambda c: f"&#x{ord(c):x};",
+        lambda c: "".join(f"\\x{byte:02x}" for byte in c.encode()),
+    )
+    secret = secret.strip("\r\n")
+    if len(secret) >= 4:
+        escaped = "".join(forms[way](character) for character, way in zip(secret, ways, strict=False))
+        assert "[REDACTED:registered:" in redactor(secret).text(f"<{escaped}>")
 
 
 @given(st.text(min_size=6, max_size=60), st.text(max_size=80), st.text(max_size=80))
