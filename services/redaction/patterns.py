@@ -130,11 +130,20 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern("kubeconfig", "YXBpVmVyc2lvb eyJhcGlWZXJzaW9u", r"\b(?:YXBpVmVyc2lvb|eyJhcGlWZXJzaW9u)" + _BASE64),
     _pattern("jwt", "eyJ", r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*)?"),
     _pattern("github-token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", r"\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"),
-    _pattern("gitlab-token", "glpat-", r"\bglpat-[A-Za-z0-9_.-]{8,}"),
+    _pattern(
+        "gitlab-token", "glpat- glptt- gldt- glrt- glsoat- glcbt- glft-", r"\bgl(?:pat|ptt|dt|rt|soat|cbt|ft)-[A-Za-z0-9_.-]{8,}"
+    ),
     _pattern("aws-key", "AKIA ASIA AROA AIDA AGPA ANPA ANVA", r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA)[A-Z0-9]{16}"),
-    _pattern("slack-token", "xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}"),
+    _pattern("slack-token", "xox xapp-", r"\b(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{8,}"),
     _pattern("google-key", "AIza ya29.", r"\b(?:AIza[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_.-]{8,})"),
     _pattern("vault-token", "hvs. hvb. hvr.", r"\bhv[sbr]\.[A-Za-z0-9_-]{8,}"),
+    _pattern("vault-token", "s.", r"(?<![\w.-])s\.(?=[A-Za-z]*[0-9])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{24}(?![\w.-])"),
+    _pattern("ai-key", "sk-proj- sk-ant- sk-svcacct- sk-admin-", r"\bsk-(?:proj|ant|svcacct|admin)-[A-Za-z0-9_-]{16,}"),
+    _pattern("huggingface-token", "hf_", r"\bhf_[A-Za-z0-9]{20,}"),
+    _pattern("shopify-token", "shpat_ shpss_ shpca_ shppa_", r"\bshp(?:at|ss|ca|pa)_[a-fA-F0-9]{16,}"),
+    _pattern("databricks-token", "dapi", r"\bdapi[a-f0-9]{32}(?:-\d)?\b"),
+    _pattern("newrelic-key", "NRAK-", r"\bNRAK-[A-Z0-9]{16,}"),
+    _pattern("age-key", "AGE-SECRET-KEY-", r"\bAGE-SECRET-KEY-1[A-Z0-9]{16,}"),
     _pattern("npm-token", "npm_", r"\bnpm_[A-Za-z0-9]{16,}"),
     _pattern("pypi-token", "pypi-", r"\bpypi-[A-Za-z0-9_-]{16,}"),
     _pattern("stripe-key", "k_live_ k_test_", r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{8,}"),
@@ -144,6 +153,7 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern("atlassian-token", "ATATT3 ATCTT3", r"\bAT[AC]TT3[A-Za-z0-9_=-]{16,}"),
     _pattern("chat-webhook", "hooks.slack.com", r"hooks\.slack\.com/[a-z]{1,20}/(?P<secret>[A-Za-z0-9/_-]{8,})"),
     _pattern("chat-webhook", "webhook.office.com", r"webhook\.office\.com/(?P<secret>[A-Za-z0-9/@_-]{8,})"),
+    _pattern("chat-webhook", "/api/webhooks/", r"discord(?:app)?\.com/api/webhooks/(?P<secret>[0-9]{8,}/[A-Za-z0-9_-]{8,})"),
     # To the last @ before the path; then those that hold a / all the same, where no port stands before it; then a token alone.
     _pattern("url-password", "://", r"://[^\s/:@\"'<>]{0,256}:(?P<secret>(?!\[REDACTED:)[^\s/\"'<>]{1,512})@"),
     _pattern("url-password", "://", _URL_BEGINS + rf"(?P<secret>[^\s@\"'<>]{{1,{_LONGEST_IN_URL}}})@")._replace(
@@ -175,6 +185,28 @@ PATTERNS: tuple[Pattern, ...] = (
         "password passwd token secret api-key client-key-data",
         r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+"
         + _HARMLESS + r"(?P<secret>(?!-)\S+)",
+    ),
+    # NAME:PASSWORD as curl and its like are given it. A number alone behind the colon is a port, or a group.
+    _pattern(
+        "command-option",
+        "-u --user --proxy-user",
+        r"(?:(?<![\w-])-u[ =]?|--(?:proxy-)?user[ =])[\"']?[^\s:/\"'=]{1,128}:"
+        + _HARMLESS + r"(?P<secret>(?!\d{1,5}(?:[\s\"']|$))[^\s\"']{3,})",
+    ),
+    # A sentence that tells one: "password is: …".
+    _pattern(
+        "key-value",
+        "passw passphrase secret token",
+        r"(?:passw(?:or)?d|passphrase|secret|token)[ ]is[ ]?:?[ ]{0,4}[\"']?" + _HARMLESS
+        + r"(?P<secret>(?=[^\s\"',;]{0,64}[0-9])(?=[^\s\"',;]{0,64}[A-Za-z])[^\s\"',;]{6,})",
+        re.IGNORECASE,
+    ),
+    # "pass=" and "pwd=" alone, as in a connection's options. A number is a count, "pwd=/…" a directory, "$…" a variable.
+    _pattern(
+        "key-value",
+        "pass= pwd=",
+        r"(?<![\w.-])(?:pass|pwd)=[\"']?" + _HARMLESS + r"(?!\d+(?:\W|$)|\$|/)(?P<secret>[^\s\"',;&\\]{3,})",
+        re.IGNORECASE,
     ),
     *(
         _pattern("key-value", " ".join(_KEY_HINTS), f"{_KEY_WORDS}(?i:{_beside(separator)})")._replace(

@@ -149,12 +149,64 @@ TOKENS = {
 }
 
 
+TOKENS |= {
+    "gitlab-trigger": "glptt-0123456789abcdef0123456789abcdef01234567",
+    "gitlab-deploy": "gldt-abcdEFGH1234_-xyzabc",
+    "slack-app": "xapp-1-A0123456789-1234567890123-abcdef0123456789",
+    "vault-old": "s.Ab3dEfGh1jKlMnOpQrStUv2x",
+    "openai": "sk-proj-abcDEF123456_-abcdefghijkl",
+    "anthropic": "sk-ant-api03-abcDEF123456_-abcdefghijkl",
+    "huggingface": "hf_abcdefghijABCDEFGHIJ1234567890abcd",
+    "shopify": "shpat_0123456789abcdef0123456789abcdef",
+    "databricks": "dapi0123456789abcdef0123456789abcdef",
+    "newrelic": "NRAK-ABCDEFGHIJKLMNOPQRSTUVWXYZ1",
+    "age": "AGE-SECRET-KEY-1QYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQY",
+    "discord": "https://discord.com/api/webhooks/123456789012345678/abcDEF_ghi-jkl0123456789",
+}
+
+
 @pytest.mark.parametrize("rule", TOKENS)
 @pytest.mark.parametrize("frame", ["{}", "curl -H 'X: {}' https://x", 'told "{}", twice', "a={}\n"])
 def test_known_shapes(rule: str, frame: str) -> None:
     clean = redactor().text(frame.format(TOKENS[rule]))
     assert "[REDACTED:" in clean
     assert TOKENS[rule][6:] not in clean
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("mysql --host=db pass=hunter2 x", "hunter2"),
+        ("Server=db;User=sa;Pwd=hunter2;", "hunter2"),
+        ("curl -u admin:hunter2 https://x", "hunter2"),
+        ("curl -uadmin:hunter2 https://x", "hunter2"),
+        ("curl --user 'admin:hun ter2' https://x", "hun"),
+        ("curl --user=admin:hunter2 https://x", "hunter2"),
+        ("curl --proxy-user admin:hunter2 https://x", "hunter2"),
+        ("password is: Sup3rS3cretValueXq7", "Sup3rS3cretValueXq7"),
+        ("the token is Sup3rS3cretValueXq7, do not tell", "Sup3rS3cretValueXq7"),
+    ],
+)
+def test_secrets_that_words_before_them_give_away(text: str, secret: str) -> None:
+    clean = redactor().text(text)
+    assert secret not in clean
+    assert "[REDACTED:" in clean
+    assert redactor().text(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pass=12 fail=0", "pwd=/home/jane/work", "PWD=$HOME", "bypass=all", "compass=north",
+        "docker run -u 1000:1000 app", "docker run --user 1000:1000 app", "git push -u origin main", "chown --user root:65534 x",
+        "the password is wrong", "the token is expired", "the secret is: missing", "token is required",
+        "sk-project-board-of-shop-team",
+        "services.kubernetesApiServerDeployment", "files.abcdefghijklmnopqrstuvwx", "dapi-server", "hf_token_count",
+        "glass-house",
+    ],
+)  # fmt: skip
+def test_what_only_reads_like_them_stays(text: str) -> None:
+    assert redactor().text(text) == text
 
 
 def test_a_cut_private_key_is_still_a_key() -> None:
