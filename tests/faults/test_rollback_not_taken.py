@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from support.world import NO_SINKS, SHORT, World, world
 
 from console.app import ConsoleApp
 from console.attention import Kind, concerns
+from console.screens.confirming import ConfirmingScreen
 from console.view import RolloutCard
 from services.model.rollout import Phase
 
@@ -27,6 +29,13 @@ def newest(app: ConsoleApp, environment: str, service: str) -> RolloutCard | Non
 def told(app: ConsoleApp, words: str) -> list[str]:
     """The severities of the results that say so."""
     return [result.severity for result in app.results.results if words in f"{result.title}: {result.text}"]
+
+
+async def confirmed(app: ConsoleApp, pilot: Any) -> None:
+    """R of a finished rollout on a picture that has grown old, and its question answered."""
+    await pilot.press("R")
+    await soon(app, lambda: isinstance(app.screen, ConfirmingScreen) and app.screen.ready)
+    await pilot.press("R")
 
 
 def refused(sandbox: World) -> Path:
@@ -84,7 +93,7 @@ async def test_a_rollback_of_another_home_s_rollout_in_an_outage_is_done_once_th
             os.kill(sandbox.process.pid, signal.SIGSTOP)
             try:
                 await asyncio.sleep(12)
-                await pilot.press("R")
+                await confirmed(app, pilot)
                 await soon(app, lambda: told(app, "the first patch was not accepted"), 60)
                 assert told(app, "the first patch was not accepted") == ["error"]
                 await soon(app, lambda: "ollback asked for" in words_on(app))
@@ -117,7 +126,7 @@ async def test_a_driver_that_dies_over_its_rollback_is_told_of(tmp_path: Path) -
             os.kill(sandbox.process.pid, signal.SIGSTOP)
             try:
                 await asyncio.sleep(12)
-                await pilot.press("R")
+                await confirmed(app, pilot)
                 await soon(app, lambda: told(app, "the first patch was not accepted"), 60)
                 os.kill(await asyncio.to_thread(sandbox.driver, card.key, ours), signal.SIGKILL)
                 await soon(app, lambda: told(app, f"{SERVICE} in staging: its driver gave up"), 60)
