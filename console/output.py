@@ -120,7 +120,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     On a terminal that is too narrow the last column is folded, and where that leaves too little the columns that don't fit
     follow on lines of their own. A file or a program gets one line a row.
     """
-    cells = [[shown(cell) for cell in row] for row in rows]
+    # A tab would move what follows it out of its column.
+    cells = [[shown(cell).replace("\t", "\\t") for cell in row] for row in rows]
     if not cells:
         return
     cells.insert(0, list(header))

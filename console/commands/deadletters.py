@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,24 @@ def run(args: argparse.Namespace) -> int:
     from console.context import home_of
 
     directory = home_of(args) / "journal"
+    if args.sink is not None:
+        _must_be_known(args, directory)
     found = _found(directory, args.sink)
     return _list(args, found) if args.what == "list" else _export(args, directory, found)
+
+
+def _must_be_known(args: argparse.Namespace, directory: Path) -> None:
+    """Raise :class:`Rejected` for a sink that is neither configured nor has ever refused anything."""
+    import services.settings as rooms
+    from services.audit.shipping import deadletters
+    from services.redaction import Redactor
+
+    config = rooms.find(args.config, os.environ)
+    settings = rooms.load(config, redactor=Redactor()) if args.config or config.exists() else None
+    known = dict.fromkeys([section.label for section in settings.journal.sinks] if settings is not None else [])
+    known |= dict.fromkeys(deadletters.names(directory))
+    if args.sink not in known:
+        raise Rejected("sink", args.sink, "is none that is configured or has dead letters", ", ".join(known) or "there are none")
 
 
 def _found(directory: Path, sink: str | None) -> "Mapping[str, Sequence[DeadLetter]]":

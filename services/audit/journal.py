@@ -13,7 +13,7 @@ from services.audit import reading
 from services.audit.entry import ACKNOWLEDGED_EVENT, Moment
 from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt
 from services.audit.keeping import Keeping
-from services.audit.levels import Behind
+from services.audit.levels import Behind, Level
 from services.audit.place import Disk
 from services.audit.retention import Policy
 from services.audit.store import Store
@@ -123,6 +123,8 @@ class Journal:
         """A person has looked at the damage found in an earlier segment; entries are taken again."""
         damage = self._store.damage
         if damage is None:
+            if self.health.level is Level.DEGRADED:
+                raise JournalUnavailable("Nothing was acknowledged", self.health.detail)
             raise JournalUnavailable(
                 "There is nothing to acknowledge", self.health.detail or "No damage stands open in this journal."
             )

@@ -107,6 +107,9 @@ def test_a_refused_entry_is_listed_exported_and_sent_again(
     (there,) = [source for source in server.sources if source["event"]["sequence"] == 4]
     assert "payload_dropped" not in there["quarterdeck"], "the substitute that stood in for it is taken back"
     assert main([*words, "journal", "dlq", "retry", "nobody"]) == 2
+    code, unknown = answer(capsys, *words, "journal", "dlq", "list", "nobody")
+    assert (code, unknown["reason"]["name"]) == (2, "sink")
+    assert main([*words, "journal", "dlq", "list", "central"]) == 0
 
 
 def test_each_way_to_send_gives_one_document(

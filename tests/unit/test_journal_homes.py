@@ -1,5 +1,6 @@
 """What the journal's commands say of a home that is none, or that is not this user's: the field, the rule, what is accepted."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -118,6 +119,28 @@ async def test_a_home_that_can_not_be_closed_to_others(mountable: Path, capsys: 
     assert (code, json.loads(out)["reason"]["name"]) == (2, "home")
     assert "open to other users (mode 1777), and can't be made yours alone (Read-only file system)" in err
     assert cli(capsys, "journal", "list", "--home", str(mountable))[0] == 0
+
+
+async def test_what_is_not_acknowledged_since_the_journal_can_not_be_written_is_said_to_be_that(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "journal" / "lock").unlink()
+    (home / "journal" / "lock").mkdir()
+    code = await asyncio.to_thread(main, ["journal", "acknowledge", "--reason", "seen", "--home", str(home)])
+    err = capsys.readouterr().err
+    assert code == 1
+    assert "Nothing was acknowledged" in err
+    assert "The journal can't be written" in err
+    assert "nothing to acknowledge" not in err
+
+
+async def test_a_tab_moves_nothing_out_of_its_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=SystemClock())
+    await journal.append(Event(event="deployment.completed", user="jane", service="a\tb", command="x\ty"))
+    journal.close()
+    out = cli(capsys, "journal", "list", "--home", str(tmp_path))[1]
+    assert "\t" not in out
+    assert "a\\tb" in out
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/"])
