@@ -19,7 +19,7 @@ from services.audit.shipping.courier import Courier
 from services.audit.shipping.deadletters import DeadLetter
 from services.audit.shipping.lane import Lane
 from services.audit.shipping.pauses import HOLD_SECONDS, LONGEST_SECONDS, Backoff
-from services.audit.shipping.status import SinkState
+from services.audit.shipping.status import SinkState, read
 from services.audit.shipping.tail import Tail
 from services.audit.sinks.base import Answer, Delivery, Limits, Record, Trouble
 from services.clock import SystemClock
@@ -227,6 +227,27 @@ async def test_an_outage_of_more_than_a_minute_is_recorded_once_and_so_is_its_en
         assert late["data"]["lag_seconds"] >= 60
         (caught,) = place.journal.entries(event="audit.shipping_caught_up")
         assert caught["data"]["late_seconds"] > 0
+
+
+def told(place: Place) -> float:
+    """When the shipper has said last how it stands."""
+    said = read(place.directory)
+    return said.updated if said is not None else 0.0
+
+
+async def test_the_next_process_does_not_record_once_more_that_a_sink_is_late(tmp_path: Path) -> None:
+    for _ in range(2):
+        sink = ScriptedSink()
+        sink.answers = [UNREACHABLE] * 10_000
+        async with shipping(tmp_path, sink, entries=5, clock=QuickClock(60.0)) as place:
+            await place.until(lambda place=place: place.status.late)
+            await place.until(lambda place=place: place.journal.entries(event="audit.shipping_late"))
+            began = told(place)
+            await place.until(lambda place=place, began=began: told(place) > began + 120.0)
+    assert len(place.journal.entries(event="audit.shipping_late")) == 1
+    assert place.journal.entries(event="audit.shipping_caught_up") == []
+    async with shipping(tmp_path, ScriptedSink(), clock=QuickClock(60.0)) as place:
+        await place.until(lambda: place.journal.entries(event="audit.shipping_caught_up"))
 
 
 async def test_dead_letters_are_chained_kept_and_cleared_by_delivery(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Shipper:
         self._changed_at = clock.monotonic()
         """When an entry came last."""
         self._late: dict[str, float] = {}
-        """Sinks that are late, since when (Unix seconds)."""
+        """Sinks that are late and recorded to be, since when (Unix seconds)."""
         self._journal = ""
         self._note = ""
 
@@ -147,6 +147,10 @@ class Shipper:
     async def run(self) -> None:
         """Until it is cancelled; then how far each sink came is saved."""
         await self._until_there()
+        before = await asyncio.to_thread(status.read, self._directory)
+        if before is not None and before.journal == self._journal:
+            names = {target.sink.name for target in self._targets}
+            self._late = {name: since for name, since in before.late.items() if name in names}
         self._lanes = [self._lane(target) for target in self._targets]
         try:
             async with asyncio.TaskGroup() as group:
@@ -228,6 +232,7 @@ class Shipper:
             sinks=self.sinks,
             note="; ".join(note for note in notes if note),
             given=self.given,
+            late=dict(self._late),
         )
         try:
             await asyncio.to_thread(status.write, self._directory, said, disk=self._disk)
@@ -241,6 +246,6 @@ class Shipper:
             self._late[sink.name] = self._clock.unix()
             _log.error("sink %s is late: %.0f s, %d entries; %s", sink.name, sink.lag_seconds, sink.backlog, sink.error)
             await self._record(notices.late(sink.name, sink.lag_seconds, sink.backlog, sink.error))
-        elif not sink.late and sink.state is SinkState.SHIPPING and sink.name in self._late:
+        elif not sink.late and sink.state is SinkState.SHIPPING and sink.last_ok is not None and sink.name in self._late:
             since = self._late.pop(sink.name)
             await self._record(notices.caught_up(sink.name, self._clock.unix() - since))

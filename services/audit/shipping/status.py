@@ -91,6 +91,8 @@ class ShippingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What a person should know about the process itself, e.g. that its cursors can't be saved."""
     given: Given | None = None
     """What it works with; ``None`` where it does not say."""
+    late: dict[str, float] = {}
+    """Sinks whose being late is recorded, since when (Unix seconds): the next process does not record it anew."""
 
 
 class Shipping(msgspec.Struct, frozen=True, kw_only=True):
