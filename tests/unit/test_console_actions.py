@@ -201,7 +201,7 @@ async def test_a_row_of_help_that_is_cut_is_told_whole_below():
     app = TestConsole()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("question_mark", "end")
-        await until(pilot, lambda: "mouse: a click selects or presses, a double click opens, the wheel" in words_on(app))
+        await until(pilot, lambda: "mouse: a click selects or presses; what changes a cluster" in words_on(app))
 
 
 @pytest.mark.parametrize("screen", SCREENS)
