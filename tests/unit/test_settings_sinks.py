@@ -76,6 +76,8 @@ async def test_each_kind_that_is_configured_is_opened(kind: str) -> None:
         (KINDS["otlp"].replace("Authorization", "Content-Type"), "", "which the protocol decides"),
         (KINDS["otlp"].replace("env:T", "Bearer abc"), ".headers.Authorization", "is not a reference to a secret"),
         (KINDS["syslog"].replace("logs.example", "'logs.example/x'"), ".host", "not the name or address of a host"),
+        (KINDS["syslog"].replace("logs.example", "'logs.example:6514'"), ".host", "HOST, without a port"),
+        (KINDS["relp"].replace("logs.example", "'[2001:db8::7]:20514'"), ".host", "HOST, without a port"),
         (KINDS["syslog"].replace("certificate", "key"), "", "has a 'key' but no 'certificate'"),
         (KINDS["syslog"].replace("host", "max_bytes: 480, host"), ".max_bytes", "2048 to 1e+06 bytes"),
         (KINDS["relp"].replace("host", "tls: false, host"), "", "travel in the clear"),

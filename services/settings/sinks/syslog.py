@@ -1,5 +1,6 @@
 """Receivers of syslog: over TLS, and by RELP."""
 
+from ipaddress import IPv6Address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -9,9 +10,19 @@ from services.settings.sinks.base import SinkSection
 
 
 def _host(text: str) -> str:
+    if ":" in text and not _is_ipv6(text):
+        raise broken("has a port, or is no address", "HOST, without a port, which is 'port'")
     if any(not char.isprintable() or char.isspace() or char in "/@?#" for char in text):
         raise broken("is not the name or address of a host", "HOST, without a port")
     return text
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253), AfterValidator(_host)]
