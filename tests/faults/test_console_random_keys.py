@@ -108,7 +108,7 @@ def confirmed(verb: str, screen: Any, key: str, text: str) -> bool:
     return verb == "take_over" and key == "T" and isinstance(screen, TakeOverScreen) and "T takes it over now" in text
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [2, 3])
 async def test_what_can_be_changed_is_changed_by_its_confirmation_only(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A live canary of somebody else's and a rollout that can still be taken back; keys, and clicks wherever they fall."""
     monkeypatch.setenv("QUARTERDECK_THEME", "dark")
