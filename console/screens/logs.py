@@ -140,6 +140,9 @@ class LogsScreen(ConsoleScreen):
         else:
             new = f", {count(pane.missed)} new below" if pane.missed else ""
             spans.append((f"{signs.paused} paused{new}: G follows", Tone.WARN))
+        if self._search:  # before what may be cut: what is not shown because of it has to be plain
+            sign = "" if self._search.startswith("/") else "/"
+            spans.append((f"   {sign}{self._search}", Tone.ACCENT))
         pods = f"   {followed.live} pod{'s' if followed.live != 1 else ''}"
         spans.append((pods + (f", {followed.ended} ended" if followed.ended else ""), Tone.TEXT))
         if followed.left_out:
@@ -153,9 +156,6 @@ class LogsScreen(ConsoleScreen):
             spans.append((f"   since {self._since // 60} min", Tone.TEXT))
         lines = count(len(pane.records))
         spans.append((f"   {lines} lines" + (f", {count(pane.dropped)} older gone" if pane.dropped else ""), Tone.MUTED))
-        if self._search:
-            sign = "" if self._search.startswith("/") else "/"
-            spans.append((f"   {sign}{self._search}", Tone.ACCENT))
         if pane.wraps:
             spans.append(("   wrapped", Tone.MUTED))
         return tuple(spans)
