@@ -162,13 +162,13 @@ class ConsoleApp(Finding):
         self.tell_ended(picture)
         if self.announcer is not None:
             self.announcer.tell(concerns(picture))
-        shown = self._in_sight()
+        shown = self.in_sight()
         if shown is not None and shown.show(picture):
             self.session.look_at(shown.services_in_view(picture))
         if isinstance(self.screen, DrawnBeside):
             self.screen.draw_beside(picture)
 
-    def _in_sight(self) -> ConsoleScreen | None:
+    def in_sight(self) -> ConsoleScreen | None:
         """The screen that is seen, also below a prompt or dialog that hides only a part of it: what is in sight must not seem to
         be of now, and be of when that was opened."""
         for screen in reversed(self.screen_stack):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from console.draft import Answer, Preview, answer_to
 from console.takeovers import ending_of
 from console.view import Picture, RolloutCard, phase_word
-from services.model.errors import QuarterdeckError, Rejected
+from services.model.errors import Rejected
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
 
@@ -69,8 +69,8 @@ class Rollbacks:
         self._asked.setdefault(card.key, (self._context.clock.now(), newest.rollout))
         try:
             done = await rollback_now(self._context, inventory, newest.rollout, reason=_BY_KEY)
-        except QuarterdeckError:
-            self._asked.pop(card.key, None)
+        except Exception:
+            self._asked.pop(card.key, None)  # whatever it was: nothing is on its way
             raise
         return self._told(done)
 

@@ -205,6 +205,7 @@ async def _until_over(
 ) -> "int | Settings | None":
     """The exit code, or the configuration to go on with once it was changed. ``None``: nothing to do for long enough."""
     from services.audit.shipping.launch import IDLE_SECONDS, attached
+    from services.audit.shipping.status import SinkState
 
     clock = context.clock
     looked = clock.monotonic()
@@ -219,8 +220,11 @@ async def _until_over(
             taken, moved = sum(sink.acked_seq for sink in shipper.sinks), now
         if args.once and await shipper.finished():
             return _once(args, shipper.sinks, {})
-        if args.once and (now - moved > GIVE_UP_SECONDS or _all_held(shipper.sinks)):
-            return _once(args, shipper.sinks, {sink.name: sink.backlog for sink in shipper.sinks if sink.backlog})
+        if args.once and (now - moved > GIVE_UP_SECONDS or _all_held([sink for sink in shipper.sinks if sink.backlog])):
+            # one that is stopped, since the journal ends before what it was sent, is owed nothing and yet not well
+            stuck = (SinkState.STOPPED, SinkState.HELD)
+            left = {sink.name: sink.backlog for sink in shipper.sinks if sink.backlog or sink.state in stuck}
+            return _once(args, shipper.sinks, left, gave_up=True)
         if not held():
             # The journal was moved away, or another put in its place, whose writers start a shipper of its own.
             return ExitCode.DONE if args.until_idle else ExitCode.NEEDS_ATTENTION
@@ -257,16 +261,16 @@ def _now(context: "Context") -> "Settings":
     return context.configured.usable() if context.configured is not None else context.settings
 
 
-def _all_held(sinks: "Sequence[SinkStatus]") -> bool:
-    """Whether whoever still has to take something waits for a person: no patience makes it take that."""
+def _all_held(left: "Sequence[SinkStatus]") -> bool:
+    """Whether all who still have to take something wait for a person: no patience makes them take that."""
     from services.audit.shipping.status import SinkState
 
-    waiting = [sink for sink in sinks if sink.backlog]
-    return bool(waiting) and all(sink.state is SinkState.HELD for sink in waiting)
+    return bool(left) and all(sink.state is SinkState.HELD for sink in left)
 
 
-def _once(args: argparse.Namespace, sinks: "Sequence[SinkStatus]", left: Mapping[str, int]) -> int:
-    """Say what came of ``--once``, and return its exit code. ``left``: how many entries each sink did not take."""
+def _once(args: argparse.Namespace, sinks: "Sequence[SinkStatus]", left: Mapping[str, int], *, gave_up: bool = False) -> int:
+    """Say what came of ``--once``, and return its exit code. ``left``: how many entries each sink did not take. Where it was
+    given up that is no success, whatever is left."""
     import msgspec
 
     from console import output
@@ -276,8 +280,8 @@ def _once(args: argparse.Namespace, sinks: "Sequence[SinkStatus]", left: Mapping
             output.note(f"{sink.name}: {left[sink.name]} entries were not taken: {sink.error or sink.state.value}")
     if args.output == "json":
         told = [msgspec.to_builtins(sink) | {"not_taken": left.get(sink.name, 0)} for sink in sinks]
-        output.document({"outcome": "failed" if left else "done", "sinks": told})
-    return ExitCode.FAILED if left else ExitCode.DONE
+        output.document({"outcome": "failed" if left or gave_up else "done", "sinks": told})
+    return ExitCode.FAILED if left or gave_up else ExitCode.DONE
 
 
 async def _again(context: "Context", args: argparse.Namespace) -> int:

@@ -220,10 +220,10 @@ class ConsoleScreen(Worn, Screen[None]):
                 continue
             label = self.back_label() if action.id == "back" else label_for(action, situation)
             whole = whole_label_for(action, situation) if action.id == "rollback" else ""
-            if reason is None and self._arming is not None and self._arming.armed(_clicked(action, situation)):
-                label, whole = f"click again: {action.label}", ""
             # where there is no room for all, what works stays before what does not
             priority = action.priority + (_UNFIT if reason is not None else 0)
+            if reason is None and self._arming is not None and self._arming.armed(_clicked(action, situation)):
+                label, whole, priority = f"click again: {action.label}", "", 0  # in sight, wherever it was clicked at
             key = Key(shown, label, reason is None, reason or "", priority, action.id, whole)
             if action.id == "rollback":
                 keys.insert(0, key)
@@ -295,7 +295,7 @@ class ConsoleScreen(Worn, Screen[None]):
             if field is not None and field.region.y >= height - _TOLD_IN:
                 rack.styles.margin = (0, 0, height - field.region.y, 0)
             else:
-                rack.styles.clear_rule("margin")
+                rack.styles.margin = None
 
     def _keys_changed(self) -> None:
         if self.is_mounted and self.query("#keys"):

@@ -169,7 +169,8 @@ class FleetScreen(FilteredScreen):
         cards = [(card.environment, card) for card in urgent_first(picture.rollouts)]
         rows = ((place, rollout_row(card, picture.pace_of(place))) for place, card in cards)
         grid.apply(grey(row) if place in lost else row for place, row in rows)
-        if not grid.has_focus and grid.shown and grid.selected != grid.shown[0]:
+        # with the terminal's own focus gone no pane has it, and this one gets it back as it was
+        if self.app.app_focus and not grid.has_focus and grid.shown and grid.selected != grid.shown[0]:
             grid.select(grid.shown[0])  # the most urgent is in view; no key applies to this pane without the focus
         title: list[Span] = [(f"  {live} live", Tone.ACCENT if live else Tone.MUTED)]
         if stale := sorted(lost & {card.environment for card in picture.rollouts if card.live}):
@@ -196,6 +197,9 @@ class FleetScreen(FilteredScreen):
 
     def unpicked(self) -> str:
         if self._moved_at is None or self.console.clock.monotonic() - self._moved_at >= READING:
+            return ""
+        grid = self.query_one("#rollouts", Grid)
+        if grid.picked or not grid.has_focus:
             return ""
         return "the selection went to this rollout by itself just now: look, and press again"
 

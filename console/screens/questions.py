@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+import msgspec
 from textual.binding import Binding, BindingType
 
 from console.screens.confirming import ConfirmingScreen
@@ -13,7 +14,8 @@ from console.screens.words import change_words, driver_words
 from console.view import Picture, RolloutCard, phase_word
 from services.clock import Clock
 from services.model.release import Tier
-from services.model.rollout import Phase
+from services.model.rollout import Phase, Rollout
+from services.model.steps import Analyse
 from widgets.ink import Line, Tone
 
 _VERDICTS = {"": "has said nothing yet", "no_data": "has no data", "regressed": "sees a regression", "undecided": "is undecided"}
@@ -26,8 +28,22 @@ def asks_to_take_over(card: RolloutCard) -> bool:
 
 def asks_to_promote(card: RolloutCard) -> bool:
     """Whether going on now would go before a proof of health where customers are."""
-    judgement = card.rollout.judgement
-    return card.rollout.release.target.tier is Tier.PRODUCTION and (judgement is None or judgement.verdict != "healthy")
+    return card.rollout.release.target.tier is Tier.PRODUCTION and not _proven(card.rollout)
+
+
+def _proven(rollout: Rollout) -> bool:
+    """Whether there is proof of health: at this share, while an analysis is under way. Metrics that are
+    not read prove nothing."""
+    from services.rollout import judging, state  # for a key that is seldom pressed
+
+    if rollout.judgement is None or (rollout.freshness is not None and rollout.freshness.missing):
+        return False
+    if not isinstance(state.current(rollout), Analyse):
+        return rollout.judgement.verdict == "healthy"
+    try:
+        return judging.proven(rollout)
+    except msgspec.ValidationError:
+        return False  # another version wrote it
 
 
 def _place(card: RolloutCard) -> str:
@@ -37,7 +53,10 @@ def _place(card: RolloutCard) -> str:
 class TakeOverScreen(ConfirmingScreen):
     """``newest`` is the rollout as the picture has it now."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("T", "confirm", "take over", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("T", "confirm", "take over", priority=True),
+        Binding("R", "app.roll_back_below", "roll back"),
+    ]
     key = "T"
     deed = "takes it over now"
 
@@ -54,8 +73,10 @@ class TakeOverScreen(ConfirmingScreen):
 
     def objection(self) -> str:
         newest = self._newest()
-        if newest is None or (newest.own and not newest.orphaned):
-            return "this home drives it by now" if newest is not None else ""
+        if newest is None:
+            return "no cluster shows it any more"
+        if newest.own and not newest.orphaned:
+            return "this home drives it by now"
         if not newest.live:
             return f"the rollout is over ({phase_word(newest.rollout.phase)})"
         return f"{newest.driver} drives it by now" if newest.watched and newest.driver != self._card.driver else ""
@@ -64,7 +85,10 @@ class TakeOverScreen(ConfirmingScreen):
 class PromoteScreen(ConfirmingScreen):
     """``newest`` is the rollout as the picture has it now."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("P", "confirm", "promote", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("P", "confirm", "promote", priority=True),
+        Binding("R", "app.roll_back_below", "roll back"),
+    ]
     key = "P"
     deed = "takes the next step now"
 
@@ -86,9 +110,11 @@ class PromoteScreen(ConfirmingScreen):
 
     def objection(self) -> str:
         newest = self._newest()
-        if newest is not None and not newest.live:
-            return f"the rollout is over ({phase_word(newest.rollout.phase)})"
-        return "it is at another step by now" if newest is not None and newest.rollout.step != self._step else ""
+        if newest is None:
+            return "no cluster shows it any more"
+        if not newest.live or newest.rollout.phase is Phase.ROLLING_BACK:
+            return f"it is {phase_word(newest.rollout.phase)}"
+        return "it is at another step by now" if newest.rollout.step != self._step else ""
 
 
 class OldPictureScreen(RollBackScreen):

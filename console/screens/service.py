@@ -162,7 +162,7 @@ class ServiceScreen(ConsoleScreen):
         inspecting: Inspecting | None = None
         while True:
             view = self.console.picture.service(self.environment, self.service)
-            if view is not None and self.console.screen is self:
+            if view is not None and self.console.in_sight() is self:
                 try:
                     inspecting = inspecting or self.console.session.inspecting
                     self._standing = await inspecting.standing(self.environment, view.namespace, self.service)

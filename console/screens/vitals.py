@@ -203,7 +203,8 @@ def _what_it_came_to(passed: tuple[str, ...], value: Figures, width: int) -> lis
     words = ", ".join(f"{number} {told}" if len(counts) > 1 else told for told, number in counts.items())
     proven = bool(passed) and set(passed) <= {"healthy", "holds"}
     several = "analyses" if len(passed) > 1 else "analysis"
-    head = f"{glyphs.current().ok} {len(passed)} {several}: {words}" if passed else "no analysis: nothing compared the versions"
+    sign = glyphs.current().ok if proven else glyphs.current().unknown
+    head = f"{sign} {len(passed)} {several}: {words}" if passed else "no analysis: nothing compared the versions"
     lines: list[Line] = [(_label("VERDICT"), (head, Tone.GOOD if proven else Tone.TEXT))]
     for name, metric in zip(("ERRORS", "P99"), value.compared, strict=True):
         if metric is not None and _comparable(metric):

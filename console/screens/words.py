@@ -304,24 +304,31 @@ def telling(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def from_checkpoints(picture: Picture) -> list[dict[str, Any]]:
     """What the checkpoints tell of rollouts that this home's journal is silent about, as it would tell it: that they began, and
     how they ended. Their entries are in the journal of whoever drove them."""
-    known = {entry.get("rollout") for entry in picture.entries}
+    known = {(entry.get("rollout"), entry.get("event")) for entry in picture.entries}
+    ours = {rollout for rollout, event in known if event == "deployment.started"}
     found: list[dict[str, Any]] = []
     for card in picture.rollouts:
         rollout = card.rollout
-        if card.key in known or rollout.phase is Phase.REFUSED:
+        if card.key in ours or rollout.phase is Phase.REFUSED:
             continue
-        who = f"by {rollout.operator}" + ("" if card.own else ", not from this home")
+        where = "" if card.own else ", not from this home"
         about: dict[str, Any] = {
             "environment": card.environment,
             "service": rollout.release.service,
             "version": rollout.versions[1],
         }
-        about |= {"user": rollout.operator, "rollout": card.key, "data": {"name": who}}
-        found.append(about | {"timestamp": _stamp(rollout.created), "event": "deployment.started", "outcome": "started"})
+        about["rollout"] = card.key
+        by = {"user": rollout.operator, "data": {"name": f"by {rollout.operator}{where}"}}
+        found.append(about | by | {"timestamp": _stamp(rollout.created), "event": "deployment.started", "outcome": "started"})
+        if (card.key, "deployment.completed") in known:
+            continue
         if rollout.finished is not None and rollout.phase.final:
+            # whoever drove it last ended it
+            last = rollout.driver.operator if rollout.driver is not None else rollout.operator
+            by = {"user": last, "data": {"name": f"by {last}{where}"}}
             ended = rollout.created + timedelta(seconds=max(0.0, rollout.finished - rollout.started) / picture.speed)
             event = {"timestamp": _stamp(ended), "event": "deployment.completed", "outcome": rollout.phase.value}
-            found.append(about | event)
+            found.append(about | by | event)
     return found
 
 

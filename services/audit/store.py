@@ -154,12 +154,11 @@ class Store:
     def _sign_what_was_left(self, tail: Tail) -> None:
         """Sign what an interrupted process left unsigned, where that is due: else it would add up. Where it can't be signed
         entries are taken all the same."""
-        self._look_behind(tail.seq)
-        if not self.unsigned.due:
-            return
         try:
-            self._chain.signer.sign(self.id, tail.seq, tail.hash, Moment.of(self._clock).stamp)
-            self.unsigned.signed(tail.seq)
+            self._look_behind(tail.seq)
+            if self.unsigned.due:
+                self._chain.signer.sign(self.id, tail.seq, tail.hash, Moment.of(self._clock).stamp)
+                self.unsigned.signed(tail.seq)
         except (KeyUnusable, OSError) as error:
             self.unsigned.failed()
             _log.error("no checkpoint of what was left unsigned: %s", error)

@@ -199,12 +199,21 @@ class Writer:
                 _log.exception("the journal's writer failed")
                 left = [pending for pending in batch if not pending.answered]
                 self._refuse(left, JournalUnavailable("The journal can't be written", f"{type(error).__name__}: {error}."))
-            if not self._troubled and (not batch or not going or self._store.due()):
+            if not self._troubled and (not batch or not going or self._due()):
                 self._sign(ending=not going)
 
     @property
     def _troubled(self) -> bool:
         return self._degraded_since is not None or self._store.damage is not None or bool(self._waiting)
+
+    def _due(self) -> bool:
+        """Whether a checkpoint is. Where that can't be looked at there is none for a while; entries are taken all the same."""
+        try:
+            return self._store.due()
+        except Exception:
+            self._store.unsigned.failed()
+            _log.exception("no checkpoint")
+            return False
 
     def _sign(self, *, ending: bool) -> None:
         """A checkpoint of what is written. Where it can't be signed entries are taken all the same, and the log says so."""

@@ -22,7 +22,7 @@ STARTING = 20.0
 SETTLED = 1.0
 """Wall seconds after which a directory that changes again has another time: a file system's clock ticks coarsely."""
 WELL = (ExitCode.DONE, ExitCode.ROLLED_BACK)
-_WORDS = {
+_WORDS: dict[int, str] = {
     ExitCode.GATE_UNMET: "it was refused by a gate",
     ExitCode.NEEDS_ATTENTION: "it needs a person",
     ExitCode.INTERRUPTED: "it was stopped",
@@ -61,7 +61,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         if self.ended is None:
             return "" if self.living else "its driver process ended without a word"
         error = self.ended.error()
-        return str(error) if error is not None else _WORDS.get(ExitCode(self.ended.code), "it failed")
+        return str(error) if error is not None else _WORDS.get(self.ended.code, "it failed")
 
 
 class Ends:
@@ -79,16 +79,23 @@ class Ends:
         Raises :class:`OSError` where the home directory can't be read."""
         now, found, read = self._clock.unix(), list[Kept](), dict[str, tuple[int, Kept | None]]()
         try:
-            places = [(place.name, place.stat().st_mtime_ns) for place in os.scandir(self._home / "rollouts")]
+            places = list(os.scandir(self._home / "rollouts"))
         except FileNotFoundError:
             return ()
-        for name, changed in places:
+        for place in places:
+            try:
+                name, changed = place.name, place.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue  # it was removed since
             if now - changed / 1e9 > RECENT:
                 continue
             known = self._read.get(name)
             # a rollback that is asked for again changes nothing in the directory itself
             same = known is not None and known[0] == changed and (known[1] is None or known[1].ended is not None)
-            kept = known[1] if known is not None and same else self._of(name)
+            try:
+                kept = known[1] if known is not None and same else self._of(name)
+            except OSError:
+                continue  # one that is somebody else's, or is being removed, hides no other
             if now - changed / 1e9 > SETTLED:
                 read[name] = changed, kept
             if kept is not None and kept.ended is None:

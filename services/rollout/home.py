@@ -47,7 +47,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
         if not self.title:
             return None
         error = QuarterdeckError(self.title, self.detail, self.hint)
-        error.exit_code = ExitCode(self.code)
+        # another version of ours may know more of them
+        error.exit_code = next((each for each in ExitCode if each == self.code), ExitCode.FAILED)
         return error
 
 

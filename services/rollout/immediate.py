@@ -33,6 +33,9 @@ LIVE = (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
 FENCE_SECONDS = 3.0
 """Wall seconds for which the driver that follows waits for the fence: it fences by itself."""
 
+KEEPING = 0.5
+"""Wall seconds that the home's disk gets to take down what the driver that follows would else look for in the clusters."""
+
 log = logging.getLogger(__name__)
 
 
@@ -82,26 +85,36 @@ async def rollback_now(station: Station, inventory: Inventory, rollout: Rollout,
         # off by now, and somebody has to finish.
         try:
             if not joined:
-                _hand_over(station, inventory, rollout)
-                process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=holding)
+                await _hand_over(station, inventory, rollout)
         finally:
-            if holding is not None:
-                os.close(holding)
+            try:
+                if not joined:
+                    process = start_driver(station, rollout.id, take_over=True, rollback=True, reason=reason, holding=holding)
+            finally:
+                if holding is not None:
+                    os.close(holding)
     if joined:
         return Immediate(rollout, joined=True, problem=problem)
     seconds = accepted - started if accepted is not None else None
     return Immediate(rollout, object=touched, seconds=seconds, problem=problem, process=process)
 
 
-def _hand_over(station: Station, inventory: Inventory, rollout: Rollout) -> None:
+async def _hand_over(station: Station, inventory: Inventory, rollout: Rollout) -> None:
     """Keep for the driver that follows what is known here of a rollout that was not started from this home: it would have to find
-    it in a cluster that may be away."""
-    if homes.read_started(station.home, rollout.id) is not None:
-        return
-    try:
-        homes.write_started(station.home, through(rollout, inventory.connection.context))
-    except OSError as error:
-        log.warning("%s is not kept in the home directory, its driver looks for it in the clusters: %s", rollout.id, error)
+    it in a cluster that may be away. A disk that takes its time holds nobody up, nor does one that fails."""
+
+    def keep() -> None:
+        if homes.read_started(station.home, rollout.id) is None:
+            homes.write_started(station.home, through(rollout, inventory.connection.context))
+
+    keeping = asyncio.create_task(asyncio.to_thread(keep))
+    keeping.add_done_callback(_not_kept)
+    await asyncio.wait({keeping}, timeout=KEEPING)
+
+
+def _not_kept(keeping: asyncio.Task[None]) -> None:
+    if not keeping.cancelled() and (error := keeping.exception()) is not None:
+        log.warning("a rollout is not kept in the home directory, its driver looks for it in the clusters: %s", error)
 
 
 def _under_way(station: Station, inventory: Inventory, rollout: Rollout) -> Rollout | None:

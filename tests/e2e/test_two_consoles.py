@@ -197,4 +197,4 @@ def select(screen: Screen, environment: str, service: str) -> None:
     screen.type(f"{service} {environment}")
     screen.wait(service)
     screen.press("Enter")
-    screen.wait("REVISIONS", rf"{service} v", r"R ROLL BACK")
+    screen.wait("REVISIONS", rf"{service} · production +v", r"R ROLL BACK")

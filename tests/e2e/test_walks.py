@@ -96,7 +96,7 @@ def test_deploy_to_staging(sandbox: World, tmp_path: Path) -> None:
         walk.type("pay st")
         walk.screen.wait(rf"▸ {SERVICE} +staging")
         walk.press("Enter")
-        walk.screen.wait("PODS", rf"{SERVICE} {OLD}")
+        walk.screen.wait("PODS", rf"{SERVICE} · staging +{OLD}")
         walk.press("d")
         walk.screen.wait("CHECKLIST", rf"service +{SERVICE}")
         walk.fill("staging")

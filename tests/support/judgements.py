@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import msgspec
+
+from services.analysis.judge import ERRORS, Parameters
+from services.analysis.trial import Look, looked, opened
 from services.model.rollout import JudgedMetric, Judgement, Replayed
 
 
@@ -72,3 +76,13 @@ def regressed(**changes: Any) -> Judgement:
 
 
 REPLAYED = Replayed(rows=30, splits=10, aborted=0, noise={"errors": 1.8})
+
+
+def proven_in(step: int) -> Judgement:
+    """What the judge has said by ``step`` of the plan after two minutes of a version that runs well."""
+    trial = opened(Parameters(metrics=(ERRORS,)))
+    for _ in range(12):
+        trial = looked(trial, Look(counts={"errors": (2000.0, 18_000.0, 1.0, 18.0)}, seconds=10.0, step=step))
+    assert trial.proven
+    memory = msgspec.json.decode(msgspec.json.encode(trial))
+    return msgspec.structs.replace(judgement(), verdict="healthy", memory=memory)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from support.consoles import FLEET, TestConsole, card, picture, rollout, until, words_on
-from support.judgements import judgement
+from support.judgements import judgement, proven_in
 
 from console.actions import BY_ID
 from console.screens.questions import OldPictureScreen, PromoteScreen, TakeOverScreen
@@ -14,12 +14,13 @@ from console.screens.rollout import RolloutScreen
 from console.view import Picture, RolloutCard
 from services.model.fleet import FleetView
 from services.model.release import Tier
-from services.model.rollout import Driver, Phase, Rollout
+from services.model.rollout import Driver, Freshness, Phase, Rollout
 
 WIDE = (120, 40)
 SINCE = datetime(2026, 1, 1, 0, 5, 6, tzinfo=UTC)
 SAM = Driver(operator="sam", host="desk", home="cafe42beef", token="t", since=SINCE)
-HEALTHY = msgspec.structs.replace(judgement(), verdict="healthy")
+UNREAD = Freshness(data_at=700.0, missing=("canary",), since=710.0, why="no answer")
+HERE = rollout().step
 
 
 @pytest.fixture(autouse=True)
@@ -93,13 +94,17 @@ async def test_what_nobody_is_at_work_on_is_resumed_with_one_key(shown: RolloutC
         await until(pilot, lambda: app.session.asked == [("take_over", "r-1")])
 
 
-async def test_a_rollback_does_not_wait_for_the_question_that_lies_over_it() -> None:
-    app = TestConsole(picture(rollouts=(theirs(),)))
+@pytest.mark.parametrize("key", ["R", "alt+R"])
+@pytest.mark.parametrize(("asks", "shown", "question"), [("T", theirs(), TakeOverScreen), ("P", card(rollout()), PromoteScreen)])
+async def test_a_rollback_does_not_wait_for_the_question_that_lies_over_it(
+    key: str, asks: str, shown: RolloutCard, question: type
+) -> None:
+    app = TestConsole(picture(rollouts=(shown,)))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
-        await pilot.press("T")
-        await until(pilot, lambda: isinstance(app.screen, TakeOverScreen))
-        await pilot.press("alt+R")
+        await pilot.press(asks)
+        await until(pilot, lambda: isinstance(app.screen, question))
+        await pilot.press(key)
         await until(pilot, lambda: app.session.asked == [("roll_back", "r-1")])
 
 
@@ -153,7 +158,25 @@ def in_tier(tier: Tier) -> Rollout:
     return msgspec.structs.replace(shown, release=msgspec.structs.replace(shown.release, target=target))
 
 
-@pytest.mark.parametrize("shown", [rollout(judgement=HEALTHY), in_tier(Tier.STAGING)], ids=["healthy", "staging"])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        rollout(judgement=proven_in(HERE - 1)),
+        rollout(judgement=proven_in(HERE), freshness=UNREAD),
+        rollout(judgement=msgspec.structs.replace(judgement(), verdict="healthy", memory={"of": "another version"})),
+    ],
+    ids=["proven at another share", "metrics that can't be read", "a memory that can't be read"],
+)
+async def test_what_was_proven_elsewhere_or_before_is_no_proof(shown: Rollout) -> None:
+    app = TestConsole(picture(rollouts=(card(shown),)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(app.screen, PromoteScreen))
+        assert app.session.asked == []
+
+
+@pytest.mark.parametrize("shown", [rollout(judgement=proven_in(HERE)), in_tier(Tier.STAGING)], ids=["healthy", "staging"])
 async def test_what_is_proven_or_no_production_is_promoted_with_one_key(shown: Rollout) -> None:
     app = TestConsole(picture(rollouts=(card(shown),)))
     async with app.run_test(size=WIDE) as pilot:

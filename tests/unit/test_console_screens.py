@@ -1,6 +1,7 @@
 """The console driven by keys, on pictures pushed by hand."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -264,6 +265,39 @@ async def test_a_rollout_to_which_the_selection_went_by_itself_is_not_rolled_bac
         await app.own_clock.advance(1.0)
         await pilot.press("R")
         await until(pilot, lambda: app.session.asked == [("roll_back", "r-1")])
+
+
+async def test_the_selection_stays_while_the_terminal_itself_has_no_focus():
+    """Another window was looked at, and the pictures went on."""
+    shown = picture(rollouts=(card(rollout()), card(rollout("r-2", service="checkout"))))
+    app = TestConsole(shown)
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        app.screen.set_focus(app.screen.query_one("#rollouts"))
+        first = app.screen.selection().rollout
+        await pilot.press("j")
+        chosen = app.screen.selection().rollout
+        assert chosen != first
+        app.post_message(events.AppBlur())
+        await pilot.pause()
+        app.new_picture(replace(shown, error_limit=0.06))
+        await pilot.pause()
+        app.post_message(events.AppFocus())
+        await until(pilot, lambda: app.screen.query_one("#rollouts").has_focus)
+        assert app.screen.selection().rollout == chosen
+
+
+async def test_a_rollout_that_was_picked_by_hand_is_rolled_back_though_the_fleet_has_just_moved():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await app.own_clock.advance(60.0)
+        app.new_picture(picture(rollouts=(card(rollout()), card(rollout("r-2", service="checkout")))))
+        await until(pilot, lambda: app.screen.selection().rollout)
+        await pilot.press("j")
+        chosen = app.screen.selection().rollout
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked == [("roll_back", chosen)])
 
 
 async def test_while_clusters_arrive_one_key_rolls_back_what_the_fleet_went_to():

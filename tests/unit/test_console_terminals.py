@@ -2,10 +2,9 @@
 
 import random
 
-import msgspec
 import pytest
 from support.consoles import TestConsole, card, picture, rollout, until, words_on
-from support.judgements import judgement
+from support.judgements import proven_in
 from support.scenes import SCENES
 from textual import events
 
@@ -101,7 +100,7 @@ async def click_on(app, pilot, words):
 
 
 OURS = card(rollout())
-PROVEN = card(rollout(judgement=msgspec.structs.replace(judgement(), verdict="healthy")))
+PROVEN = card(rollout(judgement=proven_in(rollout().step)))
 THEIRS = card(rollout(), own=False, driver="sam@desk", watched=False)
 OVER = card(rollout(phase=Phase.SUCCEEDED), window_left=3360.0)
 

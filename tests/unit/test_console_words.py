@@ -338,7 +338,7 @@ def test_a_rollout_that_succeeded_tells_its_verdicts_and_no_figure_that_has_gone
     )
     lines = [" ".join(ink.plain(line).split()) for line in draw_figures(figures_of(shown, PACE + 2460.0, live=False), columns)]
     text = "\n".join(lines)
-    assert lines[0] == (f"VERDICT {glyphs.current().ok} 3 analyses: 1 healthy, 1 nothing wrong, 1 ended by a person")
+    assert lines[0] == (f"VERDICT {glyphs.current().unknown} 3 analyses: 1 healthy, 1 nothing wrong, 1 ended by a person")
     for alarming in ("EVIDENCE", "health 25", "ago", "stable ?", "TRIGGERS", "REQUESTS"):
         assert alarming not in text
     assert "× stable" in text, "how they compared is kept"

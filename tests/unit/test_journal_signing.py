@@ -419,3 +419,24 @@ async def test_a_first_signing_that_is_interrupted_leaves_no_false_alarm(
     await asyncio.to_thread(write, directory, 1)
     found = verify(directory)
     assert (found.problems, found.signed) == ((), 3)
+
+
+def test_checkpoints_that_can_not_be_read_keep_no_entry_out_and_end_no_writer(tmp_path: Path) -> None:
+    """Signing is bookkeeping: what it meets is logged, by a running journal and by one that begins."""
+    directory = tmp_path / "journal"
+
+    async def scenario() -> None:
+        clock = ManualClock()
+        for _ in range(2):
+            journal = Journal.open(directory, redactor=Redactor(b"k" * 32), clock=clock)
+            for n in range(3 * 100):
+                async with asyncio.timeout(20):
+                    await journal.append(Event(event="deployment.executed", user="jane", data={"n": n}))
+                if n == 10 and not (directory / "checkpoints").is_dir():
+                    (directory / "checkpoints").unlink(missing_ok=True)
+                    (directory / "checkpoints").mkdir()
+            assert journal.health.ok
+            journal.close()
+
+    asyncio.run(scenario())
+    assert sum(json.loads(line.partition(b"\t")[2])["event"] == "deployment.executed" for line in lines_of(directory)) == 600

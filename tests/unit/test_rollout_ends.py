@@ -53,6 +53,7 @@ def beside(home: Path, *cards: Any) -> list[Any]:
         (7, True, True, True),
         (1, False, True, False),
         (3, False, True, False),
+        (99, True, True, True),  # another version's
     ],
 )
 def test_which_ends_nobody_wanted_and_which_are_unsafe(
@@ -62,6 +63,9 @@ def test_which_ends_nobody_wanted_and_which_are_unsafe(
     (found,) = Ends(tmp_path, CLOCK).look()
     assert (found.failed, found.unsafe) == (failed, unsafe)
     assert found.words
+    keep(tmp_path, RUNNING, homes.Ended(code=code, rollback=rollback, title="Why"))
+    (found,) = Ends(tmp_path, CLOCK).look()
+    assert found.words.startswith("Why") or not found.failed
 
 
 def test_what_is_old_and_what_is_no_rollout_is_not_looked_at(tmp_path: Path) -> None:
