@@ -137,7 +137,7 @@ PATTERNS: tuple[Pattern, ...] = (
     _pattern("slack-token", "xox xapp-", r"\b(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{8,}"),
     _pattern("google-key", "AIza ya29.", r"\b(?:AIza[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_.-]{8,})"),
     _pattern("vault-token", "hvs. hvb. hvr.", r"\bhv[sbr]\.[A-Za-z0-9_-]{8,}"),
-    _pattern("vault-token", "s.", r"(?<![\w.-])s\.(?=[A-Za-z]*[0-9])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{24}(?![\w.-])"),
+    _pattern("vault-token", "s.", r"s\.(?<![\w.-]s\.)(?=[A-Za-z]*[0-9])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{24}(?![\w.-])"),
     _pattern("ai-key", "sk-proj- sk-ant- sk-svcacct- sk-admin-", r"\bsk-(?:proj|ant|svcacct|admin)-[A-Za-z0-9_-]{16,}"),
     _pattern("huggingface-token", "hf_", r"\bhf_[A-Za-z0-9]{20,}"),
     _pattern("shopify-token", "shpat_ shpss_ shpca_ shppa_", r"\bshp(?:at|ss|ca|pa)_[a-fA-F0-9]{16,}"),
@@ -186,19 +186,26 @@ PATTERNS: tuple[Pattern, ...] = (
         r"--(?:[a-z0-9]{1,20}-){0,3}(?:password|passwd|token|secret|api-key|client-key-data)[ ]+"
         + _HARMLESS + r"(?P<secret>(?!-)\S+)",
     ),
-    # NAME:PASSWORD as curl and its like are given it. A number alone behind the colon is a port, or a group.
+    # NAME:PASSWORD as curl and its like are given it. A number alone behind the colon is a port, or a group; where no
+    # curl is, so is a word in small letters.
     _pattern(
         "command-option",
-        "-u --user --proxy-user",
+        "curl",
         r"(?:(?<![\w-])-u[ =]?|--(?:proxy-)?user[ =])[\"']?[^\s:/\"'=]{1,128}:"
         + _HARMLESS + r"(?P<secret>(?!\d{1,5}(?:[\s\"']|$))[^\s\"']{3,})",
-    ),
-    # A sentence that tells one: "password is: …".
+    )._replace(needs=":"),
+    _pattern(
+        "command-option",
+        "",
+        r"(?:(?<![\w-])-u[ =]|--(?:proxy-)?user[ =])[\"']?[^\s:/\"'=]{1,128}:"
+        + _HARMLESS + r"(?P<secret>(?!\d{1,5}(?:[\s\"']|$))(?=[a-z_.-]{0,64}[^a-z_.\s\"',;)-])[^\s\"']{3,})",
+    )._replace(hints=("-u ", "-u=", "-user ", "-user="), needs=":"),
+    # A sentence that tells one: "password is: …". What a token or a secret "is" may also be a word that a number follows.
     _pattern(
         "key-value",
         "passw passphrase secret token",
-        r"(?:passw(?:or)?d|passphrase|secret|token)[ ]is[ ]?:?[ ]{0,4}[\"']?" + _HARMLESS
-        + r"(?P<secret>(?=[^\s\"',;]{0,64}[0-9])(?=[^\s\"',;]{0,64}[A-Za-z])[^\s\"',;]{6,})",
+        r"(?:(?:passw(?:or)?d|passphrase)[ ]is[ ]?:?|(?:secret|token)[ ]is(?:[ ]?:|(?![ ]{1,4}[a-z]+\d{0,2}(?:[\s\"',;.]|$))))"
+        r"[ ]{0,4}[\"']?" + _HARMLESS + r"(?P<secret>(?=[^\s\"',;]{0,64}[0-9])(?=[^\s\"',;]{0,64}[A-Za-z])[^\s\"',;]{6,})",
         re.IGNORECASE,
     ),
     # "pass=" and "pwd=" alone, as in a connection's options. A number is a count, "pwd=/…" a directory, "$…" a variable.
@@ -215,6 +222,9 @@ PATTERNS: tuple[Pattern, ...] = (
         for separator in "=:"
     ),
 )  # fmt: skip
+
+BESIDE_WORDS = len(PATTERNS) - 1
+"""The place of a pattern that is hinted at by every key-like word."""
 
 Gates = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 """What has to occur for any of the hints below it to: each with the place of its pattern."""
