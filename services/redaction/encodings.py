@@ -1,7 +1,6 @@
 """The forms in which programs write a secret: raw, URL-encoded, base64 at any alignment, JSON- and HTML-escaped, hexadecimal."""
 
 import base64
-import html
 import json
 import re
 from urllib.parse import quote, quote_plus
@@ -9,6 +8,9 @@ from urllib.parse import quote, quote_plus
 MIN_PART = 4
 """Characters: what is shorter is only a secret where it stands alone."""
 MIN_ENCODED = 6
+_HTML_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_HTML = {**_HTML_TEXT, ord('"'): "&quot;", ord("'"): "&#x27;"}
+"""As the standard library's ``html.escape``, which takes a millisecond to import."""
 
 
 def encodings(secret: str) -> set[str]:
@@ -21,7 +23,7 @@ def encodings(secret: str) -> set[str]:
     found |= {json.dumps(secret)[1:-1], plain, json.dumps(json.dumps(secret)[1:-1])[1:-1]}
     # An API server is a Go program: its JSON escapes what HTML would take for a tag, in both spellings of the rest.
     found |= {_escaped_for_html(text) for text in (json.dumps(secret)[1:-1], plain)}
-    found |= {html.escape(secret), html.escape(secret, quote=False), repr(secret)[1:-1]}
+    found |= {secret.translate(_HTML), secret.translate(_HTML_TEXT), repr(secret)[1:-1]}
     for lead in range(3):
         encoded = base64.b64encode(b"\0" * lead + raw).decode()
         # Drop the characters that also depend on the neighbours: the first (8·lead bits, rounded up) and the last partial one.

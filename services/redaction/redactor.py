@@ -3,18 +3,18 @@
 import hmac
 import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from functools import lru_cache, partial
 from threading import Lock
 from typing import NamedTuple
 
 from services.model.objects import Json, pointer_parts
-from services.redaction.disguised import may_be_escaped, pattern, runs, within
+from services.redaction.disguised import Known, found, known, may_be_escaped, runs, within
 from services.redaction.encodings import MIN_PART, encodings
 from services.redaction.installation import passing_key
 from services.redaction.keys import is_reference, names_a_secret
-from services.redaction.patterns import KEY_BEGINS, PATTERNS, Replace, hinted
+from services.redaction.patterns import BESIDE_WORDS, KEY_BEGINS, PATTERNS, Replace, hinted
 
 MAX_TEXT = 64 * 1024
 """Characters of one text that are looked at; what follows is cut off, never passed on unread."""
@@ -43,15 +43,6 @@ _PLAIN_SHAPE = re.compile(
     r"|[a-z]+(?:[-_/][a-z]+)*"  # words
 )
 _ENTROPY_BITS = 3.5
-
-
-class _Known(NamedTuple):
-    """A registered secret in forms that are not listed."""
-
-    secret: str
-    raw: bytes
-    wide: bytes
-    escaped: re.Pattern[str]
 
 
 class _Full(Exception):
@@ -95,7 +86,9 @@ class Redactor:
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key or passing_key()
         self._needles: tuple[_Needle, ...] = ()
-        self._known: tuple[_Known, ...] = ()
+        self._listed: set[str] = set()
+        """The texts of the needles."""
+        self._known: tuple[Known, ...] = ()
         """The longest first."""
         self._whole: frozenset[str] = frozenset()
         self._registering = Lock()
@@ -115,14 +108,13 @@ class Redactor:
             if len(secret) < MIN_PART:
                 self._whole = self._whole | {secret}
             else:
-                needles = {needle.text: needle for needle in self._needles}
-                for text in encodings(secret):
-                    needles.setdefault(text, _Needle(text, secret))
-                self._needles = tuple(sorted(needles.values(), key=_by_length))
-                if all(known.secret != secret for known in self._known):
-                    raw, wide = (secret.encode(code, "surrogatepass") for code in ("utf-8", "utf-16-le"))
-                    made = _Known(secret, raw, wide, pattern(secret))
-                    self._known = tuple(sorted((*self._known, made), key=lambda known: -len(known.secret)))
+                needles, secrets = list(self._needles), list(self._known)
+                for text in encodings(secret) - self._listed:
+                    insort(needles, _Needle(text, secret), key=_by_length)
+                    self._listed.add(text)
+                if all(each.secret != secret for each in secrets):
+                    insort(secrets, known(secret), key=lambda each: -len(each.secret))
+                self._needles, self._known = tuple(needles), tuple(secrets)
             self._clean = set()
 
     def text(self, s: str) -> str:
@@ -153,12 +145,12 @@ class Redactor:
         clean = self._clean
         if s in clean:
             return s
-        found = self._searched(s, rules)
-        if found == s and len(s) <= _REMEMBERED:
+        searched = self._searched(s, rules)
+        if searched == s and len(s) <= _REMEMBERED:
             if len(clean) >= _MAX_REMEMBERED:
                 self._clean = set()
             clean.add(s)
-        return found
+        return searched
 
     def _searched(self, s: str, rules: set[str], *, beside_words: bool = True) -> str:
         if s in self._whole:
@@ -170,9 +162,9 @@ class Redactor:
             s = s[:MAX_TEXT] + f"[cut: {len(s) - MAX_TEXT} characters]"
         if self._known:
             s = self._disguised(s, rules)
-        found = hinted(s)
+        wanted = hinted(s)
         try:
-            return self._shaped(s, found, _Room(MAX_FOUND), rules, beside_words=beside_words) if found else s
+            return self._shaped(s, wanted, _Room(MAX_FOUND), rules, beside_words=beside_words) if wanted else s
         except _Full:
             return self._marker("too-many", s, rules)
 
@@ -183,21 +175,28 @@ class Redactor:
             if pattern.needs not in s or (pattern.prose and not beside_words):
                 continue
             s = _outside_markers(pattern.sub, partial(self._replaced, pattern.rule, rules, room), s)
-        if beside_words and len(s) > _SHORTEST_NEAR:
+        if beside_words and len(s) > _SHORTEST_NEAR and BESIDE_WORDS in wanted:
             s = _outside_markers(_NEAR_KEY_WORD.sub, partial(self._random, rules, room), s)
         return s
 
     def _disguised(self, s: str, rules: set[str]) -> str:
         """``s`` without registered secrets whose characters are escaped, or that are somewhere within base64."""
-        known = self._known
+        secrets = self._known
         if may_be_escaped(s):
-            for each in known:
-                marker = partial(self._marker, "registered", each.secret, rules)
-                s = _outside_markers(each.escaped.sub, lambda _, marker=marker: marker(), s)  # type: ignore[misc]
+            s = "".join(part if at % 2 else self._unescaped(part, rules) for at, part in enumerate(_MARKERS.split(s)))
         for run in set(runs(s)):
-            if (secret := within(run, known)) is not None:
+            if (secret := within(run, secrets)) is not None:
                 s = s.replace(run, self._marker("registered", secret, rules))
         return s
+
+    def _unescaped(self, s: str, rules: set[str]) -> str:
+        """``s``, which has no markers, without registered secrets whose characters are escaped."""
+        parts: list[str] = []
+        done = 0
+        for start, end, secret in found(s, self._known):
+            parts += [s[done:start], self._marker("registered", secret, rules)]
+            done = end
+        return "".join([*parts, s[done:]])
 
     def _registered_in(self, s: str) -> list[_Needle]:
         """The needles that occur in ``s``, the longest first. What is longer than ``s`` is not even looked for."""
@@ -273,8 +272,7 @@ class Redactor:
         if isinstance(v, str) and (is_reference(v) or _MARKER.fullmatch(v)):
             return v
         text = v if isinstance(v, str) else str(v)
-        known = self._text(text, set())
-        if _MARKER.fullmatch(known):
+        if _MARKER.fullmatch(self._text(text, set())):
             return self._text(text, rules)
         return self._marker("key-name", text, rules)
 
@@ -289,17 +287,17 @@ def _outside_markers(sub: Callable[[Replace, str], str], replace: Replace, s: st
 def _parts_of_a_key(parts: list[Json] | tuple[Json, ...]) -> set[int]:
     """The places of texts in a list that are lines of a private key which begins in an earlier one. As in a text, one that does
     not end is taken to the end; the text in which it begins hides its own part by its shape."""
-    found: set[int] = set()
-    within = False
+    places: set[int] = set()
+    begun = False
     for at, part in enumerate(parts):
         if not isinstance(part, str):
             continue
-        if within and not _MARKER.fullmatch(part):
-            found.add(at)
+        if begun and not _MARKER.fullmatch(part):
+            places.add(at)
         _, ends, after = part.rpartition(_KEY_ENDS)
         begins = KEY_BEGINS.search(after if ends else part)
-        within = begins is not None or (within and not ends)
-    return found
+        begun = begins is not None or (begun and not ends)
+    return places
 
 
 def _hidden_parts(v: dict[Json, Json]) -> tuple[str, ...]:

@@ -5,15 +5,18 @@ or ordinary entries were changed. The plantings take some minutes.
 """
 
 import asyncio
+import base64
 import json
 import os
 import random
+import string
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -47,8 +50,11 @@ PARTS = (
     "api_key: a b c", "key /-/-/", "secret='", "passw\u017f=é", "://1234567890123456", "-----BEGIN ", "AKIA", "token=\"a\\",
     "--password ",
 )  # fmt: skip
-HOSTILE = (*PARTS, *("".join(some) for some in _mixed()))
+ESCAPES = ("%2541", "%25", "\\u0041%41", "\\", "\\xc3\\\\\\", "&#97;", "%26%2397;", "%2525255Cu0041", "'\"'\"", "\\ud83d\\")
+HOSTILE = (*PARTS, *ESCAPES, *("".join(some) for some in _mixed()))
 MOST_CHANGED = 0.001
+LENGTHS = (40, 1200, 4000)
+"""Characters of a password, of a token that is signed, of a key."""
 
 
 def main(words: list[str]) -> int:
@@ -110,6 +116,13 @@ def _costs() -> dict[str, Figure]:
             taken.append((time.process_time() - began) * 1000)
         worst.append(min(taken))
     return {
+        **{f"register {length}": _registering(length) for length in LENGTHS},
+        "backslashes": figure(
+            [max(_each(_backslashed().text, ["x" + "\\" * count + "e"]) / 1000 for count in (32, 1000, MAX_TEXT - 2))],
+            "ms",
+            target=20,
+            what="a secret of backslashes against the worst of three runs of them",
+        ),
         "usual": figure([_each(_redactor().value, usual) for _ in range(ROUNDS)], "µs", target=50, what="an entry of a rollout"),
         "varied": figure(
             [_each(_redactor().value, varied) for _ in range(ROUNDS)],
@@ -122,6 +135,29 @@ def _costs() -> dict[str, Figure]:
             [max(worst)], "ms", target=20, what=f"the slowest of {len(HOSTILE)} texts of {MAX_TEXT // 1024} KiB made to be slow"
         ),
     }
+
+
+def _registering(length: int) -> Figure:
+    """Each secret another: nothing is remembered of the one before."""
+    chance = random.Random(length)
+    secrets: list[Json] = ["".join(chance.choices(string.ascii_letters + string.digits, k=length)) for _ in range(ROUNDS)]
+    return figure(
+        [_each(Redactor(b"k" * 32).register, [secret]) for secret in secrets],
+        "µs",
+        target=1000,
+        against=("the secret's base64, its JSON and its URL encoding", [_each(_encoded, [secret]) for secret in secrets]),
+        what=f"a secret of {length} characters becomes known",
+    )
+
+
+def _encoded(secret: str) -> tuple[object, ...]:
+    return base64.b64encode(secret.encode()), json.dumps(secret), quote(secret)
+
+
+def _backslashed() -> Redactor:
+    made = Redactor(b"k" * 32)
+    made.register("x" + "\\" * 40 + "d")
+    return made
 
 
 def _each(do: Any, values: list[Json]) -> float:

@@ -119,6 +119,41 @@ def test_characters_escaped_each_in_another_way_are_found(secret: str, ways: lis
         assert "[REDACTED:registered:" in redactor(secret).text(f"<{escaped}>")
 
 
+@given(
+    st.text(alphabet="\\\\\\\"'ab", min_size=4, max_size=24),
+    st.lists(st.integers(0, 400), min_size=2, max_size=2),
+    st.integers(0, 3),
+)
+def test_a_secret_of_backslashes_and_quotes_is_found_among_long_runs_of_them(secret: str, runs: list[int], times: int) -> None:
+    escaped = secret
+    for _ in range(times):
+        escaped = json.dumps(escaped)[1:-1]
+    before, after = ("\\" * count for count in runs)
+    clean = redactor(secret).text(f"<{before}{escaped}{after}>")
+    assert "[REDACTED:registered:" in clean
+    assert secret not in clean
+
+
+def test_a_secret_costs_no_pattern_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    compile_ = re.compile
+    taken_out = redactor()
+    monkeypatch.setattr(re, "compile", lambda *given, **named: compiled.append(given) or compile_(*given, **named))
+    secret = "".join(seeded_secrets(100))
+    taken_out.register(secret)
+    escaped = "".join(f"\\\\u{ord(character):04x}" for character in secret)
+    assert "[REDACTED:registered:" in taken_out.text(f"<{escaped}>")
+    assert compiled == []
+
+
+def test_a_secret_within_long_runs_of_backslashes_comes_to_an_end() -> None:
+    """What goes back and forth over a run does not, within a lifetime."""
+    secret = "x" + "\\" * 40 + "d"
+    for count in (39, 41, 5000):
+        text = "x" + "\\" * count + "e"
+        assert redactor(secret).text(text) == text
+
+
 @given(st.text(min_size=6, max_size=60), st.text(max_size=80), st.text(max_size=80))
 def test_whatever_the_secret_it_is_not_left_in_the_text(secret: str, before: str, after: str) -> None:
     taken_out = redactor(secret)
@@ -185,6 +220,12 @@ def test_known_shapes(rule: str, frame: str) -> None:
         ("curl --proxy-user admin:hunter2 https://x", "hunter2"),
         ("password is: Sup3rS3cretValueXq7", "Sup3rS3cretValueXq7"),
         ("the token is Sup3rS3cretValueXq7, do not tell", "Sup3rS3cretValueXq7"),
+        ("the secret is: mounted1", "mounted1"),
+        ("the password is hunter2", "hunter2"),
+        ("curl -u admin:letmein https://x", "letmein"),
+        ("request -u admin:Hunter https://x", "Hunter"),
+        ("request --user=admin:correct-horse7", "correct-horse7"),
+        ("kept as (s.Ab3dEfGh1jKlMnOpQrStUv2x)", "s.Ab3dEfGh1jKlMnOpQrStUv2x"),
     ],
 )
 def test_secrets_that_words_before_them_give_away(text: str, secret: str) -> None:
@@ -202,7 +243,8 @@ def test_secrets_that_words_before_them_give_away(text: str, secret: str) -> Non
         "the password is wrong", "the token is expired", "the secret is: missing", "token is required",
         "sk-project-board-of-shop-team",
         "services.kubernetesApiServerDeployment", "files.abcdefghijklmnopqrstuvwx", "dapi-server", "hf_token_count",
-        "glass-house",
+        "glass-house", "run as -u nobody:nogroup", "run --user web:www-data, then wait", "unit -user-service:failed",
+        "zone -us-east-1:bucket-name", "the secret is mounted1", "The secret is mounted1.", "pods.Ab3dEfGh1jKlMnOpQrStUv2x",
     ],
 )  # fmt: skip
 def test_what_only_reads_like_them_stays(text: str) -> None:
