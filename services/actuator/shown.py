@@ -56,10 +56,11 @@ def without_values(error: QuarterdeckError, records: Iterable[UndoRecord]) -> Qu
     """``error``, which a request with the values of ``records`` met, without those that must not be told: API servers and their
     webhooks quote what they refuse. Its texts are cut and made inert too."""
     redactor = Redactor()
+    hidden: set[str] = set()
     for record in records:
         for value in (record.old, record.new):
-            for text in set(_texts(value)) - set(_texts(shown(record.path, value, record.guards))):
-                redactor.register(text)
+            hidden |= set(_texts(value)) - set(_texts(shown(record.path, value, record.guards)))
+    redactor.register(*hidden)
     error.title, error.detail, error.hint = (_inert(redactor.text(text)) for text in (error.title, error.detail, error.hint))
     error.args = (error.title,)
     return error

@@ -99,22 +99,24 @@ class Redactor:
         """Make markers with ``key`` from now on."""
         self._key = key
 
-    def register(self, secret: str) -> None:
-        """From now on ``secret`` never gets out. One shorter than 4 characters is only taken out where it stands alone."""
-        secret = secret.strip("\r\n")
-        if not secret:
+    def register(self, *secrets: str) -> None:
+        """From now on none of ``secrets`` gets out. One shorter than 4 characters is only taken out where it stands alone."""
+        stripped = {secret.strip("\r\n") for secret in secrets} - {""}
+        if not stripped:
             return
         with self._registering:
-            if len(secret) < MIN_PART:
-                self._whole = self._whole | {secret}
-            else:
-                needles, secrets = list(self._needles), list(self._known)
+            needles, listed = list(self._needles), list(self._known)
+            there = {each.secret for each in listed}
+            for secret in stripped:
+                if len(secret) < MIN_PART:
+                    self._whole = self._whole | {secret}
+                    continue
                 for text in encodings(secret) - self._listed:
                     insort(needles, _Needle(text, secret), key=_by_length)
                     self._listed.add(text)
-                if all(each.secret != secret for each in secrets):
-                    insort(secrets, known(secret), key=lambda each: -len(each.secret))
-                self._needles, self._known = tuple(needles), tuple(secrets)
+                if secret not in there:
+                    insort(listed, known(secret), key=lambda each: -len(each.secret))
+            self._needles, self._known = tuple(needles), tuple(listed)
             self._clean = set()
 
     def text(self, s: str) -> str:
