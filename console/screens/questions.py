@@ -18,7 +18,13 @@ from services.model.rollout import Phase, Rollout
 from services.model.steps import Analyse
 from widgets.ink import Line, Tone
 
-_VERDICTS = {"": "has said nothing yet", "no_data": "has no data", "regressed": "sees a regression", "undecided": "is undecided"}
+_VERDICTS = {
+    "": "has said nothing yet",
+    "no_data": "has no data",
+    "regressed": "sees a regression",
+    "undecided": "is undecided",
+    "healthy": "had proof, but not at this share or not of now",
+}
 
 
 def asks_to_take_over(card: RolloutCard) -> bool:

@@ -172,7 +172,7 @@ async def test_what_was_proven_elsewhere_or_before_is_no_proof(shown: Rollout) -
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
         await pilot.press("P")
-        await until(pilot, lambda: isinstance(app.screen, PromoteScreen))
+        await until(pilot, lambda: isinstance(app.screen, PromoteScreen) and "not at this share or not of now" in words_on(app))
         assert app.session.asked == []
 
 
