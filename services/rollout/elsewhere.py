@@ -5,7 +5,7 @@ import logging
 import msgspec
 
 from services.analysis import ArmName, Windows
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Reading, Subject, Version, open_source
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Queries, Reading, Subject, Version, open_source
 from services.analysis.sources.history import history
 from services.model.rollout import Rollout
 from services.rollout.arms import Arms
@@ -41,6 +41,10 @@ class Elsewhere:
         excess = reading.excess(ERRORS_NAME)
         problem = "; ".join(filter(None, (f"{ERRORS_NAME}: {excess}" if excess else "", reading.problem)))
         return msgspec.structs.replace(reading, problem=problem)
+
+    @property
+    def asked(self) -> Queries:
+        return self._source.asked
 
     async def remembered(self) -> Windows:
         """What the server knows of the time before now; empty, with the reason in the log, where that is nothing."""

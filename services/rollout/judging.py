@@ -26,11 +26,12 @@ from services.analysis.judge import (
     leading,
     regression_gauge,
 )
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Queries, Reading, Tally
 from services.analysis.sources.weighing import ratios
 from services.analysis.tally import bounded
 from services.analysis.trial import Look, Trial, going_into, looked, opened, worst
 from services.analysis.windows import Told
+from services.model.objects import Json
 from services.model.rollout import (
     ENOUGH_EVIDENCE,
     EVIDENCE_UNIT,
@@ -50,6 +51,8 @@ from services.rollout import state
 from services.settings import Settings
 
 MAX_PATH = 60
+MAX_QUERY = 2000
+"""Characters of a query that an entry of the journal has."""
 HISTORY_ROWS = 30
 """So many scrapes before the deploy tell how noisy the counts are; fewer, only that they are noisier than is assumed."""
 FIRST_SHARE = 0.05
@@ -114,6 +117,11 @@ def remembered(settings: Settings, rollout: Rollout, past: Windows) -> Baseline 
     # splits take their time from the baseline: it is all that there is
     measured = msgspec.structs.replace(measure(past, math.inf), seconds=math.inf)
     return msgspec.structs.replace(calibrated(settings, rollout, past, measured), seconds=round(covered, 1))
+
+
+def queries(asked: Queries) -> Json:
+    """The queries as a verdict carries them into the journal: one that names hundreds of pods is cut."""
+    return {name: [text if len(text) <= MAX_QUERY else f"{text[:MAX_QUERY]}…" for text in texts] for name, texts in asked.items()}
 
 
 def _with_history(metric: Metric, replay: Replayed | None) -> Metric:

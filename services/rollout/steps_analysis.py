@@ -1,5 +1,7 @@
 """Doing the steps that only look and wait: the baseline, the analyses, the pauses."""
 
+import msgspec
+
 from services.analysis.judge import Verdict
 from services.model.objects import Json
 from services.model.rollout import Reason, TriggerName
@@ -127,5 +129,13 @@ async def _verdict(run: Run, verdict: str, outcome: str) -> None:
         "argo_at": own.argo_at,
     }
     if judgement is not None:
-        data["evidence"] = {"regression": judgement.regression, "health": judgement.health, "detail": judgement.detail}
+        data["evidence"] = {
+            "regression": judgement.regression,
+            "health": judgement.health,
+            "detail": judgement.detail,
+            "log_e": judgement.log_e,
+            "limit": judgement.abort_at,
+            "metrics": msgspec.to_builtins(judgement.metrics),
+        }
+    data["queries"] = judging.queries(run.queries)
     await run.note("deployment.health_check", outcome=outcome, duration=own.seconds, data=data)

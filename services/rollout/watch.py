@@ -18,6 +18,7 @@ from services.analysis import (
     measure,
     reasons,
 )
+from services.analysis.sources import series
 from services.analysis.trial import Look
 from services.analysis.windows import TRAILING
 from services.model.errors import HeldByAnother
@@ -58,6 +59,7 @@ class Watch:
         self._counted_to = self._began
         """…and of the round up to which all counts were put before it."""
         self._parameters_told = False
+        self._queries_told = False
         self._source = DirectScrape.configured(run.settings.metrics, run.connection, run.clock)
         self._probe = HealthProbe.configured(run.settings.probes, run.connection)
         self._probed_at: float | None = None
@@ -182,6 +184,7 @@ class Watch:
                     run.rollout, self._windows, found, told, source=source, began=self._began, patience=patience
                 )
             )
+        run.queries = series(run.settings.metrics) if self._elsewhere is None else self._elsewhere.asked
         if freshness.all_told(run.rollout, self._windows, found):
             self._cadence.told(self._windows.now)
             run.metrics_patience = self._cadence.patience
@@ -285,6 +288,9 @@ class Watch:
                 for reading in readings
             ],
         }
+        if self._run.queries and (fired or not self._queries_told):
+            self._queries_told = True  # once a driver, and with each verdict: between them only pods come and go
+            data["queries"] = judging.queries(self._run.queries)
         fresh, judgement = self._run.rollout.freshness, self._run.rollout.judgement
         if fresh is not None and fresh.why:
             data["metrics"] = {**msgspec.to_builtins(fresh), "age": _age(fresh, self._run.clock.pace())}

@@ -48,6 +48,10 @@ def test_what_no_limit_sees_is_found_and_taken_back(start: Callable[[str], Sandb
     found = looks(sandbox, done.document["rollout"])
     assert found[-1]["verdict"] == "regressed"
     assert sum(look["seconds"] for look in found) < 90
+    entries = sandbox.journal("--rollout", done.document["rollout"], "--event", "deployment.health_check")
+    verdict = next(entry["data"] for entry in entries if entry["outcome"] == "regressed")
+    assert verdict["queries"]["errors"] == ["GET :8080/metrics of each pod: http_requests_total, by status"]
+    assert {"sample", "triggers", "judge"} <= set(verdict), "a verdict stands with its query, samples, limit and evidence"
 
 
 def test_an_incident_of_both_versions_is_said_to_be_one_and_asks(start: Callable[[str], Sandbox]) -> None:
@@ -79,6 +83,10 @@ def test_too_little_to_decide_is_no_pass_and_no_rollback(
     assert done.document["reason"]["name"] == "undecided"
     assert done.document["reason"]["detail"].startswith(words)
     assert looks(sandbox, done.document["rollout"])[-1]["verdict"] == verdict
+    entries = sandbox.journal("--rollout", done.document["rollout"], "--event", "deployment.health_check")
+    undecided = [entry["data"] for entry in entries if entry["outcome"] == "undecided"]
+    assert {entry["verdict"] for entry in undecided} == {verdict}
+    assert all(set(entry["queries"]) == {"errors", "latency"} and "limit" in entry["evidence"] for entry in undecided)
     analysed = next(step for step in done.document["steps"] if step["outcome"] == "running")
     assert analysed["seconds"] == pytest.approx(240, abs=15)
     canary: Any = sandbox.get(CANARY)

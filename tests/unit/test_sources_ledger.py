@@ -9,6 +9,7 @@ from services.analysis.parse import MetricNames, PageEndpoint, PageRatio, parse
 from services.analysis.sources import Direct, Tally
 from services.analysis.sources.ledger import BRIDGED, Counted, Ledger, Standing
 from services.analysis.windows import ArmName
+from services.settings import Metrics
 from services.settings.query import series
 
 CANARY, STABLE = ArmName.CANARY, ArmName.STABLE
@@ -145,7 +146,23 @@ async def test_pages_that_were_read_are_counted_with_ratios_and_endpoints() -> N
             f'orders_total{{result="well"}} {step * 10}\norders_total{{result="failed"}} {bad}\n'
         )
 
-    source = Direct()
+    source = Direct(
+        Metrics.model_validate(
+            {
+                "ratios": ({"name": "orders", "weight": 0.05, "total": "orders_total", "bad": 'orders_total{result="failed"}'},),
+                "endpoints": ({"name": "pay", "weight": 0.05, "value": "/pay"},),
+            }
+        )
+    )
+    assert source.asked == {
+        "errors": ("GET :8080/metrics of each pod: http_requests_total, by status",),
+        "latency": ("GET :8080/metrics of each pod: http_request_duration_seconds_bucket",),
+        "pay": ('GET :8080/metrics of each pod: http_requests_total{path="/pay"}, by status',),
+        "orders": (
+            "GET :8080/metrics of each pod: orders_total",
+            'GET :8080/metrics of each pod: orders_total{result="failed"}',
+        ),
+    }
     arm_of = {"new": "canary", "old": "stable"}
     assert (await source.read(0.0)).problem == "the pods were not read"
     for step in (1, 2):

@@ -240,4 +240,5 @@ async def test_both_versions_are_asked_for_in_one_question_of_one_moment() -> No
     assert request.method == "POST"
     body = dict(httpx.QueryParams(request.content.decode()))
     assert body["query"].count("http_requests_total{") == 2 * 8
+    assert under_test.asked == {"errors, latency": (body["query"],)}, "what a verdict names as its query can be asked again"
     await under_test.close()

@@ -18,6 +18,8 @@ ERRORS_NAME = ERRORS.name
 """The tally of all requests and those that failed."""
 LATENCY_NAME = "latency"
 """The tally whose ``durations`` say how long all requests took; what counts as slow is the reader's edge."""
+Queries = Mapping[str, tuple[str, ...]]
+"""What was asked, in the source's own language and as it can be asked again, by the tallies that it is about."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +85,10 @@ def _versions(canary: bool, control: bool) -> str:
 
 class MetricSource(Protocol):
     """Looks at both versions of one service. Counts begin with the first look, which has none itself."""
+
+    @property
+    def asked(self) -> Queries:
+        """The queries of the latest look at each tally; none of one that was not looked at yet."""
 
     async def read(self, at: float) -> Reading:
         """One look at pace second ``at``; never raises for what the other side does."""

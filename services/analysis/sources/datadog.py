@@ -13,7 +13,7 @@ import msgspec
 
 from services.analysis.histogram import Histogram
 from services.analysis.sources.asking import NoData, QueryRefused, Site, inert, secret_missing
-from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Reading
+from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Queries, Reading
 from services.analysis.sources.ledger import BRIDGED
 from services.analysis.sources.subject import Subject
 from services.analysis.tally import Tally
@@ -169,10 +169,15 @@ class DatadogSource:
         self._subject = subject
         self._clock = clock
         self._account = DatadogAccount(metrics.datadog, register=register, transport=transport)
-        self._asked = pairs(metrics)
+        self._pairs = pairs(metrics)
+        self._asked: dict[str, tuple[str, ...]] = {}
         self._told_to: float | None = None
         """Unix second, the end of a bucket."""
         self._since = 0.0
+
+    @property
+    def asked(self) -> Queries:
+        return dict(self._asked)
 
     async def read(self, at: float) -> Reading:
         now = self._clock.unix()
@@ -202,11 +207,15 @@ class DatadogSource:
         there = [arm for arm in ArmName if arm in subject.there]
         if not there:
             return {}, "neither version has pods"
-        order = [(arm, name) for arm in there for name in self._asked]
-        queries = []
+        order = [(arm, name) for arm in there for name in self._pairs]
+        queries: list[str] = []
+        asked: dict[str, tuple[str, ...]] = {}
         for arm, name in order:
             values = subject.values(arm)
-            queries += [filled(query, values) for query in self._asked[name]]
+            pair = tuple(filled(query, values) for query in self._pairs[name])
+            queries += pair
+            asked[name] = (*asked.get(name, ()), *pair)
+        self._asked = asked
         if len(there) > 1 and queries[0] == queries[len(queries) // 2]:
             raise Unaskable("both versions would be asked for by the same query: nothing in it tells them apart")
         points = await self._account.points(queries, since, until)
@@ -219,7 +228,7 @@ class DatadogSource:
         if missing := [arm.value for arm in there if ERRORS_NAME not in arms[arm]]:
             return {}, f"no data of {' and '.join(missing)}"
         shared = set.intersection(*(set(found) for found in arms.values()))
-        lost = [name for name in self._asked if name not in shared]
+        lost = [name for name in self._pairs if name not in shared]
         told = {arm: {name: arms[arm][name] for name in sorted(shared)} for arm in there}
         return told, f"no data of {', '.join(lost)}" if lost else ""
 
@@ -229,6 +238,7 @@ class DatadogSource:
         subject = self._subject()
         try:
             asked = [query for arm in arms for query in below(self._config, subject.values(arm))]
+            self._asked[LATENCY_NAME] = tuple(asked)
             points = await self._account.points(asked, since, until)
         except (NoData, Unaskable) as error:
             return f"latency: {error}"

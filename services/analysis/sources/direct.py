@@ -4,16 +4,18 @@ from collections.abc import Mapping
 
 from services.analysis.parse import PodReading, Unreadable
 from services.analysis.parse import Reading as PodAnswer
-from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Reading
+from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Queries, Reading
 from services.analysis.sources.ledger import Ledger, Standing
 from services.analysis.tally import Tally
 from services.analysis.windows import ArmName
+from services.settings import Metrics
 
 
 class Direct:
     """Fed with each round of readings, by whoever made it; ``read`` counts the latest."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self.asked = series(metrics)
         self._ledger = Ledger()
         self._round: dict[ArmName, dict[str, Standing]] | None = None
         self._there: frozenset[ArmName] = frozenset()
@@ -50,6 +52,21 @@ class Direct:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def series(metrics: Metrics) -> Queries:
+    """Where and by which series each tally is read: a page has no query."""
+    page = f"GET {metrics.scrape_url or f':{metrics.port}{metrics.path}'} of each pod"
+    requests = metrics.names.requests
+    found: dict[str, tuple[str, ...]] = {
+        ERRORS_NAME: (f"{page}: {requests}, by status",),
+        LATENCY_NAME: (f"{page}: {metrics.names.latency}_bucket",),
+    }
+    for endpoint in metrics.endpoints:
+        found[endpoint.name] = (f'{page}: {requests}{{{endpoint.label}="{endpoint.value}"}}, by status',)
+    for ratio in metrics.ratios:
+        found[ratio.name] = (f"{page}: {ratio.total}", f"{page}: {ratio.bad}")
+    return found
 
 
 def tallies(reading: PodReading) -> dict[str, Tally]:

@@ -27,6 +27,11 @@ class Names(msgspec.Struct, frozen=True):
     errors: str
     latency: str
 
+    @property
+    def joined(self) -> str:
+        """Both, for a person; a group without durations has no name for them."""
+        return ", ".join(filter(None, (self.errors, self.latency)))
+
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer holds. ``now``: the server's second; ``newest``: that of the newest sample, of the version whose is older

@@ -27,4 +27,4 @@ def open_source(
         return PrometheusSource(metrics, subject, clock=clock, register=register, transport=transport)
     if metrics.source == "datadog":
         return DatadogSource(metrics, subject, clock=clock, register=register, transport=transport)
-    return Direct()
+    return Direct(metrics)

@@ -8,6 +8,7 @@ import msgspec
 
 from services.analysis.sources.asking import NoData
 from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Reading
+from services.analysis.sources.base import Queries as Asked
 from services.analysis.sources.ledger import BRIDGED, Counted, Ledger
 from services.analysis.sources.look import Look, Names, answered, question
 from services.analysis.sources.prometheus import PrometheusServer
@@ -35,6 +36,8 @@ class _Group:
         self.ledger = Ledger()
         self.told_at: float | None = None
         """Wall second (monotonic) up to which windows are told."""
+        self.asked = ""
+        """The question of the latest look."""
 
 
 class PrometheusSource:
@@ -57,6 +60,10 @@ class PrometheusSource:
         self._first: float | None = None
         self._newest: float | None = None
         """Pace second of the newest sample that was ever seen of both versions."""
+
+    @property
+    def asked(self) -> Asked:
+        return {group.names.joined: (group.asked,) for group in (self._main, *self._others) if group.asked}
 
     async def read(self, at: float) -> Reading:
         """One look. Endpoints and ratios are looked at when errors and latency are told, so that all begin at the same time."""
@@ -95,7 +102,8 @@ class PrometheusSource:
                 return Counted(since=at)
             window = now - group.told_at
         try:
-            samples = await self._server.query(question(queries, subject, window))
+            group.asked = question(queries, subject, window)
+            samples = await self._server.query(group.asked)
         except Unfillable as error:
             return group.ledger.missed(at, str(error))
         except NoData as error:
