@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -490,8 +491,9 @@ def words_on(app: ConsoleApp) -> str:
 
 
 async def until(pilot: Any, there: Callable[[], Any]) -> None:
-    """Let the console work until ``there`` holds; fails after a good while."""
-    for _ in range(200):
+    """Let the console work until ``there`` holds; fails after half a minute: a busy machine is no defect."""
+    end = time.monotonic() + 30.0
+    while time.monotonic() < end:
         if there():
             return
         await pilot.pause(0.01)
