@@ -37,7 +37,8 @@ async def _answer(check: Check, seconds: float, report: Report) -> Sequence[Find
         async with asyncio.timeout(seconds):
             return await check.run()
     except TimeoutError:
-        return [check.topic.unknown(f"no answer within {seconds:g} s", "an answer in that time", "Try again with --timeout 30.")]
+        # not unknown: what does not answer here does not answer at 3 a.m. either, and must not end with all being well
+        return [check.topic.problem(f"no answer within {seconds:g} s", "an answer in that time", "Try again with --timeout 30.")]
     except NotReached as missing:
         return [check.topic.skipped(str(missing))]
     except QuarterdeckError as error:
@@ -46,7 +47,7 @@ async def _answer(check: Check, seconds: float, report: Report) -> Sequence[Find
     except Exception as error:
         # One check that is broken itself must not take the others' findings along.
         found = f"the check itself failed ({type(error).__name__}: {error})"
-        return [check.topic.unknown(found, "an answer", f"{report(error)} The other checks stand.")]
+        return [check.topic.problem(found, "an answer", f"{report(error)} The other checks stand.")]
 
 
 class _Abandonable(ThreadPoolExecutor):

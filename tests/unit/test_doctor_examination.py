@@ -43,7 +43,7 @@ async def test_one_that_fails_hides_no_other() -> None:
         lambda error: f"{error} is in the log.",
     )
     assert [(finding.name, finding.outcome) for finding in found] == [
-        ("broken", Outcome.UNKNOWN),
+        ("broken", Outcome.PROBLEM),
         ("away", Outcome.UNKNOWN),
         ("dependent", Outcome.SKIPPED),
         ("well", Outcome.OK),
@@ -68,7 +68,9 @@ def test_neither_a_task_nor_a_thread_that_hangs_holds_it_up() -> None:
     checks = [Check(topic("sleeps"), sleeps), Check(topic("blocks"), blocks), check("well")]
     found = asyncio.run(examine(checks, 0.05, unexpected))
     assert time.monotonic() - began < 5, "not even the end of the loop waits for the thread"
-    assert [finding.outcome for finding in found] == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.OK]
+    assert [finding.outcome for finding in found] == [Outcome.PROBLEM, Outcome.PROBLEM, Outcome.OK], (
+        "what was not answered is not well"
+    )
     assert "no answer within 0.05 s" in found[1].found
     released.set()
 
@@ -106,7 +108,7 @@ def test_a_broken_check_is_in_the_log_and_not_on_the_screen(
     said = capsys.readouterr()
     assert (code, said.err) == (2, "")
     checks = {check["name"]: check for check in json.loads(said.out)["checks"]}
-    assert checks["between"]["outcome"] == "unknown"
+    assert checks["between"]["outcome"] == "problem"
     assert str(home / "log" / "quarterdeck.log") in checks["between"]["action"]
     assert "Traceback" in (home / "log" / "quarterdeck.log").read_text()
-    assert checks["type"]["outcome"] != "unknown"
+    assert checks["type"]["outcome"] != "problem"
