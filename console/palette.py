@@ -1,9 +1,11 @@
 """The command palette: exactly the actions of the screen below it; one that can't be done now says why."""
 
 from functools import partial
+from inspect import unwrap
 from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
+from textual import work
 from textual.await_complete import AwaitComplete
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.css.query import NoMatches
@@ -35,8 +37,22 @@ class Palette(CommandPalette):
         try:
             await super()._dispatch_message(message)
         except NoMatches:
-            if self.is_current:
+            if self._whole:
                 raise
+
+    @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)
+    async def _gather_commands(self, search_value: str) -> None:
+        # what it still gathers then finds no list any more (textual 8.2.8: NoMatches in _watch__list_visible)
+        try:
+            await unwrap(CommandPalette._gather_commands)(self, search_value)
+        except NoMatches:
+            if self._whole:
+                raise
+
+    @property
+    def _whole(self) -> bool:
+        """Whether it is shown, and nothing of it is being taken apart."""
+        return self.is_current and not self._pruning and not self.app._closing
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         # enter twice on a busy machine: the second would take away a screen below, or fail where there is none (textual 8.2.8)

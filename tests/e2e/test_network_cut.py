@@ -59,7 +59,9 @@ def card_of(app: ConsoleApp, environment: str) -> RolloutCard | None:
 
 def exposed(app: ConsoleApp, environment: str) -> bool:
     card = card_of(app, environment)
-    return card is not None and card.rollout.weight > 0 and card.rollout.phase is Phase.RUNNING
+    if card is None or card.rollout.judgement is None:
+        return False  # without one look at the new version's users there is nothing that an outage could interrupt
+    return card.rollout.weight > 0 and card.rollout.phase is Phase.RUNNING
 
 
 def accepted(app: ConsoleApp, environment: str) -> list[str]:

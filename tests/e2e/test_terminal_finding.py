@@ -43,8 +43,9 @@ def test_a_first_run_finds_its_way(tmp_path: Path) -> None:
             screen.wait("ENVIRONMENTS", "tour 1/6")
             screen.press("Escape")  # nothing is left to clear or to leave: it ends the tour
             eventually("the tour is over for good", lambda: read(home).tour_seen, 5.0)
-            screen.wait("ENVIRONMENTS")
-            assert "tour" not in screen.text()
+            eventually(
+                "the tour is off the screen", lambda: "tour" not in screen.text() and "ENVIRONMENTS" in screen.text(), 10.0
+            )
             screen.press("C-q")
             screen.gone()
         assert read(home).commands == ("service search",)

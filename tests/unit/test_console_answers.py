@@ -106,4 +106,6 @@ async def test_what_the_palette_says_too_late_ends_nothing() -> None:
         await until(pilot, lambda: not palette.query(CommandList))
         # as its countdown to "no matches" does, where the machine is busy
         await palette._dispatch_message(events.Callback(callback=lambda: palette.query_one(CommandList)))
+        # …and a search that was still under way
+        await palette._gather_commands("roll").wait()
         await until(pilot, lambda: "SERVICES" in words_on(app))
