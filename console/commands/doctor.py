@@ -28,7 +28,7 @@ _EXIT = (
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("doctor", parents=parents, help="examine the set-up", description=_ABOUT, epilog=_EXIT)
     parser.add_argument("-e", "--environment", metavar="ENV", default="", help="this environment's context only")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="for each check, all at once (default: 5)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=10.0, help="for each check (default: 10)")
     parser.set_defaults(run=run)
 
 

@@ -250,6 +250,10 @@ class JudgedMetric(msgspec.Struct, frozen=True, kw_only=True):
     log_ok: float
     onset: float
     """Seconds after exposure at which a regression began, if there is one."""
+    path: tuple[float, ...] = ()
+    """The newest values of ``log_e``, one an interval…"""
+    alone_at: float | None = None
+    """…and the value at which this metric would make an abort by itself."""
 
 
 class Unproven(msgspec.Struct, frozen=True, kw_only=True):

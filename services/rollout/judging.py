@@ -239,10 +239,15 @@ def judged(rollout: Rollout, trial: Trial, one: Look, *, at: float | None = None
     trial = looked(trial, one)
     now, told = trial.state, trial.parameters
     before = rollout.judgement.path if rollout.judgement is not None else ()
+    paths = {metric.name: metric.path for metric in rollout.judgement.metrics} if rollout.judgement is not None else {}
     evidence = dict(zip((metric.name for metric in told.metrics), now.metrics, strict=True))
     named, _ = leading(told, now)
     used = trial.judging
-    metrics = tuple(_metric(metric, evidence[metric.name], trial) for metric in used.metrics if evidence[metric.name].has_data)
+    metrics = tuple(
+        _metric(metric, evidence[metric.name], trial, paths.get(metric.name, ()))
+        for metric in used.metrics
+        if evidence[metric.name].has_data
+    )
     return Judgement(
         verdict=now.verdict.value,
         seconds=round(now.elapsed_s, 3),
@@ -362,7 +367,7 @@ def evidence_words(rollout: Rollout) -> str:
     return f"{words}, of a regression {of_hundred(judgement.regression)} of 100 ({judgement.detail})"
 
 
-def _metric(metric: Metric, evidence: Evidence, trial: Trial) -> JudgedMetric:
+def _metric(metric: Metric, evidence: Evidence, trial: Trial, before: tuple[float, ...]) -> JudgedMetric:
     low, high = evidence.weighed_limits
     seconds = trial.state.elapsed_s / max(1, trial.state.intervals)
     return JudgedMetric(
@@ -380,6 +385,8 @@ def _metric(metric: Metric, evidence: Evidence, trial: Trial) -> JudgedMetric:
         log_e=evidence.log_e,
         log_ok=evidence.log_ok,
         onset=round(evidence.onset * seconds, 3),
+        path=(*before, round(evidence.log_e, 2))[-MAX_PATH:],
+        alone_at=round(trial.parameters.abort_at - math.log(metric.weight), 3),
     )
 
 

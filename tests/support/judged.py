@@ -116,6 +116,9 @@ class Judged:
     def __init__(self, run: Run, service: Service, clock: ManualClock) -> None:
         self.run, self.service, self.clock = run, service, clock
         self.exposed_at: float | None = None
+        self._noting = 0
+        self._note = run.note
+        run.note = self._noted  # type: ignore[method-assign]
         self._task = asyncio.create_task(engine.drive(run, self._watch))
 
     async def _watch(self) -> None:
@@ -125,6 +128,13 @@ class Judged:
         watch._source, watch._probe = self.service, self.service  # type: ignore[assignment]
         watch._split = SimpleNamespace(look=_unchanged)  # type: ignore[assignment]
         await watch.watch()
+
+    async def _noted(self, *args: Any, **how: Any) -> Any:
+        self._noting += 1
+        try:
+            return await self._note(*args, **how)
+        finally:
+            self._noting -= 1
 
     @property
     def rollout(self) -> Rollout:
@@ -156,18 +166,23 @@ class Judged:
                 each()
             await self.clock.advance(1.0)
             await asyncio.sleep(0.0005)
-            # The journal is written by a thread: on a busy machine the round under way may need more than this moment.
+            # The journal is written by a thread: time stands still meanwhile, however long it takes on a busy machine.
             late = 2000
-            while not self.over and late and self.clock.pace() - self.service.scraped_at > self.run.settings.metrics.interval + 1:
+            while not self.over and late and (self._noting or self._overdue):
                 await asyncio.sleep(0.005)
                 late -= 1
         if self.over:
             await asyncio.sleep(0.05)  # what it has to say about its end is written by a thread
         return self
 
+    @property
+    def _overdue(self) -> bool:
+        return self.clock.pace() - self.service.scraped_at > self.run.settings.metrics.interval + 1
+
     async def handed_over(self, place: Path, settings: Settings) -> "Judged":
         """The same rollout as whoever takes it over finds it: from its checkpoint alone, watched by a new loop."""
         await self.stop()
+        self.run.note = self._note  # type: ignore[method-assign]
         stored = msgspec.json.decode(msgspec.json.encode(self.rollout), type=Rollout)
         self.run.change(stored)
         again = Judged(self.run, self.service, self.clock)

@@ -62,6 +62,7 @@ def judgement(**changes: Any) -> Judgement:
 def regressed(**changes: Any) -> Judgement:
     """Five times the failures from half a minute on: rolled back."""
     bad = errors(s=81.0, ratio_low=2.9, ratio_high=8.1, log_e=5.3, log_ok=-3.0, onset=30.0)
+    bad = msgspec.structs.replace(bad, path=(0.0, -0.1, -0.2, 1.9, 3.7, 5.0, 5.3), alone_at=5.298)
     told = {
         "verdict": "regressed",
         "regression": 100.0,

@@ -8,7 +8,7 @@ from support.judged import MEASURE, analysis, judged
 
 from services.analysis import ArmName, Windows
 from services.analysis.histogram import Histogram
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Reading, Tally
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Queries, Reading, Tally
 from services.model.rollout import Baseline
 from services.rollout import watch as watching
 
@@ -35,6 +35,8 @@ class Server:
         self.past.feed(0.0, {}, {})
         told = counts(before, timed=remembers)
         self.past.add(-seconds, 0.0, told, errors=ERRORS_NAME, latency=LATENCY_NAME)
+
+    asked: Queries = {}
 
     async def put_into(self, windows: Windows, found: object) -> Reading:
         since, self._since = self._since, windows.now

@@ -93,6 +93,7 @@ async def test_what_a_driver_saw_its_successor_goes_on_from(tmp_path: Path, monk
         before = on.rollout.judgement
         assert before is not None
         assert 0 < before.log_e < before.abort_at
+        (course,) = [metric.path for metric in before.metrics if metric.name == before.leading]
         again = await on.handed_over(tmp_path, on.run.settings)
         await again.advance(40)
         assert trigger(again.rollout) == "judge"
@@ -100,6 +101,10 @@ async def test_what_a_driver_saw_its_successor_goes_on_from(tmp_path: Path, monk
         assert after is not None
         assert after.intervals > before.intervals
         assert after.path[: len(before.path)] == before.path
+        (own,) = [metric for metric in after.metrics if metric.name == before.leading]
+        assert own.path[: len(course)] == course, "each metric's evidence has a course of its own"
+        assert own.alone_at is not None
+        assert own.alone_at > after.abort_at
         await again.stop()
 
 

@@ -143,6 +143,8 @@ METRIC = st.builds(
     log_e=st.floats(-100, 1000),
     log_ok=st.floats(-100, 1000),
     onset=st.floats(0, 1e5),
+    path=st.lists(st.floats(-10, 100), max_size=60).map(tuple),
+    alone_at=st.one_of(st.none(), st.floats(0.1, 100)),
 )
 JUDGEMENT = st.builds(
     Judgement,
@@ -189,6 +191,8 @@ def test_a_regression_says_since_when_how_late_and_what_it_cost():
     assert "REGRESSED" in ink.plain(lines[0])
     assert "81 requests hit; found 40s later" in shown
     assert "errors worse since about 30s after the first requests" in shown
+    assert shown.count("ln E, alone an abort at 5.30 ") == 1
+    assert shown.count("ln E, alone an abort at") == 1, "latency never had evidence, so it has no course"
     assert "Argo's default rule (success below 95 % in any minute) would have aborted 2m 00s after" in shown
 
 

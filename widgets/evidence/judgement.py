@@ -11,6 +11,8 @@ from widgets.drawn import Drawn
 from widgets.ink import Line, Lines, Tone
 
 _AXIS = 64
+_SHORTEST = 10
+"""Cells of a course that is worth a line."""
 _INDENT = "  "
 _CERTAIN = 14.0
 """Nats above which "1 of so many" is a power of ten."""
@@ -114,8 +116,20 @@ def draw_metric(
         *(((part, Tone.WARN),) for part in (_wrapped(never, width) if never else ())),
         *(((part, Tone.TEXT),) for part in _wrapped(ratio_words(metric, against), width)),
         *((((_INDENT, Tone.TEXT), *axis),) if axis else ()),
+        *_own_course(metric, width),
         *(((part, Tone.MUTED),) for part in _wrapped(f"{legend.strip()}; {_difference(metric, difference)}; {noise}", width)),
     )
+
+
+def _own_course(metric: JudgedMetric, width: int) -> Lines:
+    """How the evidence of this metric came about, where there ever was some."""
+    if metric.alone_at is None or not any(value > 0 for value in metric.path):
+        return ()
+    title = f"{_INDENT}ln E, alone an abort at {metric.alone_at:.2f} "
+    room = width - len(title)
+    if room < _SHORTEST:
+        return ()
+    return (((title, Tone.MUTED), *draw_course(metric.path, room, metric.alone_at)[0]),)
 
 
 def never_bad(metric: JudgedMetric) -> str:
