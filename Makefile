@@ -32,7 +32,7 @@ demo: install
 	$(RUN)/quarterdeck demo
 
 test: install-dev
-	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not cluster and not counterpart"
+	$(RUN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long and not cluster and not counterpart"
 
 lint: install-dev
 	$(RUN)/ruff check .
@@ -41,6 +41,7 @@ lint: install-dev
 	$(RUN)/lint-imports
 
 e2e: install-dev $(COUNTERPART)/.installed
+	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "long and not cluster and not counterpart"
 	$(RUN)/python -m pytest -m "cluster or counterpart"
 
 bench: install

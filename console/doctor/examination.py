@@ -11,6 +11,8 @@ from services.model.errors import QuarterdeckError
 
 T = TypeVar("T")
 
+SECONDS = 10.0
+"""Wall seconds for each check, unless asked otherwise."""
 SHARE = 0.8
 """Of a check's time, what one request of it may take: the rest is for saying what came of it."""
 

@@ -21,6 +21,8 @@ from console.doctor.permissions import needed
 from services.cluster.objects import RESOURCES
 from services.settings import load
 
+pytestmark = pytest.mark.long
+
 NAMESPACED = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/[^/]+/namespaces/[^/]+/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+).*)?)?"
 )

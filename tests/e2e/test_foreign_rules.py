@@ -26,7 +26,7 @@ RISING = [0, 5, 10, 25, 50]
 SCHEMAS = Path(__file__).parents[2] / "../shared/specs/crd-schemas"
 KUBECTL = shutil.which("kubectl")
 
-pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
+pytestmark = [pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed"), pytest.mark.long]
 REAL = (pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from support.harness import CONFIRMED, DEPLOY, ROUTE, STABLE, Sandbox
 
+pytestmark = pytest.mark.long
+
 SPEED = 40.0
 
 

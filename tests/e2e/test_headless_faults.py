@@ -22,6 +22,8 @@ from services.rollout.service import read_state
 from services.rollout.start import start_rollout
 from services.strategies import compile_plan
 
+pytestmark = pytest.mark.long
+
 SPEED = 40.0
 
 

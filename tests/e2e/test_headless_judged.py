@@ -9,6 +9,8 @@ import pytest
 import yaml
 from support.harness import CANARY, CONFIRMED, ROUTE, Sandbox
 
+pytestmark = pytest.mark.long
+
 SPEED = 40.0
 
 

@@ -12,6 +12,8 @@ from support.processes import alive, eventually
 
 from services.model.rollout import Phase, Rollout
 
+pytestmark = pytest.mark.long
+
 SPEED = 40.0
 
 

@@ -12,6 +12,8 @@ from support.harness import Running, Sandbox
 from services.model.objects import ObjectRef
 from services.sandbox import fleet
 
+pytestmark = pytest.mark.long
+
 SPEED = {"embedded": 60.0, "real": 20.0}
 OFFERS = {offer.service: offer for offer in fleet.OFFERS if offer.service != fleet.OFFER_SERVICE}
 ROUTES = {"catalog": "HTTPRoute", "web-frontend": "Ingress", "cart": "Service"}

@@ -24,6 +24,8 @@ from console.screens.questions import OldPictureScreen
 from console.view import RolloutCard, Selection
 from services.model.rollout import Phase
 
+pytestmark = pytest.mark.long
+
 SPEED = 40.0
 MINUTES = 10.0
 SERVICE, VERSION = "payment-service", "v2.15.0"

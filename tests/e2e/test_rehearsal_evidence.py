@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.processes import eventually
 from support.world import NO_SINKS, World, world
+
+pytestmark = pytest.mark.long
 
 SERVICE = "payment-service"
 VERSION = "v2.16.0"

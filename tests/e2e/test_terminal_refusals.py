@@ -14,6 +14,8 @@ from support.world import NO_SINKS, World, world
 
 from services.rollout.intents import Ask, Intent, send
 
+pytestmark = pytest.mark.long
+
 SERVICE, OLD, NEW = "payment-service", "v2.14.1", "v2.15.0"
 LONG = {"steps": [{"weight": 25, "seconds": 3000}], "baseline_seconds": 10}
 

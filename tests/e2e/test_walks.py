@@ -16,7 +16,7 @@ from support.processes import commands, eventually, matching
 from support.terminal import Screen, console, needs_tmux
 from support.world import World, world
 
-pytestmark = needs_tmux
+pytestmark = [needs_tmux, pytest.mark.long]
 
 README = Path(__file__).parents[2] / "README.md"
 SERVICE, OLD, NEW, TICKET = "payment-service", "v2.14.1", "v2.15.0", "CHG-4821"

@@ -25,6 +25,8 @@ from console.screens.story import StoryScreen
 from console.tailing import LogsOf
 from console.view import Selection
 
+pytestmark = pytest.mark.long
+
 SEED = 4821
 PRESSES = int(os.environ.get("QUARTERDECK_PRESSES", "100"))
 RESTLESS = "recommendations"

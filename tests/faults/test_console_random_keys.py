@@ -17,6 +17,8 @@ from console.screens.confirming import ConfirmingScreen
 from console.screens.questions import TakeOverScreen
 from services.model.rollout import Phase
 
+pytestmark = pytest.mark.long
+
 SEED = 4821
 PRESSES = 250
 RESTLESS = "recommendations"

@@ -19,6 +19,8 @@ from console.screens.confirming import ConfirmingScreen
 from console.view import RolloutCard
 from services.model.rollout import Phase
 
+pytestmark = pytest.mark.long
+
 SERVICE, NEW = "payment-service", "v2.15.0"
 
 

@@ -9,6 +9,8 @@ import yaml
 from support.processes import matching
 from support.world import NO_SINKS, SHORT, Said, World, world
 
+pytestmark = pytest.mark.long
+
 SERVICE, NEW = "payment-service", "v2.15.0"
 RESTLESS = "recommendations"
 """Crashes in dev in every scenario, so its own objects never rest."""

@@ -14,6 +14,8 @@ from services.cluster.writer import Writer
 from services.coordination.checkpoint import checkpoint_ref
 from services.model.rollout import Phase, Rollout
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:

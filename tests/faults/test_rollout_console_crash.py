@@ -14,6 +14,8 @@ from services.model.rollout import Phase
 from services.rollout import immediate
 from services.rollout.immediate import rollback_now
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:

@@ -15,6 +15,8 @@ from support.world import Running, World, world
 
 from services.rollout.intents import Answer, Ask, Intent, send
 
+pytestmark = pytest.mark.long
+
 TIMES = 10
 SERVICE, VERSION = "payment-service", "v2.15.0"
 STEPS = [{"weight": 4 * number, "seconds": 40} for number in range(1, TIMES + 2)]

@@ -16,6 +16,8 @@ from support.world import NO_SINKS, SHORT, History, World, world
 
 from services.rollout.intents import Ask, Intent, send
 
+pytestmark = pytest.mark.long
+
 REGISTRY = "registry.sandbox.internal"
 SEED = 20_260_101
 

@@ -9,6 +9,8 @@ from support.harness import CANARY, CONFIRMED, ROUTE, Sandbox
 
 from services.model.rollout import Phase
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
