@@ -41,8 +41,10 @@ lint: install-dev
 	$(RUN)/lint-imports
 
 e2e: install-dev $(COUNTERPART)/.installed
-	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "long and not cluster and not counterpart"
-	$(RUN)/python -m pytest -m "cluster or counterpart"
+	@ended=0; \
+	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "long and not cluster and not counterpart" || ended=$$?; \
+	$(RUN)/python -m pytest -m "cluster or counterpart" || ended=$$?; \
+	exit $$ended
 
 bench: install
 	@$(RUN)/python tests/bench/run.py

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from console.doctor.finding import Check, Finding
-from services.model.errors import QuarterdeckError
+from services.model.errors import QuarterdeckError, Unavailable
 
 T = TypeVar("T")
 
@@ -36,18 +36,24 @@ async def _answer(check: Check, seconds: float, report: Report) -> Sequence[Find
     try:
         async with asyncio.timeout(seconds):
             return await check.run()
+    # what does not answer here does not answer at 3 a.m. either: that is not unknown, and must not end with all being well
     except TimeoutError:
-        # not unknown: what does not answer here does not answer at 3 a.m. either, and must not end with all being well
-        return [check.topic.problem(f"no answer within {seconds:g} s", "an answer in that time", "Try again with --timeout 30.")]
+        more = f"Try again with --timeout {3 * seconds:g}."
+        return [check.topic.problem(f"no answer within {seconds:g} s", "an answer in that time", more)]
     except NotReached as missing:
         return [check.topic.skipped(str(missing))]
+    except Unavailable as error:
+        return [check.topic.problem(_told(error), "an answer", error.hint or "Try again.")]
     except QuarterdeckError as error:
-        found = " ".join(part for part in (f"{error.title}.", error.detail) if part)
-        return [check.topic.unknown(found, "an answer", error.hint or "Try again.")]
+        return [check.topic.unknown(_told(error), "an answer", error.hint or "Try again.")]
     except Exception as error:
         # One check that is broken itself must not take the others' findings along.
         found = f"the check itself failed ({type(error).__name__}: {error})"
         return [check.topic.problem(found, "an answer", f"{report(error)} The other checks stand.")]
+
+
+def _told(error: QuarterdeckError) -> str:
+    return " ".join(part for part in (f"{error.title}.", error.detail) if part)
 
 
 class _Abandonable(ThreadPoolExecutor):

@@ -8,7 +8,8 @@ import msgspec
 
 
 class Outcome(StrEnum):
-    """``unknown`` where the question could not be answered, ``skipped`` where it does not arise here."""
+    """``unknown`` where an answer came that decides nothing, ``skipped`` where the question does not arise here. No answer at all
+    is a ``problem``."""
 
     OK = "ok"
     WARNING = "warning"

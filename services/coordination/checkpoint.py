@@ -36,11 +36,14 @@ def checkpoint_ref(namespace: str, rollout_id: str) -> ObjectRef:
 
 
 def encode(rollout: Rollout, limit: int = LIMIT) -> bytes:
-    """The checkpoint within ``limit`` bytes: the oldest samples go first, then long texts are cut. What a rollback needs
-    (plan, undo records) is never shortened: where that alone is too large, raises :class:`NeedsAttention`."""
+    """The checkpoint within ``limit`` bytes: what is only drawn goes first (the course of each metric, then the oldest samples),
+    then long texts are cut. What a rollback needs (plan, undo records) is never shortened, nor what the judge goes on from: where
+    that alone is too large, raises :class:`NeedsAttention`."""
     body = msgspec.json.encode(rollout)
     if len(body) <= limit:
         return body
+    if rollout.judgement is not None:
+        rollout = msgspec.structs.replace(rollout, judgement=rollout.judgement.undrawn)
     drop, keep = 0, len(rollout.samples)
     while drop < keep:  # the fewest samples to drop from the front
         middle = (drop + keep) // 2
@@ -57,7 +60,7 @@ def encode(rollout: Rollout, limit: int = LIMIT) -> bytes:
         return body
     raise NeedsAttention(
         f"The checkpoint of rollout {rollout.id} is too large",
-        f"Plan and undo records alone take {len(body)} bytes, {limit} are allowed. It was not written.",
+        f"Plan, undo records and the judge's memory alone take {len(body)} bytes, {limit} are allowed. It was not written.",
         "Split the release into several.",
     )
 

@@ -304,6 +304,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     memory: Json = None
     """What the judge goes on from; nobody else reads it."""
 
+    @property
+    def undrawn(self) -> "Judgement":
+        """Without what is only drawn of each metric."""
+        return msgspec.structs.replace(self, metrics=tuple(msgspec.structs.replace(one, path=()) for one in self.metrics))
+
 
 class Driver(msgspec.Struct, frozen=True, kw_only=True):
     """Who drives: the person, the machine, a token that only the living process holds."""

@@ -5,7 +5,7 @@ import logging
 import msgspec
 
 from services.analysis import ArmName, Windows
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, MetricSource, Queries, Reading, Subject, Version, open_source
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Asked, MetricSource, Reading, Subject, Version, open_source
 from services.analysis.sources.history import history
 from services.model.rollout import Rollout
 from services.rollout.arms import Arms
@@ -43,7 +43,7 @@ class Elsewhere:
         return msgspec.structs.replace(reading, problem=problem)
 
     @property
-    def asked(self) -> Queries:
+    def asked(self) -> tuple[Asked, ...]:
         return self._source.asked
 
     async def remembered(self) -> Windows:

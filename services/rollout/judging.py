@@ -5,6 +5,7 @@ stopped. Pace seconds throughout.
 """
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -26,12 +27,11 @@ from services.analysis.judge import (
     leading,
     regression_gauge,
 )
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Queries, Reading, Tally
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Asked, Reading, Tally
 from services.analysis.sources.weighing import ratios
 from services.analysis.tally import bounded
 from services.analysis.trial import Look, Trial, going_into, looked, opened, worst
 from services.analysis.windows import Told
-from services.model.objects import Json
 from services.model.rollout import (
     ENOUGH_EVIDENCE,
     EVIDENCE_UNIT,
@@ -51,8 +51,6 @@ from services.rollout import state
 from services.settings import Settings
 
 MAX_PATH = 60
-MAX_QUERY = 2000
-"""Characters of a query that an entry of the journal has."""
 HISTORY_ROWS = 30
 """So many scrapes before the deploy tell how noisy the counts are; fewer, only that they are noisier than is assumed."""
 FIRST_SHARE = 0.05
@@ -119,9 +117,9 @@ def remembered(settings: Settings, rollout: Rollout, past: Windows) -> Baseline 
     return msgspec.structs.replace(calibrated(settings, rollout, past, measured), seconds=round(covered, 1))
 
 
-def queries(asked: Queries) -> Json:
-    """The queries as a verdict carries them into the journal: one that names hundreds of pods is cut."""
-    return {name: [text if len(text) <= MAX_QUERY else f"{text[:MAX_QUERY]}…" for text in texts] for name, texts in asked.items()}
+def texts(asked: Sequence[Asked]) -> tuple[str, ...]:
+    """The queries alone, without the times and the pods that they were asked for."""
+    return tuple(query for one in asked for query in one.queries)
 
 
 def _with_history(metric: Metric, replay: Replayed | None) -> Metric:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from services.actuator import Actuator, Applied, Mutation
 from services.actuator.undo import ROUTES
-from services.analysis.sources import Queries
+from services.analysis.sources import Asked
 from services.audit import Journal, JournalUnavailable, Receipt
 from services.clock import Clock
 from services.cluster.connection import Connection
@@ -129,7 +129,7 @@ class Run:
         """Pace seconds after which metrics that told nothing new are away; the watch loop sets it by how often they come."""
         self.unreadable = ""
         """Why they could not be read at the last look."""
-        self.queries: Queries = {}
+        self.asked: tuple[Asked, ...] = ()
         """What they are read by, as verdicts carry it into the journal."""
         self._dirty = asyncio.Event()
         self._moved = asyncio.Event()

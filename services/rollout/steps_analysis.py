@@ -135,7 +135,8 @@ async def _verdict(run: Run, verdict: str, outcome: str) -> None:
             "detail": judgement.detail,
             "log_e": judgement.log_e,
             "limit": judgement.abort_at,
-            "metrics": msgspec.to_builtins(judgement.metrics),
+            "metrics": msgspec.to_builtins(judgement.undrawn.metrics),
         }
-    data["queries"] = judging.queries(run.queries)
+    if run.asked:
+        data["asked"] = msgspec.to_builtins(run.asked)
     await run.note("deployment.health_check", outcome=outcome, duration=own.seconds, data=data)

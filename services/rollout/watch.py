@@ -18,7 +18,7 @@ from services.analysis import (
     measure,
     reasons,
 )
-from services.analysis.sources import series
+from services.analysis.sources import asked_of_pages
 from services.analysis.trial import Look
 from services.analysis.windows import TRAILING
 from services.model.errors import HeldByAnother
@@ -59,7 +59,9 @@ class Watch:
         self._counted_to = self._began
         """…and of the round up to which all counts were put before it."""
         self._parameters_told = False
-        self._queries_told = False
+        self._queries_told: tuple[str, ...] = ()
+        """What the journal knows the metrics to be read by."""
+        self._fired = False
         self._source = DirectScrape.configured(run.settings.metrics, run.connection, run.clock)
         self._probe = HealthProbe.configured(run.settings.probes, run.connection)
         self._probed_at: float | None = None
@@ -184,7 +186,7 @@ class Watch:
                     run.rollout, self._windows, found, told, source=source, began=self._began, patience=patience
                 )
             )
-        run.queries = series(run.settings.metrics) if self._elsewhere is None else self._elsewhere.asked
+        run.asked = asked_of_pages(run.settings.metrics) if self._elsewhere is None else self._elsewhere.asked
         if freshness.all_told(run.rollout, self._windows, found):
             self._cadence.told(self._windows.now)
             run.metrics_patience = self._cadence.patience
@@ -288,9 +290,9 @@ class Watch:
                 for reading in readings
             ],
         }
-        if self._run.queries and (fired or not self._queries_told):
-            self._queries_told = True  # once a driver, and with each verdict: between them only pods come and go
-            data["queries"] = judging.queries(self._run.queries)
+        asked, queries = self._run.asked, judging.texts(self._run.asked)
+        if asked and (queries != self._queries_told or (fired and not self._fired)):
+            data["asked"] = msgspec.to_builtins(asked)  # with a verdict, and whenever it changes
         fresh, judgement = self._run.rollout.freshness, self._run.rollout.judgement
         if fresh is not None and fresh.why:
             data["metrics"] = {**msgspec.to_builtins(fresh), "age": _age(fresh, self._run.clock.pace())}
@@ -308,7 +310,10 @@ class Watch:
                 data["judge"]["parameters"] = msgspec.to_builtins(trial.parameters)
                 data["judge"]["edges"] = dict(trial.edges)
         # what is to be rolled back waits for its journal no longer than a rollback does
-        await self._run.note("deployment.health_check", outcome=verdict, data=data, seconds=0.25 if fired else 2.0)
+        receipt = await self._run.note("deployment.health_check", outcome=verdict, data=data, seconds=0.25 if fired else 2.0)
+        self._fired = fired
+        if receipt is not None:
+            self._queries_told = queries
 
     def _decide(self, readings: tuple[TriggerReading, ...], limits: Limits, now: float) -> None:
         run = self._run

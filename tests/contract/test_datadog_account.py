@@ -158,10 +158,15 @@ async def test_whole_settled_buckets_are_counted_once() -> None:
             assert 60.0 <= found.age < 70.0
     # 210 s are 21 buckets; no errors of stable are none, beside requests that are there.
     assert total == {"n": 2100.0, "s": 147.0, "m": 18900.0, "f": 0.0}
-    assert set(under_test.asked) == {"errors", "latency"}
-    total_of, errors_of = under_test.asked["errors"][:2]
+    told = {one.of: one for one in under_test.asked}
+    assert set(told) == {("errors",), ("latency",)}
+    total_of, errors_of = told[("errors",)].queries[:2]
     assert ("hits{" in total_of, "errors{" in errors_of) == (True, True)
-    assert "{{" not in str(under_test.asked), "a verdict's query can be asked again as it is"
+    assert "{{" not in str(told), "a verdict's query can be asked again as it is"
+    began, ended = told[("errors",)].since, told[("errors",)].at
+    assert began is not None
+    assert ended is not None
+    assert ended - began == 10.0
     await under_test.close()
 
 

@@ -68,7 +68,10 @@ def test_a_good_release_is_proven_through_prometheus(start: Callable[[str], Sand
     ended = through_prometheus(sandbox, tmp_path / "prometheus", scrapes=110)
     assert (ended.code, ended.document["outcome"]) == (0, "succeeded"), ended.err
     (passed, *_) = [one for one in sandbox.journal("--event", "deployment.health_check") if one["outcome"] == "passed"]
-    assert "label_replace(" in passed["data"]["queries"]["errors, latency"][0]
+    (asked,) = passed["data"]["asked"]
+    assert asked["of"] == ["errors", "latency"]
+    assert '"quarterdeck_arm", "stable"' in asked["queries"][0], "whole: the old version's part comes last"
+    assert set(asked["pods"]) == {"canary", "stable"}
     (completed,) = sandbox.journal("--event", "deployment.completed")
     baseline = completed["data"]["metrics"]["baseline"]
     assert baseline["seconds"] >= 360

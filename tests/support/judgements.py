@@ -69,7 +69,7 @@ def regressed(**changes: Any) -> Judgement:
         "health": 0.0,
         "log_e": 4.61,
         "highest": 4.61,
-        "metrics": (bad, slow()),
+        "metrics": (bad, slow(path=(0.0, 0.2, 0.9, 0.4, -0.1, -0.3, -0.4), alone_at=6.215)),
         "path": (0.0, -0.1, -0.2, 1.5, 3.1, 4.4, 4.61),
         "detail": "errors: 0.9 % failed against 0.189 % of stable, 2.9 to 8.1 × (95 % at any time); 81 requests hit",
     }

@@ -8,7 +8,7 @@ from support.judged import MEASURE, analysis, judged
 
 from services.analysis import ArmName, Windows
 from services.analysis.histogram import Histogram
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Queries, Reading, Tally
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Asked, Reading, Tally
 from services.model.rollout import Baseline
 from services.rollout import watch as watching
 
@@ -36,7 +36,7 @@ class Server:
         told = counts(before, timed=remembers)
         self.past.add(-seconds, 0.0, told, errors=ERRORS_NAME, latency=LATENCY_NAME)
 
-    asked: Queries = {}
+    asked: tuple[Asked, ...] = ()
 
     async def put_into(self, windows: Windows, found: object) -> Reading:
         since, self._since = self._since, windows.now

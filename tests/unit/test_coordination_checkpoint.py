@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 from support.clock import ManualClock
+from support.judgements import errors, judgement
 from support.memory_cluster import memory_connection
 from support.rollouts import NOW, record, rollout
 
@@ -25,6 +26,15 @@ def sample(at: float) -> Sample:
 def test_a_checkpoint_that_fits_is_whole() -> None:
     value = replace(rollout(), samples=tuple(sample(float(at)) for at in range(20)))
     assert msgspec.json.decode(encode(value), type=Rollout) == value
+
+
+def test_what_is_only_drawn_of_the_judge_goes_before_any_sample() -> None:
+    course = tuple(-1.5 + at / 100 for at in range(60))
+    drawn = judgement(metrics=tuple(errors(name=f"ratio-{number}", path=course) for number in range(23)), memory="x" * 50_500)
+    value = replace(rollout(), judgement=drawn, samples=(sample(1.0),))
+    assert len(msgspec.json.encode(value)) > LIMIT
+    kept = msgspec.json.decode(encode(value), type=Rollout)
+    assert kept == replace(value, judgement=drawn.undrawn)
 
 
 def test_too_many_samples_lose_the_oldest_and_only_as_many_as_needed() -> None:

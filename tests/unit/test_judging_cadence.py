@@ -9,7 +9,7 @@ from support.judged import Judged, analysis, judged
 from console.screens.vitals import draw_figures, figures_of
 from services.analysis import ArmName, Windows
 from services.analysis.histogram import Histogram
-from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Queries, Reading, Tally
+from services.analysis.sources import ERRORS_NAME, LATENCY_NAME, Asked, Reading, Tally
 from services.model.rollout import Phase
 from services.rollout import watch as watching
 from services.rollout.cadence import Cadence
@@ -33,7 +33,7 @@ class Server:
         self._since: float | None = None
         self._sampled = 0.0
 
-    asked: Queries = {}
+    asked: tuple[Asked, ...] = ()
 
     async def put_into(self, windows: Windows, found: object) -> Reading:
         now = windows.now

@@ -11,7 +11,7 @@ from console import cli
 from console.screens.evidence import judged_of
 from console.screens.vitals import draw_figures, figures_of
 from services.analysis import Windows
-from services.analysis.sources import Queries, Reading
+from services.analysis.sources import Asked, Reading
 from services.audit import reading as journal
 from services.model.rollout import Phase, Rollout, TriggerName
 from services.rollout import watch as watching
@@ -168,7 +168,7 @@ class Server:
     def __init__(self) -> None:
         self.problem, self.age = "", 5.0
 
-    asked: Queries = {}
+    asked: tuple[Asked, ...] = ()
 
     async def put_into(self, windows: Windows, found: object) -> Reading:
         return Reading(at=windows.now, since=0.0, age=self.age, problem=self.problem)

@@ -154,11 +154,11 @@ async def test_pages_that_were_read_are_counted_with_ratios_and_endpoints() -> N
             }
         )
     )
-    assert source.asked == {
-        "errors": ("GET :8080/metrics of each pod: http_requests_total, by status",),
-        "latency": ("GET :8080/metrics of each pod: http_request_duration_seconds_bucket",),
-        "pay": ('GET :8080/metrics of each pod: http_requests_total{path="/pay"}, by status',),
-        "orders": (
+    assert {one.of: one.queries for one in source.asked} == {
+        ("errors",): ("GET :8080/metrics of each pod: http_requests_total, by status",),
+        ("latency",): ("GET :8080/metrics of each pod: http_request_duration_seconds_bucket",),
+        ("pay",): ('GET :8080/metrics of each pod: http_requests_total{path="/pay"}, by status',),
+        ("orders",): (
             "GET :8080/metrics of each pod: orders_total",
             'GET :8080/metrics of each pod: orders_total{result="failed"}',
         ),

@@ -240,5 +240,11 @@ async def test_both_versions_are_asked_for_in_one_question_of_one_moment() -> No
     assert request.method == "POST"
     body = dict(httpx.QueryParams(request.content.decode()))
     assert body["query"].count("http_requests_total{") == 2 * 8
-    assert under_test.asked == {"errors, latency": (body["query"],)}, "what a verdict names as its query can be asked again"
+    (told,) = under_test.asked
+    assert told.of == ("errors", "latency")
+    (query,) = told.queries
+    assert '"quarterdeck_arm", "stable"' in query, "both versions, whole"
+    assert len(query) < 4000
+    again = query.replace("{{pods}}", "|".join(told.pods["canary"]), query.count("{{pods}}") // 2)
+    assert again.replace("{{pods}}", "|".join(told.pods["stable"])) == body["query"], "it can be asked again"
     await under_test.close()

@@ -191,8 +191,8 @@ def test_a_regression_says_since_when_how_late_and_what_it_cost():
     assert "REGRESSED" in ink.plain(lines[0])
     assert "81 requests hit; found 40s later" in shown
     assert "errors worse since about 30s after the first requests" in shown
-    assert shown.count("ln E, alone an abort at 5.30 ") == 1
-    assert shown.count("ln E, alone an abort at") == 1, "latency never had evidence, so it has no course"
+    assert shown.count("ln E over 1m 10s, by itself an abort at 5.30 ") == 1
+    assert shown.count("by itself an abort") == 1, "latency never had evidence worth a line"
     assert "Argo's default rule (success below 95 % in any minute) would have aborted 2m 00s after" in shown
 
 

@@ -11,6 +11,8 @@ from widgets.drawn import Drawn
 from widgets.ink import Line, Lines, Tone
 
 _AXIS = 64
+_SOME = 1.0
+"""Nats of evidence from which on its course is worth a line."""
 _SHORTEST = 10
 """Cells of a course that is worth a line."""
 _INDENT = "  "
@@ -48,9 +50,11 @@ def draw_judgement(value: Judged, width: int) -> Lines:
     lines += _spoken(argo_words(judgement, over=value.over), width, Tone.MUTED)
     if not judgement.metrics and not judgement.unproven:
         lines += _spoken("No metric could be compared yet.", width, Tone.MUTED)
+    each = judgement.seconds / max(1, judgement.intervals)
     differences = value.differences or (None,) * len(judgement.metrics)
     for metric, difference in zip(judgement.metrics, differences, strict=True):
-        lines += draw_metric(metric, difference, width, against=_against(judgement), measured=_measured(value, metric))
+        against, measured = _against(judgement), _measured(value, metric)
+        lines += draw_metric(metric, difference, width, against=against, measured=measured, each=each)
     for unproven in judgement.unproven:
         lines += draw_unproven(unproven, width)
     if value.replay:
@@ -92,9 +96,10 @@ def name_of(metric: JudgedMetric | Unproven) -> str:
 
 
 def draw_metric(
-    metric: JudgedMetric, difference: tuple[float, float | None] | None, width: int, *, against: str, measured: str
+    metric: JudgedMetric, difference: tuple[float, float | None] | None, width: int, *, against: str, measured: str, each: float
 ) -> Lines:
-    """Both shares with their counts; the ratio with its limits, in words and on an axis; the difference; the noise."""
+    """Both shares with their counts; the ratio with its limits, in words and on an axis; how its evidence came about, at a look
+    every ``each`` seconds; the difference; the noise."""
     value = _value(metric)
     ratio = Ratio(value, metric.ratio_low, metric.ratio_high, metric.r)
     canary, control = (figures.percent(bad / of if of else None) for bad, of in ((metric.s, metric.n), (metric.f, metric.m)))
@@ -116,16 +121,16 @@ def draw_metric(
         *(((part, Tone.WARN),) for part in (_wrapped(never, width) if never else ())),
         *(((part, Tone.TEXT),) for part in _wrapped(ratio_words(metric, against), width)),
         *((((_INDENT, Tone.TEXT), *axis),) if axis else ()),
-        *_own_course(metric, width),
+        *_own_course(metric, width, each),
         *(((part, Tone.MUTED),) for part in _wrapped(f"{legend.strip()}; {_difference(metric, difference)}; {noise}", width)),
     )
 
 
-def _own_course(metric: JudgedMetric, width: int) -> Lines:
-    """How the evidence of this metric came about, where there ever was some."""
-    if metric.alone_at is None or not any(value > 0 for value in metric.path):
+def _own_course(metric: JudgedMetric, width: int, each: float) -> Lines:
+    """How the evidence of this metric came about, where there was some in the time that is known."""
+    if metric.alone_at is None or not any(value >= _SOME for value in metric.path):
         return ()
-    title = f"{_INDENT}ln E, alone an abort at {metric.alone_at:.2f} "
+    title = f"{_INDENT}ln E over {figures.seconds(each * len(metric.path))}, by itself an abort at {metric.alone_at:.2f} "
     room = width - len(title)
     if room < _SHORTEST:
         return ()

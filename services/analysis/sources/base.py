@@ -18,8 +18,6 @@ ERRORS_NAME = ERRORS.name
 """The tally of all requests and those that failed."""
 LATENCY_NAME = "latency"
 """The tally whose ``durations`` say how long all requests took; what counts as slow is the reader's edge."""
-Queries = Mapping[str, tuple[str, ...]]
-"""What was asked, in the source's own language and as it can be asked again, by the tallies that it is about."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,12 +81,27 @@ def _versions(canary: bool, control: bool) -> str:
     return " and ".join(name for name, silent in (("the new version", canary), ("the old version", control)) if silent)
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked, in the source's own language, and of which time (Unix seconds). Two placeholders are left as they are, for
+    they change at every look: ``{{pods}}`` for the names of a version's pods, ``{{window}}`` for the time. ``of``: the tallies
+    that it is about."""
+
+    of: tuple[str, ...]
+    queries: tuple[str, ...]
+    since: float | None = None
+    """Where the counts begin; ``None`` for counters, which are asked for as they stand…"""
+    at: float | None = None
+    """…at this time."""
+    pods: Mapping[str, tuple[str, ...]] = {}
+    """By version, where the queries name them."""
+
+
 class MetricSource(Protocol):
     """Looks at both versions of one service. Counts begin with the first look, which has none itself."""
 
     @property
-    def asked(self) -> Queries:
-        """The queries of the latest look at each tally; none of one that was not looked at yet."""
+    def asked(self) -> tuple[Asked, ...]:
+        """What was asked at the latest look at each tally; nothing of one that was not asked for yet."""
 
     async def read(self, at: float) -> Reading:
         """One look at pace second ``at``; never raises for what the other side does."""

@@ -13,7 +13,7 @@ import msgspec
 
 from services.analysis.histogram import Histogram
 from services.analysis.sources.asking import NoData, QueryRefused, Site, inert, secret_missing
-from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Queries, Reading
+from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Asked, Reading
 from services.analysis.sources.ledger import BRIDGED
 from services.analysis.sources.subject import Subject
 from services.analysis.tally import Tally
@@ -170,14 +170,14 @@ class DatadogSource:
         self._clock = clock
         self._account = DatadogAccount(metrics.datadog, register=register, transport=transport)
         self._pairs = pairs(metrics)
-        self._asked: dict[str, tuple[str, ...]] = {}
+        self._asked: dict[str, Asked] = {}
         self._told_to: float | None = None
         """Unix second, the end of a bucket."""
         self._since = 0.0
 
     @property
-    def asked(self) -> Queries:
-        return dict(self._asked)
+    def asked(self) -> tuple[Asked, ...]:
+        return tuple(self._asked.values())
 
     async def read(self, at: float) -> Reading:
         now = self._clock.unix()
@@ -209,15 +209,16 @@ class DatadogSource:
             return {}, "neither version has pods"
         order = [(arm, name) for arm in there for name in self._pairs]
         queries: list[str] = []
-        asked: dict[str, tuple[str, ...]] = {}
+        of: dict[str, list[str]] = {}
         for arm, name in order:
             values = subject.values(arm)
-            pair = tuple(filled(query, values) for query in self._pairs[name])
+            pair = [filled(query, values) for query in self._pairs[name]]
             queries += pair
-            asked[name] = (*asked.get(name, ()), *pair)
-        self._asked = asked
+            of.setdefault(name, []).extend(pair)
         if len(there) > 1 and queries[0] == queries[len(queries) // 2]:
             raise Unaskable("both versions would be asked for by the same query: nothing in it tells them apart")
+        for name, texts in of.items():
+            self._asked[name] = Asked(of=(name,), queries=tuple(texts), since=since, at=until)
         points = await self._account.points(queries, since, until)
         sums = [[value for at, value in one if since <= at < until] for one in points]
         arms: dict[ArmName, dict[str, Tally]] = {arm: {} for arm in there}
@@ -238,7 +239,7 @@ class DatadogSource:
         subject = self._subject()
         try:
             asked = [query for arm in arms for query in below(self._config, subject.values(arm))]
-            self._asked[LATENCY_NAME] = tuple(asked)
+            self._asked[LATENCY_NAME] = Asked(of=(LATENCY_NAME,), queries=tuple(asked), since=since, at=until)
             points = await self._account.points(asked, since, until)
         except (NoData, Unaskable) as error:
             return f"latency: {error}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from services.analysis.parse import PodReading, Unreadable
 from services.analysis.parse import Reading as PodAnswer
-from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Queries, Reading
+from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Asked, Reading
 from services.analysis.sources.ledger import Ledger, Standing
 from services.analysis.tally import Tally
 from services.analysis.windows import ArmName
@@ -15,7 +15,7 @@ class Direct:
     """Fed with each round of readings, by whoever made it; ``read`` counts the latest."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.asked = series(metrics)
+        self.asked = asked_of_pages(metrics)
         self._ledger = Ledger()
         self._round: dict[ArmName, dict[str, Standing]] | None = None
         self._there: frozenset[ArmName] = frozenset()
@@ -54,7 +54,7 @@ class Direct:
         """Nothing is held."""
 
 
-def series(metrics: Metrics) -> Queries:
+def asked_of_pages(metrics: Metrics) -> tuple[Asked, ...]:
     """Where and by which series each tally is read: a page has no query."""
     page = f"GET {metrics.scrape_url or f':{metrics.port}{metrics.path}'} of each pod"
     requests = metrics.names.requests
@@ -66,7 +66,7 @@ def series(metrics: Metrics) -> Queries:
         found[endpoint.name] = (f'{page}: {requests}{{{endpoint.label}="{endpoint.value}"}}, by status',)
     for ratio in metrics.ratios:
         found[ratio.name] = (f"{page}: {ratio.total}", f"{page}: {ratio.bad}")
-    return found
+    return tuple(Asked(of=(name,), queries=texts) for name, texts in found.items())
 
 
 def tallies(reading: PodReading) -> dict[str, Tally]:

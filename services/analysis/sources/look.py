@@ -28,9 +28,9 @@ class Names(msgspec.Struct, frozen=True):
     latency: str
 
     @property
-    def joined(self) -> str:
-        """Both, for a person; a group without durations has no name for them."""
-        return ", ".join(filter(None, (self.errors, self.latency)))
+    def told(self) -> tuple[str, ...]:
+        """Both; a group without durations has no name for them."""
+        return tuple(filter(None, (self.errors, self.latency)))
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +42,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     newest: float | None
 
 
-def question(queries: Mapping[ArmName, Queries], subject: Subject, window: float | None = None) -> str:
-    """The whole query, for the versions that have pods.
+def question(queries: Mapping[ArmName, Queries], subject: Subject, window: float | None = None, *, told: bool = False) -> str:
+    """The whole query, for the versions that have pods; ``told``: as :func:`services.analysis.sources.promql.filled`.
 
     Raises :class:`services.analysis.sources.promql.Unfillable` where a placeholder has no value, and where both versions would
     be asked for by the same query: they would be found equal, whatever they do."""
@@ -52,15 +52,15 @@ def question(queries: Mapping[ArmName, Queries], subject: Subject, window: float
         raise Unfillable("neither version has pods")
     if len({filled(queries[arm].total, subject, arm, window) for arm in there}) < len(there):
         raise Unfillable("both versions would be asked for by the same query: nothing in it tells them apart")
-    return " or ".join(part for arm in there for part in _parts(queries[arm], subject, arm, window))
+    return " or ".join(part for arm in there for part in _parts(queries[arm], subject, arm, window, told))
 
 
-def _parts(queries: Queries, subject: Subject, arm: ArmName, window: float | None) -> list[str]:
+def _parts(queries: Queries, subject: Subject, arm: ArmName, window: float | None, told: bool) -> list[str]:
     by = ", ".join(UNIT)
 
     def of(query: str) -> str:
         # On lines of its own: a comment at the end of a person's query must not swallow what follows.
-        return f"(\n{filled(query, subject, arm, window)}\n)"
+        return f"(\n{filled(query, subject, arm, window, told=told)}\n)"
 
     errors = f"sum by ({by}) {of(queries.errors)} or 0 * sum by ({by}) {of(queries.known)}"
     parts = {"total": f"sum by ({by}) {of(queries.total)}", "errors": errors}

@@ -58,13 +58,16 @@ def pattern(value: str) -> str:
     )
 
 
-def filled(query: str, subject: Subject, arm: ArmName, window: float | None = None) -> str:
-    """The query of one version. ``window`` in seconds. Raises :class:`Unfillable`."""
+def filled(query: str, subject: Subject, arm: ArmName, window: float | None = None, *, told: bool = False) -> str:
+    """The query of one version. ``window`` in seconds. With ``told`` what changes at every look (pods, window) stays a
+    placeholder. Raises :class:`Unfillable`."""
     values = subject.values(arm)
     made = []
     for part in promql(query):
         if not part.place:
             made.append(part.text)
+        elif told and part.place in (WINDOW, "pods"):
+            made.append(f"{{{{{part.place}}}}}")
         elif part.place == WINDOW:
             if window is None:
                 raise Unfillable("{{window}} has no value yet")

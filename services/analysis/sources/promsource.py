@@ -7,8 +7,7 @@ import httpx
 import msgspec
 
 from services.analysis.sources.asking import NoData
-from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Reading
-from services.analysis.sources.base import Queries as Asked
+from services.analysis.sources.base import ERRORS_NAME, LATENCY_NAME, Asked, Reading
 from services.analysis.sources.ledger import BRIDGED, Counted, Ledger
 from services.analysis.sources.look import Look, Names, answered, question
 from services.analysis.sources.prometheus import PrometheusServer
@@ -36,8 +35,7 @@ class _Group:
         self.ledger = Ledger()
         self.told_at: float | None = None
         """Wall second (monotonic) up to which windows are told."""
-        self.asked = ""
-        """The question of the latest look."""
+        self.asked: Asked | None = None
 
 
 class PrometheusSource:
@@ -62,8 +60,8 @@ class PrometheusSource:
         """Pace second of the newest sample that was ever seen of both versions."""
 
     @property
-    def asked(self) -> Asked:
-        return {group.names.joined: (group.asked,) for group in (self._main, *self._others) if group.asked}
+    def asked(self) -> tuple[Asked, ...]:
+        return tuple(group.asked for group in (self._main, *self._others) if group.asked is not None)
 
     async def read(self, at: float) -> Reading:
         """One look. Endpoints and ratios are looked at when errors and latency are told, so that all begin at the same time."""
@@ -102,8 +100,9 @@ class PrometheusSource:
                 return Counted(since=at)
             window = now - group.told_at
         try:
-            group.asked = question(queries, subject, window)
-            samples = await self._server.query(group.asked)
+            whole = question(queries, subject, window)
+            group.asked = self._told(group, question(queries, subject, window, told=True), subject, window)
+            samples = await self._server.query(whole)
         except Unfillable as error:
             return group.ledger.missed(at, str(error))
         except NoData as error:
@@ -116,6 +115,11 @@ class PrometheusSource:
         if not samples:
             return group.ledger.missed(at, "no series match")
         return group.ledger.take(at, look.now, look.arms, subject.there)
+
+    def _told(self, group: _Group, query: str, subject: Subject, window: float | None) -> Asked:
+        now = round(self._clock.unix(), 3)
+        pods = {arm.value: subject.versions[arm].pods for arm in ArmName} if "{{pods}}" in query else {}
+        return Asked(of=group.names.told, queries=(query,), since=None if window is None else now - window, at=now, pods=pods)
 
     def _windowed(self, group: _Group, look: Look, at: float, now: float, there: Collection[ArmName]) -> Counted:
         """Counts of a window that began where the last told one ended. One without data goes on in the next look's."""
