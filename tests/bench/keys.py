@@ -10,7 +10,7 @@ from figures import Figure, figure
 from terminal import Terminal
 
 MOVES = 120
-SWITCHES = 15
+SWITCHES = 10
 ROWS = ("▸ accounts", "▸ cart")
 """The first two services of production; neither is part of the rollout."""
 SCREENS = (
