@@ -102,6 +102,7 @@ def fill(directory: Path, entries: int) -> float:
     store.open()
     for start in range(0, entries, 1000):
         store.append([_draft(n) for n in range(start, min(start + 1000, entries))])
+    store.sign()  # as a writer does that ends
     store.close()
     return time.perf_counter() - began
 
