@@ -14,6 +14,7 @@ from aiohttp import web
 from support.datadog_logs import APP_KEY, Account
 from support.hec import Collector
 from support.otlp import Receiver
+from support.shipping import Graveyard
 from support.sinks import (
     TOKEN,
     Authority,
@@ -32,7 +33,6 @@ from support.sinks import (
     unpackable,
 )
 
-from services.audit.shipping.courier import Courier
 from services.audit.sinks.base import Answer, Sink, Trouble
 from services.audit.sinks.opening import open_sink
 from services.redaction import Redactor
@@ -131,23 +131,16 @@ async def test_every_entry_arrives_whatever_happens_on_the_way(kind: Kind, seed:
         swallowed, lost, cut, garbage, status(429, Retry_After="2"), status(503), status(502), status(504), status(413),
         status(401), status(403), status(404), status(301, Location="http://127.0.0.1:1/"),
     ]  # fmt: skip
-    buried: list[Any] = []
-
-    async def bury(letter: Any) -> None:
-        buried.append(letter)
-
-    async def noted(event: Any) -> None:
-        """The journal of this test is not kept."""
-
+    grave = Graveyard()
     async with serving(kind.fake):
         sink = kind.sink()
-        courier = Courier(sink, bury=bury, record=noted, clock=LeapingClock(), random=Random(seed))
+        courier = grave.courier(sink, LeapingClock())
         for first in range(1, 200, 40):
             kind.fake.faults += [random.choice(pool) for _ in range(random.randrange(6))]
             await courier.deliver(records(40, first))
         await sink.close()
     assert kind.seqs() == set(range(1, 201))
-    assert buried == []
+    assert grave.letters == []
 
 
 async def test_one_poisoned_entry_of_five_hundred_is_the_only_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,20 +149,13 @@ async def test_one_poisoned_entry_of_five_hundred_is_the_only_dead_letter(monkey
         fake = Collector(acknowledges=acknowledges)
         fake.poison = {"poisoned"}
         kind = Kind(lambda fake=fake: fake, Splunk, lambda url, on=acknowledges: {**splunk(url), "acknowledge": on})  # type: ignore[misc]
-        buried: list[Any] = []
-
-        async def bury(letter: Any, buried: list[Any] = buried) -> None:
-            buried.append(letter)
-
-        async def noted(event: Any) -> None:
-            """The journal of this test is not kept."""
-
+        grave = Graveyard()
         batch = [record(seq, user="poisoned" if seq == 317 else "jane") for seq in range(1, 501)]
         async with serving(fake):
             sink = kind.sink(timeout=5)
-            await Courier(sink, bury=bury, record=noted, clock=LeapingClock(), random=Random(1)).deliver(batch)
+            await grave.courier(sink, LeapingClock()).deliver(batch)
             await sink.close()
-        assert [letter.seq for letter in buried] == [317]
+        assert [letter.seq for letter in grave.buried] == [317]
         whole = {one["event"]["seq"] for one in fake.taken if "payload_dropped" not in one["event"]}
         assert whole == set(range(1, 501)) - {317}
         assert 317 in {one["event"]["seq"] for one in fake.taken}

@@ -2,18 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from services.audit import Event, Journal
+from services.audit.shipping.burials import Burials
+from services.audit.shipping.courier import Courier
+from services.audit.shipping.deadletters import BURIED, DeadLetter
 from services.audit.shipping.given import Given
 from services.audit.shipping.shipper import Shipper, Target
 from services.audit.shipping.status import SinkStatus
 from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Probe, Record, Sink
 from services.audit.sinks.elasticsearch import ElasticsearchSink
-from services.clock import SystemClock
+from services.clock import Clock, SystemClock
 from services.redaction import Redactor
 from services.settings.sinks import Elasticsearch
 from support.elastic import Elastic
@@ -91,7 +96,8 @@ class ScriptedSink:
         self.asked += 1
         if not self.can_be_asked:
             return None
-        found = [record.seq for record in records if record.seq in self.lost]
+        there = {record.seq for record in self.taken}
+        found = [record.seq for record in records if record.seq in self.lost or record.seq not in there]
         self.lost.clear()
         return found
 
@@ -100,6 +106,34 @@ class ScriptedSink:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Graveyard:
+    """Keeps the letters of a courier, and what is recorded of them."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+        self.events: list[Event] = []
+        self.full = 0
+        """So many times the disk is full first."""
+
+    @property
+    def buried(self) -> list[DeadLetter]:
+        return [letter for letter in self.letters if letter.what == BURIED]
+
+    def courier(self, sink: Sink, clock: Clock, *, standing: Mapping[int, DeadLetter] = MappingProxyType({})) -> Courier:
+        burials = Burials(sink.name, keep=self.keep, record=self.record, clock=clock)
+        burials.begin(standing)
+        return Courier(sink, burials=burials, clock=clock, random=Random(1))
+
+    async def keep(self, letter: DeadLetter) -> None:
+        if self.full:
+            self.full -= 1
+            raise OSError(28, "No space left on device")
+        self.letters.append(letter)
+
+    async def record(self, event: Event) -> None:
+        self.events.append(event)
 
 
 @dataclass

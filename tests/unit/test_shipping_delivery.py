@@ -9,10 +9,11 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.shipping import Place, QuickClock, ScriptedSink, shipping
+from support.shipping import Graveyard, Place, QuickClock, ScriptedSink, shipping
 from support.sinks import LeapingClock, records
 
 from services.audit import Event, Journal, chain
+from services.audit.place import Disk
 from services.audit.segments import segments
 from services.audit.shipping import deadletters
 from services.audit.shipping.courier import Courier
@@ -32,28 +33,9 @@ TOO_LARGE = Delivery(trouble=Trouble.TOO_LARGE, detail="413")
 SUSPECT = Delivery(trouble=Trouble.SUSPECT, detail="400: no")
 
 
-class Graveyard:
-    """Keeps dead letters and what is recorded of them."""
-
-    def __init__(self) -> None:
-        self.letters: list[DeadLetter] = []
-        self.events: list[Event] = []
-        self.full = 0
-        """So many times the disk is full first."""
-
-    async def bury(self, letter: DeadLetter) -> None:
-        if self.full:
-            self.full -= 1
-            raise OSError(28, "No space left on device")
-        self.letters.append(letter)
-
-    async def record(self, event: Event) -> None:
-        self.events.append(event)
-
-
 def courier(sink: ScriptedSink) -> tuple[Courier, Graveyard, LeapingClock]:
     grave, clock = Graveyard(), LeapingClock()
-    return Courier(sink, bury=grave.bury, record=grave.record, clock=clock, random=Random(1)), grave, clock
+    return grave.courier(sink, clock), grave, clock
 
 
 async def test_one_poisoned_entry_among_five_hundred_is_found_buried_and_replaced() -> None:
@@ -61,8 +43,8 @@ async def test_one_poisoned_entry_among_five_hundred_is_found_buried_and_replace
     sink.suspect = {317}
     carrier, grave, _ = courier(sink)
     await carrier.deliver(records(500))
-    assert [letter.seq for letter in grave.letters] == [317]
-    assert "400: no" in grave.letters[0].reason
+    assert [letter.seq for letter in grave.buried] == [317]
+    assert "400: no" in grave.buried[0].reason
     assert [event.event for event in grave.events] == ["audit.dead_letter"]
     assert grave.events[0].data["seq"] == 317
     assert sorted(record.seq for record in sink.taken) == list(range(1, 501))
@@ -76,7 +58,7 @@ async def test_an_entry_that_is_rejected_by_itself_costs_one_request_more() -> N
     sink.refuse = {3: "mapper_parsing_exception"}
     carrier, grave, _ = courier(sink)
     await carrier.deliver(records(10))
-    assert [(letter.seq, letter.reason) for letter in grave.letters] == [(3, "mapper_parsing_exception")]
+    assert [(letter.seq, letter.reason) for letter in grave.buried] == [(3, "mapper_parsing_exception")]
     assert len(sink.batches) == 2
 
 
@@ -93,7 +75,7 @@ async def test_a_sink_that_refuses_everything_gets_no_entry_buried() -> None:
     else:
         pytest.fail("it was never held")
     await task
-    assert grave.letters == []
+    assert grave.buried == []
     assert clock.monotonic() >= HOLD_SECONDS
     assert sorted(record.seq for record in sink.taken) == [1, 2, 3, 4]
     assert carrier.tally.state is SinkState.SHIPPING
@@ -105,7 +87,7 @@ async def test_a_batch_that_is_too_large_is_sent_in_parts() -> None:
     carrier, grave, _ = courier(sink)
     await carrier.deliver(records(8))
     assert [len(batch) for batch in sink.batches] == [8, 4, 2, 2, 4]
-    assert grave.letters == []
+    assert grave.buried == []
 
 
 async def test_an_entry_larger_than_a_sink_takes_is_buried_without_being_sent() -> None:
@@ -114,7 +96,7 @@ async def test_an_entry_larger_than_a_sink_takes_is_buried_without_being_sent() 
     sink.size = lambda record: 10**6 if record.seq == 2 and not record.substitute else 1  # type: ignore[method-assign]
     carrier, grave, _ = courier(sink)
     await carrier.deliver(batch)
-    assert [letter.seq for letter in grave.letters] == [2]
+    assert [letter.seq for letter in grave.buried] == [2]
     assert sorted(record.seq for record in sink.taken) == [1, 2, 3]
 
 
@@ -127,7 +109,7 @@ async def test_no_number_of_failures_is_the_last_and_pauses_are_bounded() -> Non
     assert carrier.tally.retries == 400
     assert clock.monotonic() < 400 * LONGEST_SECONDS
     assert carrier.connection_lost
-    assert grave.letters == []
+    assert grave.buried == []
 
 
 async def test_what_a_sink_asks_for_is_kept_and_what_it_holds_is_tried_every_half_minute() -> None:
@@ -158,8 +140,105 @@ async def test_a_disk_too_full_for_a_dead_letter_holds_the_sink_and_loses_nothin
     carrier, grave, _ = courier(sink)
     grave.full = 2
     await carrier.deliver(records(3))
-    assert [letter.seq for letter in grave.letters] == [2]
+    assert [letter.seq for letter in grave.buried] == [2]
     assert {record.seq for record in sink.taken} == {1, 2, 3}
+
+
+async def test_while_a_sink_refuses_substitutes_too_few_letters_are_written_and_the_entry_goes_as_it_is() -> None:
+    sink = ScriptedSink()
+    carrier, grave, clock = courier(sink)
+    sink.answers = [SUSPECT] * 400
+    await carrier.deliver(records(1))
+    assert grave.buried == []
+    assert [record.substitute for record in sink.taken] == [False]
+    assert [letter.what for letter in grave.letters] == ["refused", "released"] * (len(grave.letters) // 2)
+    assert len(grave.letters) < 2 * (10 + clock.monotonic() / 600)
+
+
+async def test_a_substitute_that_may_be_there_is_followed_by_no_entry() -> None:
+    """One attempt at the substitute had no answer, the next was refused."""
+    sink = ScriptedSink()
+    carrier, grave, _ = courier(sink)
+    sink.answers = [TOO_LARGE, UNREACHABLE, SUSPECT]
+    await carrier.deliver(records(1))
+    assert [record.substitute for record in sink.taken] == [True]
+    assert [letter.what for letter in grave.letters] == ["refused", "buried"]
+
+
+async def test_an_entry_that_was_taken_by_an_attempt_without_an_answer_is_not_buried_when_it_is_refused_later() -> None:
+    sink = ScriptedSink()
+    carrier, grave, _ = courier(sink)
+    (one,) = records(1)
+    sink.taken.append(one)
+    sink.answers = [UNREACHABLE, TOO_LARGE]
+    await carrier.deliver([one])
+    assert sink.taken == [one]
+    assert grave.letters == []
+
+
+async def test_an_entry_too_large_for_a_sink_that_takes_nothing_waits_in_peace() -> None:
+    """Nothing is sent of it but substitutes, each after its pause."""
+    sink = ScriptedSink(limits=Limits(entry_bytes=5))
+    sink.size = lambda record: 1 if record.substitute else 10  # type: ignore[method-assign]
+    carrier, grave, clock = courier(sink)
+    sink.answers = [SUSPECT] * 5
+    grave.full = 3
+    await carrier.deliver(records(1))
+    assert [letter.what for letter in grave.letters] == ["refused", "released"] * 5 + ["refused", "buried"]
+    assert clock.monotonic() >= 3 * HOLD_SECONDS + sum((30, 60, 120, 240, 480))
+    assert sink.asked < 20
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("moment", ["refused", "substitute", "sent", "buried", "recorded"])
+async def test_who_is_killed_around_a_substitute_is_followed_by_nobody_who_sends_the_entry(tmp_path: Path, moment: str) -> None:
+    """An entry refused once, and taken if it were sent again: only its substitute may be there."""
+    sink = ScriptedSink()
+    sink.refuse = {2: "no"}
+    done: list[str] = []
+
+    async def dies(now: str) -> None:
+        done.append(now)
+        if now == moment:
+            raise Killed
+
+    class Dying(Graveyard):
+        async def keep(self, letter: DeadLetter) -> None:
+            await super().keep(letter)
+            await asyncio.to_thread(deadletters.add, tmp_path, sink.name, letter, disk=Disk())
+            await dies(letter.what)
+
+        async def record(self, event: Event) -> None:
+            await super().record(event)
+            await dies("recorded")
+
+    class Mortal(ScriptedSink):
+        async def send(self, batch: Sequence[Record]) -> Delivery:
+            alone = batch[0].substitute
+            if alone:
+                await dies("substitute")
+            answer = await sink.send(batch)
+            if alone:
+                await dies("sent")
+            return answer
+
+        async def missing(self, records: Sequence[Record]) -> Sequence[int] | None:
+            return await sink.missing(records)
+
+    first = Dying()
+    with pytest.raises(Killed):
+        await first.courier(Mortal(sink.name), LeapingClock()).deliver(records(3))
+    assert done[-1] == moment
+    sink.refuse = {}
+    second = Graveyard()
+    await second.courier(sink, LeapingClock(), standing=deadletters.standing(tmp_path, sink.name)).deliver(records(3))
+    assert {record.substitute for record in sink.taken if record.seq == 2} == {True}
+    assert {record.seq for record in sink.taken} == {1, 2, 3}
+    assert {letter.what for letter in first.letters + second.letters} == {"refused", "buried"}
+    assert len(first.events + second.events) == (2 if moment == "recorded" else 1)
 
 
 async def test_a_mistake_in_a_sink_is_tried_again_and_seen(caplog: pytest.LogCaptureFixture) -> None:
@@ -197,7 +276,7 @@ async def test_whatever_a_sink_answers_each_entry_is_there_or_among_the_dead(
     carrier, grave, _ = courier(sink)
     await carrier.deliver(records(20))
     whole = [record.seq for record in sink.taken if not record.substitute]
-    buried = [letter.seq for letter in grave.letters]
+    buried = [letter.seq for letter in grave.buried]
     assert len(buried) == len(set(buried))
     assert len(whole) == len(set(whole))
     assert sorted(whole + buried) == list(range(1, 21))
@@ -265,8 +344,6 @@ async def test_dead_letters_are_chained_kept_and_cleared_by_delivery(tmp_path: P
     path.write_bytes(whole.replace(b"no date", b"on date"))
     assert not deadletters.intact(directory, "scripted")
     path.write_bytes(whole + b"torn by a kill")
-    from services.audit.place import Disk
-
     done = deadletters.DeadLetter(
         what="delivered", at="", journal=found[4].journal, seq=4, hash=found[4].hash, id="", event="", reason="by hand"
     )

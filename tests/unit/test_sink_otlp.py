@@ -1,16 +1,13 @@
 """OTLP over HTTP: what a partial success means, what may be repeated and what may not, and the shape of a record."""
 
 import json
-from random import Random
 from typing import Any
 
 import pytest
 from support.otlp import Receiver
+from support.shipping import Graveyard
 from support.sinks import JOURNAL, NOW, TOKEN, LeapingClock, record, records, serving, status
 
-from services.audit import Event
-from services.audit.shipping.courier import Courier
-from services.audit.shipping.deadletters import DeadLetter
 from services.audit.sinks.base import Answer, Assurance, Delivery, Trouble
 from services.audit.sinks.otlp import OtlpSink
 from services.redaction import Redactor
@@ -93,23 +90,16 @@ async def test_a_partial_success_goes_to_the_dead_letters_and_is_never_repeated(
 async def test_entries_that_are_too_old_for_a_receiver_are_kept_here_and_known_there() -> None:
     fake = Receiver()
     fake.oldest = NOW - 7 * 86_400
-    buried: list[DeadLetter] = []
-
-    async def bury(found: DeadLetter) -> None:
-        buried.append(found)
-
-    async def noted(event: Event) -> None:
-        """The journal of this test is not kept."""
-
+    grave = Graveyard()
     old = [record(seq, at=NOW - 30 * 86_400) for seq in range(1, 4)]
     async with serving(fake):
         one = sink(fake)
-        courier = Courier(one, bury=bury, record=noted, clock=LeapingClock(), random=Random(1))
+        courier = grave.courier(one, LeapingClock())
         await courier.deliver(old)
         await courier.deliver(records(3, 4))
         await one.close()
-    assert [letter.seq for letter in buried] == [1, 2, 3]
-    assert "too old" in buried[0].reason
+    assert [letter.seq for letter in grave.buried] == [1, 2, 3]
+    assert "too old" in grave.buried[0].reason
     bodies = [json.loads(log["body"]["stringValue"]) for log in fake.records]
     assert [(body["seq"], "payload_dropped" in body) for body in bodies] == [
         (1, True), (2, True), (3, True), (4, False), (5, False), (6, False),

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from services.audit.shipping import deadletters
-from services.audit.shipping.courier import Courier, substitute
+from services.audit.shipping.burials import substitute
+from services.audit.shipping.courier import Courier
 from services.audit.shipping.cursor import Cursor
 from services.audit.shipping.tail import START, Bounds, Place, Removed, Tail
 from services.audit.sinks.base import Record, Sink
@@ -126,6 +127,6 @@ class Confirmation:
             tail = Tail(self._bounds, self._journal, place)
         except Removed as gone:
             tail = Tail(self._bounds, self._journal, gone.place)
-        dead = deadletters.undelivered(self._bounds.directory, self._sink.name)
+        dead = deadletters.standing(self._bounds.directory, self._sink.name)
         records = [record for record in tail.read(_ENTRIES, _BYTES) if record.seq <= last.seq]
         return [substitute(record) if record.seq in dead else record for record in records]

@@ -1,19 +1,17 @@
 """Getting a batch into one sink, whatever it takes: attempts without end, splitting, and the one dead letter among five hundred.
 
 Knows no cursor and no journal file: what it is given is delivered when ``deliver`` returns, or lies among the dead letters with a
-substitute in its place at the sink.
+substitute in its place at the sink (:mod:`services.audit.shipping.burials`).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
 
-from services.audit.line import encode
-from services.audit.shipping import notices
-from services.audit.shipping.deadletters import BURIED, DeadLetter, letter
+from services.audit.shipping.burials import Burials
 from services.audit.shipping.pauses import HOLD_SECONDS, Backoff
 from services.audit.shipping.status import SinkState
 from services.audit.sinks.base import Answer, Delivery, Record, Sink, Trouble
@@ -22,10 +20,10 @@ from services.clock import Clock
 WIDTH = 4
 """Batches on their way at a time, where a sink does not mind in which order they come."""
 
-_log = logging.getLogger("quarterdeck.shipping")
+LONGEST_DOUBT_SECONDS = 600.0
+"""Between two substitutes, while a sink refuses those too: each costs two lines among the letters, kept for ever."""
 
-Bury = Callable[[DeadLetter], Awaitable[None]]
-"""Keeps a dead letter, durable when it returns. Raises ``OSError``."""
+_log = logging.getLogger("quarterdeck.shipping")
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -60,19 +58,21 @@ class Tally(msgspec.Struct, kw_only=True):
 class Courier:
     """One sink. Several batches may be handed in at a time; while there is trouble, one of them tries and the others wait."""
 
-    def __init__(self, sink: Sink, *, bury: Bury, record: notices.Recorder, clock: Clock, random: Random) -> None:
+    def __init__(self, sink: Sink, *, burials: Burials, clock: Clock, random: Random) -> None:
         self.tally = Tally()
         self.connection_lost = False
         """An attempt got no answer since this was last reset: what was taken shortly before may be gone."""
         self._sink = sink
-        self._bury = bury
-        self._record = record
+        self._burials = burials
         self._clock = clock
         self._backoff = Backoff(random)
         self._places = asyncio.Semaphore(WIDTH if sink.unordered else 1)
         self._again_at: float | None = None
         """On the monotonic clock, while there is trouble: not before then."""
         self._turn = asyncio.Lock()
+        self._doubt = 0.0
+        """How long no substitute is tried once one was refused; 0 where something was taken since."""
+        self._doubted_until = 0.0
 
     @property
     def width(self) -> int:
@@ -81,18 +81,19 @@ class Courier:
     async def deliver(self, records: Sequence[Record]) -> None:
         """Returns when each of ``records`` was taken, or buried. Never gives up."""
         async with self._places:
-            parts = [list(records)]
+            parts = [self._burials.in_place(records)]
             while parts:
                 parts += reversed(await self._part(parts.pop()))
 
     async def _part(self, part: list[Record]) -> list[list[Record]]:
         """One attempt at ``part``; what of it has to be sent again, in the order it has to be sent."""
-        large = next((record for record in part if self._sink.size(record) > self._sink.limits.entry_bytes), None)
+        large = next((record for record in part if not record.substitute and self._too_large(record)), None)
         if large is not None:
+            await self._rest()
             reason = f"larger than the {self._sink.limits.entry_bytes} bytes that the sink takes"
             rest = [record for record in part if record is not large]
             return [*([rest] if rest else []), *await self._reject(large, reason)]
-        delivery = await self._attempt(part)
+        delivery, _ = await self._attempt(part)
         if delivery.trouble is None:
             again: list[list[Record]] = []
             retried: list[Record] = []
@@ -101,43 +102,74 @@ class Courier:
                     retried.append(record)
                 elif answer is Answer.REJECTED:
                     again += await self._reject(record, delivery.reasons.get(position) or delivery.detail)
+                elif record.substitute:
+                    again += await self._bury(record)
             return [*([retried] if retried else []), *again]
         if len(part) > 1:
             # Refused as a whole: halves, down to the one that it is about.
             return [part[: len(part) // 2], part[len(part) // 2 :]]
         return await self._reject(part[0], delivery.detail)
 
+    def _too_large(self, record: Record) -> bool:
+        return self._sink.size(record) > self._sink.limits.entry_bytes
+
     async def _reject(self, record: Record, reason: str) -> list[list[Record]]:
-        """Put a substitute in the place of ``record`` and keep the dead letter; or hold it, where not even that is taken: then
-        it is not about this entry, and burying one after the other would empty the journal into the dead letters."""
-        delivery = await self._attempt([substitute(record)])
-        if delivery.trouble is not None or delivery.answers[0] is Answer.REJECTED:
-            said = delivery.reasons.get(0) or delivery.detail or reason
-            self._hold(f"takes no entry at all, not even a substitute: {said}")
-            return [[record]]
-        if delivery.answers[0] is Answer.RETRY:
-            return [[record]]
-        found = letter(record, BURIED, self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"), reason)
+        """Put a substitute in the place of ``record``; or hold it, where not even that is taken: then it is not about this entry,
+        and burying one after the other would empty the journal into the dead letters."""
+        if record.substitute or self._clock.monotonic() < self._doubted_until:
+            return self._held(record, reason)
+        if await self._sink.missing([record]) == []:
+            return []  # taken before: by an attempt that had no answer, or by a process that was killed behind it
         try:
-            await self._bury(found)
+            instead = await self._burials.refused(record, reason)
         except OSError as error:
-            self._hold(f"a dead letter can't be kept: {error.strerror or error}")
-            return [[record]]
-        await self._record(notices.dead_letter(self._sink.name, found))
+            return self._unkept(record, error)
+        delivery, attempts = await self._attempt([instead])
+        if delivery.trouble is None and delivery.answers[0] is not Answer.REJECTED:
+            return [[instead]] if delivery.answers[0] is Answer.RETRY else await self._bury(instead)
+        self._doubt = min(LONGEST_DOUBT_SECONDS, max(HOLD_SECONDS, 2 * self._doubt))
+        self._doubted_until = self._clock.monotonic() + self._doubt
+        said = delivery.reasons.get(0) or delivery.detail or reason
+        if attempts > 1:
+            return self._held(instead, said)  # an earlier attempt may have brought it there
+        try:
+            await self._burials.released(record)
+        except OSError as error:
+            return self._unkept(instead, error)
+        return self._held(record, said)
+
+    async def _bury(self, instead: Record) -> list[list[Record]]:
+        try:
+            await self._burials.taken(instead)
+        except OSError as error:
+            return self._unkept(instead, error)
         return []
 
-    async def _attempt(self, part: Sequence[Record]) -> Delivery:
-        """Send until the sink has an answer that is about the entries."""
+    def _held(self, record: Record, said: str) -> list[list[Record]]:
+        self._hold(f"takes no entry at all, not even a substitute: {said}")
+        return [[record]]
+
+    def _unkept(self, record: Record, error: OSError) -> list[list[Record]]:
+        self._hold(f"a dead letter can't be kept: {error.strerror or error}")
+        return [[record]]
+
+    async def _attempt(self, part: Sequence[Record]) -> tuple[Delivery, int]:
+        """Send until the sink has an answer that is about the entries; and how often it was sent."""
+        attempts = 0
         while True:
+            attempts += 1
             if self._again_at is None:
                 delivery = await self._sent(part)
             else:
                 async with self._turn:
-                    if (again_at := self._again_at) is not None:
-                        await self._clock.sleep(max(0.0, again_at - self._clock.monotonic()))
+                    await self._rest()
                     delivery = await self._sent(part)
             if delivery.trouble not in (Trouble.UNREACHABLE, Trouble.BUSY, Trouble.HOLD):
-                return delivery
+                return delivery, attempts
+
+    async def _rest(self) -> None:
+        if (again_at := self._again_at) is not None:
+            await self._clock.sleep(max(0.0, again_at - self._clock.monotonic()))
 
     async def _sent(self, part: Sequence[Record]) -> Delivery:
         try:
@@ -158,6 +190,7 @@ class Courier:
         tally = self.tally
         if any(taken):
             self._backoff.succeeded()
+            self._doubt = self._doubted_until = 0.0
             tally.delivered += sum(taken)
             tally.duplicates += sum(answer is Answer.DUPLICATE for answer in delivery.answers)
             last = max(record.timestamp for record, there in zip(part, taken, strict=True) if there)
@@ -175,10 +208,3 @@ class Courier:
     def _hold(self, reason: str) -> None:
         self.tally.failed(SinkState.HELD, reason, self._clock.unix())
         self._again_at = self._clock.monotonic() + HOLD_SECONDS
-
-
-def substitute(record: Record) -> Record:
-    """What is sent in the place of an entry that a sink refuses: that it is there, and nothing that could be refused again."""
-    fields = {name: record.fields.get(name) for name in ("v", "id", "timestamp", "event")}
-    reduced = {**fields, "seq": record.seq, "hash": record.hash, "payload_dropped": True}
-    return msgspec.structs.replace(record, substitute=True, fields=reduced, body=encode(reduced))

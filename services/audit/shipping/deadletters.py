@@ -17,12 +17,15 @@ from services.audit.place import Disk, write_all
 from services.audit.sinks.base import Record
 
 DIRECTORY = "dead"
+REFUSED = "refused"
 BURIED = "buried"
+RELEASED = "released"
 DELIVERED = "delivered"
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """``what`` is ``buried``, or ``delivered`` for one that was taken later. ``at``: time stamp, RFC 3339, UTC."""
+    """``what`` became of an entry: ``refused``, and its substitute is on its way; ``buried``, as the substitute was taken;
+    ``released``, as the substitute was refused too; ``delivered``, once it was taken later. ``at``: time stamp, RFC 3339, UTC."""
 
     what: str
     at: str
@@ -106,15 +109,20 @@ def intact(directory: Path, sink: str) -> bool:
         return True
 
 
-def undelivered(directory: Path, sink: str) -> dict[int, DeadLetter]:
-    """The letters that were not delivered since, by entry."""
-    standing: dict[int, DeadLetter] = {}
-    for found in read(directory, sink):
-        if found.what == BURIED:
-            standing[found.seq] = found
+def standing(directory: Path, sink: str) -> dict[int, DeadLetter]:
+    """The last letter of each entry in whose place a substitute is at the sink, or may be."""
+    found: dict[int, DeadLetter] = {}
+    for one in read(directory, sink):
+        if one.what in (REFUSED, BURIED):
+            found[one.seq] = one
         else:
-            standing.pop(found.seq, None)
-    return standing
+            found.pop(one.seq, None)
+    return found
+
+
+def undelivered(directory: Path, sink: str) -> dict[int, DeadLetter]:
+    """The dead letters that were not delivered since, by entry."""
+    return {seq: found for seq, found in standing(directory, sink).items() if found.what == BURIED}
 
 
 def names(directory: Path) -> list[str]:

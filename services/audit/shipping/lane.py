@@ -14,6 +14,7 @@ import msgspec
 from services.audit.place import Disk
 from services.audit.shipping import cursor as cursors
 from services.audit.shipping import deadletters, notices
+from services.audit.shipping.burials import Burials
 from services.audit.shipping.confirming import Confirmation
 from services.audit.shipping.courier import Courier
 from services.audit.shipping.cursor import Cursor, CursorUnusable, Witness
@@ -69,7 +70,8 @@ class Lane:
         self._record = record
         self._clock = clock
         self._disk = disk
-        self._courier = Courier(sink, bury=self._bury, record=record, clock=clock, random=random)
+        self._burials = Burials(sink.name, keep=self._keep, record=record, clock=clock)
+        self._courier = Courier(sink, burials=self._burials, clock=clock, random=random)
         self._cursor = Cursor(journal_id=journal, sink=sink.name, kind=sink.kind)
         self._confirmation = Confirmation(sink, self._courier, bounds, journal, clock)
         self._tail: Tail | None = None
@@ -204,6 +206,11 @@ class Lane:
             # A sink that is new here begins with what there still is.
             start = self._tail.place
             self._move(start.seq, start.hash, confirmed=True)
+        try:
+            self._burials.begin(await asyncio.to_thread(deadletters.standing, directory, sink.name))
+        except OSError:
+            # As ``recount`` says. An entry may be there beside its substitute, at worst: better than none of them.
+            self._burials.begin({})
         self._confirmation.begin(self._cursor)
         self._stopped = ""
 
@@ -319,9 +326,9 @@ class Lane:
         self._failing = True
         self._courier.tally.failed(state, reason, self._clock.unix())
 
-    async def _bury(self, found: deadletters.DeadLetter) -> None:
+    async def _keep(self, found: deadletters.DeadLetter) -> None:
         await asyncio.to_thread(deadletters.add, self._bounds.directory, self.sink.name, found, disk=self._disk)
-        self._dead += 1
+        self._dead += found.what == deadletters.BURIED
 
     async def _save_when_due(self) -> None:
         ahead = self._cursor.acked_seq - self._saved.acked_seq
