@@ -40,11 +40,9 @@ lint: install-dev
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
+# one after another: some of them hold what a person sees against the clock on the wall
 e2e: install-dev $(COUNTERPART)/.installed
-	@ended=0; \
-	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "long and not cluster and not counterpart" || ended=$$?; \
-	$(RUN)/python -m pytest -m "cluster or counterpart" || ended=$$?; \
-	exit $$ended
+	$(RUN)/python -m pytest -m "long or cluster or counterpart"
 
 bench: install
 	@$(RUN)/python tests/bench/run.py

@@ -20,7 +20,7 @@ from services.rollout.intents import Ask, Intent, send
 pytestmark = [needs_tmux, pytest.mark.long]
 
 SERVICE, OLD, NEW, TICKET = "payment-service", "v2.14.1", "v2.15.0", "CHG-4821"
-CANARY = {"steps": [{"weight": 10, "seconds": 60}, {"weight": 25, "seconds": 480}], "baseline_seconds": 30, "soak_seconds": 30}
+CANARY = {"steps": [{"weight": 10, "seconds": 60}, {"weight": 25, "seconds": 1600}], "baseline_seconds": 30, "soak_seconds": 30}
 LEASE = 15.0
 """Wall seconds after which a driver that does not renew its lease counts as gone, seen from another home."""
 AT_25 = r"have +25%"
