@@ -168,6 +168,7 @@ class Run:
                 # Sooner than the lease's renewal would find it: nothing more is to be measured or said by this driver.
                 if not self.breach.done():
                     self.breach.set_exception(taken)
+                    self.breach.exception()  # a step whose own request was refused has ended the rollout, and waits for nothing
                 return
             except QuarterdeckError as error:
                 # The step that needs it written says so on its own; this loop just tries again.

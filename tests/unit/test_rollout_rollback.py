@@ -1,6 +1,7 @@
 """Rollbacks against a cluster in memory in which somebody or something stands in the way."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from services.actuator import Actuator, Mutation, Write
 from services.audit import Journal
 from services.cluster.objects import Deployment
 from services.coordination import Coordination
-from services.model.errors import Invalid, NeedsAttention, Throttled, Unavailable
+from services.model.errors import HeldByAnother, Invalid, NeedsAttention, Throttled, Unavailable
 from services.model.objects import Json, ObjectRef
 from services.model.rollout import Guard, Phase, Reason, Rollout, StepState, UndoRecord
 from services.model.steps import Scale, SetTraffic
@@ -569,3 +570,25 @@ async def test_a_defect_ends_neither_the_saving_nor_the_renewing(tmp_path: Path,
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_checkpoint_of_somebody_else_is_no_unheard_error_where_no_step_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a rollback, whose own requests are refused as well."""
+    async with bench(tmp_path) as on:
+
+        async def taken_over(rollout: Rollout) -> None:
+            raise HeldByAnother(f"{rollout.id} was taken over")
+
+        monkeypatch.setattr(on.coordination, "save", taken_over)
+        on.run.change(msgspec.structs.replace(on.run.rollout, pause_reason="one"))
+        await asyncio.wait_for(on.run.keep_saved(), 5.0)
+        with pytest.raises(HeldByAnother):
+            await asyncio.shield(on.run.breach)
+        on.run.breach = asyncio.get_running_loop().create_future()
+        on.run.change(msgspec.structs.replace(on.run.rollout, pause_reason="two"))
+        await asyncio.wait_for(on.run.keep_saved(), 5.0)
+        on.run.breach = asyncio.get_running_loop().create_future()
+        gc.collect()
+        assert "never retrieved" not in caplog.text
