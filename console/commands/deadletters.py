@@ -90,6 +90,7 @@ async def _retry(args: argparse.Namespace) -> int:
     from console import output
     from console.context import SHIPPER, Context
     from services.audit.place import Disk
+    from services.audit.shipping import cursor as cursors
     from services.audit.shipping import deadletters
     from services.audit.sinks.base import Answer, Archive, Withdrawing
     from services.audit.sinks.opening import open_sink
@@ -106,7 +107,13 @@ async def _retry(args: argparse.Namespace) -> int:
             sink = open_sink(sections[name], secrets=context.redactor, clock=context.clock)
             if isinstance(sink, Archive):
                 continue
+            there = await asyncio.to_thread(cursors.read, directory, name)
+            come = there.acked_seq if there is not None else 0
             for one in letters:
+                if one.seq > come:
+                    detail = "is still on its way: try again once its shipper has come past it"
+                    told.append(_told(args, name, one.seq, taken=False, detail=detail))
+                    continue
                 record = _record(directory, one)
                 if record is None:
                     told.append(_told(args, name, one.seq, taken=False, detail="is not in the journal any more"))

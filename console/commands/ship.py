@@ -41,7 +41,11 @@ def add(actions: "argparse._SubParsersAction[Any]", parents: list[argparse.Argum
     how = shipping.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="end when every sink has everything; exit 1 where one does not take it")
     how.add_argument("--status", action="store_true", help="only tell how it stands; exit 5 where a sink is late or held")
-    how.add_argument("--again", metavar="SINK", help="send everything to this sink again, from the first entry on")
+    how.add_argument(
+        "--again",
+        metavar="SINK",
+        help="send everything to this sink again, from the first entry on; of what it refused, substitutes (see dlq retry)",
+    )
     how.add_argument("--until-idle", action="store_true", help=argparse.SUPPRESS)
     shipping.add_argument("--instead", action="store_true", help=argparse.SUPPRESS)
     letters = actions.add_parser(

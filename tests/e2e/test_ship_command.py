@@ -100,6 +100,11 @@ def test_a_refused_entry_is_listed_exported_and_sent_again(
     ]
     assert main([*words, "journal", "dlq", "retry"]) == 1
     server.items = lambda index, id_, source: None
+    cursor = tmp_path / "home" / "journal" / "cursors" / "central.json"
+    come = cursor.rename(cursor.with_suffix(".aside"))
+    code, waiting = answer(capsys, *words, "journal", "dlq", "retry")
+    assert (code, "still on its way" in waiting["retried"][0]["detail"]) == (1, True)
+    come.rename(cursor)
     capsys.readouterr()
     assert main([*words, "journal", "dlq", "retry", "central"]) == 0
     assert capsys.readouterr().out == "central: entry 4 was taken\n"

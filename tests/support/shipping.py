@@ -96,8 +96,7 @@ class ScriptedSink:
         self.asked += 1
         if not self.can_be_asked:
             return None
-        there = {record.seq for record in self.taken}
-        found = [record.seq for record in records if record.seq in self.lost or record.seq not in there]
+        found = [record.seq for record in records if record.seq in self.lost]
         self.lost.clear()
         return found
 
@@ -106,6 +105,18 @@ class ScriptedSink:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class KnowingSink(ScriptedSink):
+    """It can be asked for an entry by its id. ``trouble`` is what the next askings meet."""
+
+    def __init__(self, name: str = "scripted", **more: Any) -> None:
+        super().__init__(name, **more)
+        self.trouble: list[Delivery] = []
+
+    async def holds(self, record: Record) -> bool | Delivery:
+        self.asked += 1
+        return self.trouble.pop(0) if self.trouble else record.id in {one.id for one in self.taken}
 
 
 class Graveyard:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from support.clock import ManualClock
@@ -13,8 +14,8 @@ from support.elastic import EMPTY, GARBAGE, Elastic, Fault, answered, elastic
 from support.sinks import JOURNAL, Authority, Fake, record, records, serving
 
 from services.audit.line import chain
-from services.audit.shipping.courier import substitute
-from services.audit.sinks.base import Answer, Trouble
+from services.audit.shipping.burials import substitute
+from services.audit.sinks.base import Answer, Delivery, Trouble
 from services.audit.sinks.elasticsearch import ElasticsearchSink
 from services.redaction import Redactor
 from services.sandbox.logstore import Refused
@@ -231,6 +232,35 @@ async def test_what_is_missing_is_found_by_id_even_where_the_index_is_gone() -> 
         await server.stop()
         assert await one.missing(batch) is None
         await one.close()
+
+
+async def test_one_entry_is_asked_for_by_its_id_and_known_by_its_hash() -> None:
+    class Asked(Elastic):
+        status = 200
+
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            asked = request.path.endswith("/_mget") and self.status != 200
+            return web.Response(status=self.status, text="{}") if asked else await super().handle(request)
+
+    server = Asked()
+    await server.start()
+    one = sink(server.url)
+    first, second = records(2)
+    await one.send([first, substitute(second)])
+    assert await one.holds(first) is True
+    assert await one.holds(second) is False
+    assert await one.holds(substitute(second)) is True
+    told = await one.holds(msgspec.structs.replace(first, hash="0" * 64))
+    assert isinstance(told, Delivery)
+    assert told.trouble is Trouble.HOLD
+    server.status = 503
+    told = await one.holds(first)
+    assert isinstance(told, Delivery)
+    assert told.trouble is Trouble.BUSY
+    server.status = 403
+    assert await one.holds(first) is False, "a key that may only create documents can't ask"
+    await one.close()
+    await server.stop()
 
 
 async def test_a_substitute_stands_beside_the_entry_and_never_in_its_way() -> None:

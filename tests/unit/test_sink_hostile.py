@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.sinks import LeapingClock, record, records
 
-from services.audit.shipping.courier import substitute
+from services.audit.shipping.burials import substitute
 from services.audit.sinks.base import Answer, Sink
 from services.audit.sinks.datadog import DatadogSink
 from services.audit.sinks.elasticsearch import ElasticsearchSink

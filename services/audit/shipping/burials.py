@@ -28,30 +28,38 @@ class Burials:
         self._record = record
         self._clock = clock
         self._standing: dict[int, DeadLetter] = {}
+        self._entries: dict[int, Record] = {}
+        """Those in whose place a substitute is on its way."""
 
     def begin(self, standing: Mapping[int, DeadLetter]) -> None:
-        """Go on from the letters that an earlier process left (:func:`services.audit.shipping.deadletters.standing`)."""
-        self._standing = dict(standing)
+        """Go on from the letters that an earlier process left (:func:`services.audit.shipping.deadletters.standing`) of entries
+        that are still to be delivered."""
+        self._standing, self._entries = dict(standing), {}
 
     def in_place(self, records: Sequence[Record]) -> list[Record]:
         """``records`` as they may be sent: those that were refused before by their substitutes."""
-        return [substitute(record) if record.seq in self._standing else record for record in records]
+        return [self._instead(record) if self._stands(record) else record for record in records]
 
     async def refused(self, record: Record, reason: str) -> Record:
         """Keep that ``record`` was refused; what may be sent in its place from now on. Raises ``OSError``."""
         found = letter(record, REFUSED, self._now(), reason)
         await self._keep(found)
         self._standing[record.seq] = found
-        return substitute(record)
+        return self._instead(record)
 
-    async def released(self, record: Record) -> None:
-        """Its substitute was refused as well, and can't be there: the entry itself may be sent. Raises ``OSError``."""
-        await self._keep(letter(record, RELEASED, self._now(), "its substitute is refused as well"))
-        del self._standing[record.seq]
+    async def released(self, instead: Record) -> Record:
+        """The substitute was refused as well, and is not there: the entry, which may be sent itself. One that was taken once, and
+        is only sent again, stays what it is. Raises ``OSError``."""
+        entry = self._entries.get(instead.seq)
+        if entry is None:
+            return instead
+        await self._keep(letter(entry, RELEASED, self._now(), "its substitute is refused as well"))
+        del self._standing[instead.seq], self._entries[instead.seq]
+        return entry
 
-    async def taken(self, record: Record) -> None:
-        """A substitute is there: its entry is a dead letter now, and recorded as one. Raises ``OSError``."""
-        found = self._standing.get(record.seq)
+    async def taken(self, instead: Record) -> None:
+        """The substitute is there: its entry is a dead letter now, and recorded as one. Raises ``OSError``."""
+        found = self._standing.get(instead.seq)
         if found is None:
             return
         if found.what == REFUSED:
@@ -59,7 +67,15 @@ class Burials:
             await self._keep(found)
         # An earlier process that buried it may have been killed before this: better recorded twice than never.
         await self._record(notices.dead_letter(self._sink, found))
-        del self._standing[record.seq]
+        del self._standing[instead.seq], self._entries[instead.seq]
+
+    def _stands(self, record: Record) -> bool:
+        found = self._standing.get(record.seq)
+        return found is not None and found.about(record)
+
+    def _instead(self, record: Record) -> Record:
+        self._entries[record.seq] = record
+        return substitute(record)
 
     def _now(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -14,13 +14,13 @@ import msgspec
 from services.audit.shipping.burials import Burials
 from services.audit.shipping.pauses import HOLD_SECONDS, Backoff
 from services.audit.shipping.status import SinkState
-from services.audit.sinks.base import Answer, Delivery, Record, Sink, Trouble
+from services.audit.sinks.base import Answer, Delivery, Knowing, Record, Sink, Trouble
 from services.clock import Clock
 
 WIDTH = 4
 """Batches on their way at a time, where a sink does not mind in which order they come."""
 
-LONGEST_DOUBT_SECONDS = 600.0
+LONGEST_DOUBT_SECONDS = 120.0
 """Between two substitutes, while a sink refuses those too: each costs two lines among the letters, kept for ever."""
 
 _log = logging.getLogger("quarterdeck.shipping")
@@ -93,7 +93,7 @@ class Courier:
             reason = f"larger than the {self._sink.limits.entry_bytes} bytes that the sink takes"
             rest = [record for record in part if record is not large]
             return [*([rest] if rest else []), *await self._reject(large, reason)]
-        delivery, _ = await self._attempt(part)
+        delivery = await self._attempt(part)
         if delivery.trouble is None:
             again: list[list[Record]] = []
             retried: list[Record] = []
@@ -116,27 +116,24 @@ class Courier:
     async def _reject(self, record: Record, reason: str) -> list[list[Record]]:
         """Put a substitute in the place of ``record``; or hold it, where not even that is taken: then it is not about this entry,
         and burying one after the other would empty the journal into the dead letters."""
-        if record.substitute or self._clock.monotonic() < self._doubted_until:
+        if not record.substitute and self._clock.monotonic() < self._doubted_until:
             return self._held(record, reason)
-        if await self._sink.missing([record]) == []:
-            return []  # taken before: by an attempt that had no answer, or by a process that was killed behind it
+        # An attempt that had no answer, or a process that was killed behind it, may have brought it there.
+        there = await self._sink.holds(record) if isinstance(self._sink, Knowing) else False
+        if isinstance(there, Delivery):
+            self._judge([record], there)
+            return [[record]]
+        if there:
+            return await self._bury(record) if record.substitute else []
         try:
-            instead = await self._burials.refused(record, reason)
+            if not record.substitute:
+                return [[await self._burials.refused(record, reason)]]
+            entry = await self._burials.released(record)
         except OSError as error:
             return self._unkept(record, error)
-        delivery, attempts = await self._attempt([instead])
-        if delivery.trouble is None and delivery.answers[0] is not Answer.REJECTED:
-            return [[instead]] if delivery.answers[0] is Answer.RETRY else await self._bury(instead)
         self._doubt = min(LONGEST_DOUBT_SECONDS, max(HOLD_SECONDS, 2 * self._doubt))
         self._doubted_until = self._clock.monotonic() + self._doubt
-        said = delivery.reasons.get(0) or delivery.detail or reason
-        if attempts > 1:
-            return self._held(instead, said)  # an earlier attempt may have brought it there
-        try:
-            await self._burials.released(record)
-        except OSError as error:
-            return self._unkept(instead, error)
-        return self._held(record, said)
+        return self._held(entry, reason)
 
     async def _bury(self, instead: Record) -> list[list[Record]]:
         try:
@@ -153,11 +150,9 @@ class Courier:
         self._hold(f"a dead letter can't be kept: {error.strerror or error}")
         return [[record]]
 
-    async def _attempt(self, part: Sequence[Record]) -> tuple[Delivery, int]:
-        """Send until the sink has an answer that is about the entries; and how often it was sent."""
-        attempts = 0
+    async def _attempt(self, part: Sequence[Record]) -> Delivery:
+        """Send until the sink has an answer that is about the entries."""
         while True:
-            attempts += 1
             if self._again_at is None:
                 delivery = await self._sent(part)
             else:
@@ -165,7 +160,7 @@ class Courier:
                     await self._rest()
                     delivery = await self._sent(part)
             if delivery.trouble not in (Trouble.UNREACHABLE, Trouble.BUSY, Trouble.HOLD):
-                return delivery, attempts
+                return delivery
 
     async def _rest(self) -> None:
         if (again_at := self._again_at) is not None:

@@ -1,8 +1,8 @@
 """Entries that a sink will never take as they are: ``dead/NAME.jsonl`` in the journal's directory, one file a sink.
 
-Each line is ``64 hex hash, TAB, JSON, LF`` and continues the chain of the line before, like the journal's own. A letter is only
-ever added to: delivered after all, it gets a second line that says so. The entry itself stays in the journal; a letter holds its
-number, its hash and the reason.
+Each line is ``64 hex hash, TAB, JSON, LF`` and continues the chain of the line before, like the journal's own. Nothing is ever
+changed: what becomes of an entry is another line. The entry itself stays in the journal; a letter holds its number, its hash and
+the reason.
 """
 
 import fcntl
@@ -35,6 +35,10 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     event: str
     reason: str
+
+    def about(self, record: Record) -> bool:
+        """Whether it is about this very entry: a journal that was restored from an older copy gives numbers out once more."""
+        return (self.journal, self.seq, self.hash) == (record.journal, record.seq, record.hash)
 
 
 _decoder = msgspec.json.Decoder(DeadLetter)
@@ -93,7 +97,7 @@ def read(directory: Path, sink: str) -> Sequence[DeadLetter]:
     except FileNotFoundError:
         return []
     letters = []
-    for raw in content.splitlines():
+    for raw in content.split(b"\n")[:-1]:  # a last line without its end was never acknowledged, and is cut off by the next
         try:
             letters.append(_decoder.decode(raw[HASH_LENGTH + 1 :]))
         except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -207,7 +207,9 @@ class Lane:
             start = self._tail.place
             self._move(start.seq, start.hash, confirmed=True)
         try:
-            self._burials.begin(await asyncio.to_thread(deadletters.standing, directory, sink.name))
+            standing = await asyncio.to_thread(deadletters.standing, directory, sink.name)
+            # What lies behind the cursor may be sent again by hand meanwhile, and its confirmation reads the letters itself.
+            self._burials.begin({seq: found for seq, found in standing.items() if seq > self._cursor.acked_seq})
         except OSError:
             # As ``recount`` says. An entry may be there beside its substitute, at worst: better than none of them.
             self._burials.begin({})

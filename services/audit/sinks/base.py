@@ -144,6 +144,16 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class Knowing(Protocol):
+    """A sink that can be asked for one entry by its id, and knows at once what it has taken."""
+
+    async def holds(self, record: Record) -> bool | Delivery:
+        """Whether ``record`` is there; ``False`` too where it may not be asked. The trouble, where it did not answer, or holds
+        another entry under that id."""
+        ...
+
+
+@runtime_checkable
 class Withdrawing(Protocol):
     """A sink that can take a substitute back, once the entry that it stood in for is there."""
 

@@ -116,6 +116,14 @@ class ElasticsearchSink:
         there = {found.id for found in docs if found.found}
         return [record.seq for record in records if record.id not in there]
 
+    async def holds(self, record: Record) -> bool | Delivery:
+        """See :class:`services.audit.sinks.base.Knowing`. A key that may only create documents can't ask."""
+        docs = await self._got([record])
+        if isinstance(docs, Delivery):
+            return docs if docs.trouble in (Trouble.UNREACHABLE, Trouble.BUSY) else False
+        (found,) = docs
+        return found.found and (self._another(record, found) or True)
+
     async def withdraw(self, record: Record) -> str:
         """See :class:`services.audit.sinks.base.Withdrawing`. A key that may only create documents can't: that is told."""
         there = msgspec.structs.replace(record, substitute=True)
@@ -164,11 +172,17 @@ class ElasticsearchSink:
         if isinstance(docs, Delivery):
             return docs if docs.trouble in (Trouble.UNREACHABLE, Trouble.BUSY) else delivery
         for found in docs:
-            if found.id in twice and found.hash and found.hash != twice[found.id].hash:
-                what = f"holds another entry under the number {twice[found.id].seq} of this journal"
-                why = "which was restored from an older copy, or rewritten: another 'index' takes all of it"
-                return Delivery(trouble=Trouble.HOLD, detail=f"{self._target.host} {what}, {why}")
+            if found.id in twice and (another := self._another(twice[found.id], found)) is not None:
+                return another
         return delivery
+
+    def _another(self, record: Record, found: "_Found") -> Delivery | None:
+        """The trouble, where what is ``found`` under the id of ``record`` is another entry."""
+        if not found.hash or found.hash == record.hash:
+            return None
+        what = f"holds another entry under the number {record.seq} of this journal"
+        why = "which was restored from an older copy, or rewritten: another 'index' takes all of it"
+        return Delivery(trouble=Trouble.HOLD, detail=f"{self._target.host} {what}, {why}")
 
     async def probe(self) -> Probe:
         """Whether address, credentials and index are good, without storing anything: a document is sent that can't be one. It is
