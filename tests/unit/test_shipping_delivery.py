@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +18,7 @@ from support.sinks import LeapingClock, records
 from services.audit import Event, Journal, chain
 from services.audit.place import Disk
 from services.audit.segments import segments
+from services.audit.shipping import cursor as cursors
 from services.audit.shipping import deadletters
 from services.audit.shipping.burials import Burials, substitute
 from services.audit.shipping.courier import LONGEST_DOUBT_SECONDS, Courier
@@ -348,6 +351,27 @@ async def test_an_outage_of_more_than_a_minute_is_recorded_once_and_so_is_its_en
         assert late["data"]["lag_seconds"] >= 60
         (caught,) = place.journal.entries(event="audit.shipping_caught_up")
         assert caught["data"]["late_seconds"] > 0
+
+
+async def test_a_process_that_has_not_seen_its_cursor_yet_calls_no_sink_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first entry of a journal is old; it was taken long ago."""
+    clock = Stepped(1.0)
+    async with shipping(tmp_path, ScriptedSink(), entries=5, clock=clock) as place:
+        await place.until(lambda: place.shipper.drained)
+    clock.by = 100_000.0
+    found = cursors.fitting
+
+    def slowly(*args: Any, **more: Any) -> object:
+        time.sleep(1.5)
+        return found(*args, **more)
+
+    monkeypatch.setattr(cursors, "fitting", slowly)
+    async with shipping(tmp_path, ScriptedSink(), entries=1, clock=clock) as place:
+        await place.until(lambda: place.shipper.drained)
+        assert place.journal.entries(event="audit.shipping_late") == []
+        assert not place.status.late
 
 
 def told(place: Place) -> float:

@@ -42,10 +42,12 @@ class _Flight(msgspec.Struct, frozen=True):
 
 
 class _Wait(msgspec.Struct, frozen=True):
-    """An entry that waits: its own time, and since when it is known to be waiting (on the monotonic clock)."""
+    """An entry that waits: its own time, and since when it is known to be waiting (on the monotonic clock). ``behind`` is the
+    number of the one before it, where it was not read."""
 
     timestamp: float
     since: float
+    behind: int = 0
 
 
 class Lane:
@@ -90,6 +92,8 @@ class Lane:
         """The next entry, where it was not read: nothing goes on then, or not yet."""
         self._dead = 0
         self._last_seq = 0
+        self.looked = asyncio.Event()
+        """It has seen where its cursor stands, or why it can't: before that it knows of no entry whether it waits."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -108,6 +112,7 @@ class Lane:
                 _log.error("sink %s can't go on for now", self.sink.name, exc_info=error)
                 self._fail(SinkState.RETRYING, f"{type(error).__name__}: {error}")
             finally:
+                self.looked.set()
                 for flight in self._flights:
                     flight.task.cancel()
                 await asyncio.gather(*(flight.task for flight in self._flights), return_exceptions=True)
@@ -175,12 +180,13 @@ class Lane:
             self._uncounted = f"the dead letters of {self.sink.name} can't be read: {error.strerror or error}"
         if self._flights or self._held or self._last() <= self._cursor.acked_seq:
             self._next = None
-        elif self._next is None:
+        elif self._next is None or self._next.behind != self._cursor.acked_seq:
+            behind = self._cursor.acked_seq
             try:
-                at = await asyncio.to_thread(waits_since, directory, self._cursor.acked_seq)
+                at = await asyncio.to_thread(waits_since, directory, behind)
             except OSError:
                 at = None  # as its lane says too
-            self._next = _Wait(self._clock.unix() if at is None else at, self._clock.monotonic())
+            self._next = _Wait(self._clock.unix() if at is None else at, self._clock.monotonic(), behind)
 
     def _lag(self) -> float | None:
         """For how long the oldest entry that was not taken has been waiting: by its own time, or by how long it has been known,
@@ -215,6 +221,7 @@ class Lane:
             self._burials.begin({})
         self._confirmation.begin(self._cursor)
         self._stopped = ""
+        self.looked.set()
 
     async def _work(self) -> None:
         while True:

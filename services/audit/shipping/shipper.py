@@ -212,6 +212,9 @@ class Shipper:
             self._note = f"the journal can't be looked at: {error}"
 
     async def _say(self) -> None:
+        for lane in self._lanes:
+            if isinstance(lane, Lane):
+                await lane.looked.wait()
         while True:
             await self._say_once()
             for sink in self.sinks:
