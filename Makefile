@@ -40,9 +40,11 @@ lint: install-dev
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
-# one after another: some of them hold what a person sees against the clock on the wall
 e2e: install-dev $(COUNTERPART)/.installed
-	$(RUN)/python -m pytest -m "long or cluster or counterpart"
+	@ended=0; \
+	$(RUN)/python -m pytest -n 3 --dist loadgroup -m "(long or cluster or counterpart) and not alone" || ended=$$?; \
+	$(RUN)/python -m pytest -m "alone" || ended=$$?; \
+	exit $$ended
 
 bench: install
 	@$(RUN)/python tests/bench/run.py

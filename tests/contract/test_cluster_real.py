@@ -179,6 +179,7 @@ def of_ours() -> Iterator[tuple[str, Path]]:
         yield found
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 async def test_it_heals_within_seconds_after_a_frozen_and_after_a_dead_server(of_ours: tuple[str, Path]) -> None:
     name, kubeconfig = of_ours

@@ -26,7 +26,7 @@ from services.model.objects import Json, ObjectRef, value_at
 from services.model.rollout import Rollout
 from services.redaction import Redactor
 
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT)]
+pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.skipif(not CLUSTER.is_file(), reason=ABSENT)]
 SERVICE = "payment-service"
 IMAGE = "/spec/template/spec/containers/1/image"
 

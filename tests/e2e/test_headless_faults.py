@@ -22,7 +22,7 @@ from services.rollout.service import read_state
 from services.rollout.start import start_rollout
 from services.strategies import compile_plan
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 SPEED = 40.0
 

@@ -12,7 +12,7 @@ from support.mounts import mounted, remount, why_not
 from services.audit import verify
 from services.model.objects import ObjectRef
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 USUAL = 30.0
 """Seconds within which a rollback restores what was there."""

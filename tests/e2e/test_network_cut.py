@@ -24,7 +24,7 @@ from console.screens.questions import OldPictureScreen
 from console.view import RolloutCard, Selection
 from services.model.rollout import Phase
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 SPEED = 40.0
 MINUTES = 10.0

@@ -17,7 +17,7 @@ from support.world import World, world
 
 from services.rollout.intents import Ask, Intent, send
 
-pytestmark = [needs_tmux, pytest.mark.long]
+pytestmark = [needs_tmux, pytest.mark.long, pytest.mark.alone]
 
 SERVICE, OLD, NEW, TICKET = "payment-service", "v2.14.1", "v2.15.0", "CHG-4821"
 CANARY = {"steps": [{"weight": 10, "seconds": 60}, {"weight": 25, "seconds": 1600}], "baseline_seconds": 30, "soak_seconds": 30}

@@ -15,7 +15,7 @@ from support.processes import eventually
 from support.terminal import Screen, console, needs_tmux
 from support.world import World, world
 
-pytestmark = [needs_tmux, pytest.mark.long]
+pytestmark = [needs_tmux, pytest.mark.long, pytest.mark.alone]
 
 SERVICE, OLD, NEW = "payment-service", "v2.14.1", "v2.15.0"
 CANARY = {
