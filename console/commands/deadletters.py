@@ -90,7 +90,6 @@ async def _retry(args: argparse.Namespace) -> int:
     from console import output
     from console.context import SHIPPER, Context
     from services.audit.place import Disk
-    from services.audit.shipping import cursor as cursors
     from services.audit.shipping import deadletters
     from services.audit.sinks.base import Answer, Archive, Withdrawing
     from services.audit.sinks.opening import open_sink
@@ -107,11 +106,8 @@ async def _retry(args: argparse.Namespace) -> int:
             sink = open_sink(sections[name], secrets=context.redactor, clock=context.clock)
             if isinstance(sink, Archive):
                 continue
-            there = await asyncio.to_thread(cursors.read, directory, name)
-            come = there.acked_seq if there is not None else 0
             for one in letters:
-                if one.seq > come:
-                    detail = "is still on its way: try again once its shipper has come past it"
+                if detail := await asyncio.to_thread(_on_its_way, directory, one, name):
                     told.append(_told(args, name, one.seq, taken=False, detail=detail))
                     continue
                 record = _record(directory, one)
@@ -136,6 +132,18 @@ async def _retry(args: argparse.Namespace) -> int:
     if args.output == "json":
         output.document({"outcome": "done" if done_all else "failed", "retried": told})
     return ExitCode.DONE if done_all else ExitCode.FAILED
+
+
+def _on_its_way(directory: Path, one: "DeadLetter", sink: str) -> str:
+    """Why the shipper may still be about to send the substitute of an entry; empty where it has come past it."""
+    from services.audit.shipping import cursor as cursors
+
+    try:
+        there = cursors.read(directory, sink)
+    except cursors.CursorUnusable as error:
+        return f"may still be on its way: {error}"
+    come = there.acked_seq if there is not None else 0
+    return "is still on its way: try again once its shipper has come past it" if one.seq > come else ""
 
 
 def _told(args: argparse.Namespace, sink: str, seq: int, *, taken: bool, detail: str) -> dict[str, Any]:

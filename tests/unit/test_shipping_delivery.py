@@ -27,7 +27,7 @@ from services.audit.shipping.lane import Lane
 from services.audit.shipping.pauses import HOLD_SECONDS, LONGEST_SECONDS, Backoff
 from services.audit.shipping.status import SinkState, read
 from services.audit.shipping.tail import Tail
-from services.audit.sinks.base import Answer, Delivery, Limits, Record, Trouble
+from services.audit.sinks.base import Answer, Assurance, Delivery, Limits, Record, Trouble
 from services.clock import SystemClock
 from services.redaction import Redactor
 
@@ -214,6 +214,96 @@ async def test_a_refused_substitute_blocks_no_sink_that_takes_the_entry(full: in
     assert grave.buried == []
 
 
+@pytest.mark.parametrize(("width", "entries"), [(1, 500), (4, 2000)])
+async def test_a_sink_that_refuses_every_entry_for_itself_gets_none_of_them_buried(width: int, entries: int) -> None:
+    """As with a pipeline that fails: once it is mended, all go as they are."""
+    batch = records(entries)
+    sink = KnowingSink()
+    sink.unordered = width > 1
+    carrier, grave, clock = courier(sink)
+    mended = 1000.0
+
+    async def send(some: Sequence[Record]) -> Delivery:
+        if clock.monotonic() < mended:
+            await asyncio.sleep(0)
+            return Delivery(answers=(Answer.REJECTED,) * len(some), reasons=dict.fromkeys(range(len(some)), "400: no"))
+        return await ScriptedSink.send(sink, some)
+
+    sink.send = send  # type: ignore[method-assign]
+    await asyncio.gather(*(carrier.deliver(batch[start : start + 500]) for start in range(0, entries, 500)))
+    assert grave.buried == []
+    assert len(sink.taken) == entries
+    assert not any(record.substitute for record in sink.taken)
+    assert sink.asked < 200
+
+
+async def test_a_batch_of_nothing_but_bad_entries_is_buried_once_a_substitute_was_taken() -> None:
+    sink = ScriptedSink()
+    sink.refuse = dict.fromkeys(range(1, 101), "no")
+    carrier, grave, _ = courier(sink)
+    await carrier.deliver(records(100))
+    assert sorted(letter.seq for letter in grave.buried) == list(range(1, 101))
+    assert len(sink.batches) < 110
+
+
+async def test_a_dead_letter_about_a_dead_letter_is_recorded_by_no_entry(tmp_path: Path) -> None:
+    """A sink that refuses whatever is sent, and takes substitutes: there would be no end of entries."""
+
+    class Picky(ScriptedSink):
+        async def send(self, batch: Sequence[Record]) -> Delivery:
+            self.refuse = {record.seq: "no" for record in batch}
+            return await super().send(batch)
+
+    sink = Picky()
+    async with shipping(tmp_path, sink, entries=5, clock=QuickClock(30.0)) as place:
+        await place.until(lambda: place.shipper.drained and len(place.journal.entries(event="audit.dead_letter")) >= 6)
+        await asyncio.sleep(1.0)
+        await place.until(lambda: place.shipper.drained)
+        assert len(place.journal.entries()) < 30
+
+
+async def test_what_was_refused_when_it_was_sent_once_more_is_buried_by_the_next_process(tmp_path: Path) -> None:
+    """The sink took it, has lost it, and takes it no more; and it goes away before the substitute is there."""
+
+    class Accepting(ScriptedSink):
+        down = False
+
+        async def send(self, batch: Sequence[Record]) -> Delivery:
+            away = self.down and any(record.substitute for record in batch)
+            return UNREACHABLE if away else await super().send(batch)
+
+    sink, clock = Accepting(assurance=Assurance.ACCEPTED), QuickClock(60.0)
+    async with shipping(tmp_path, sink, entries=5, clock=clock) as place:
+        await place.until(lambda: place.shipper.drained)
+        sink.lost, sink.refuse, sink.down = {3}, {3: "not any more"}, True
+        await place.until(lambda: deadletters.standing(place.directory, sink.name))
+    second = ScriptedSink(assurance=Assurance.ACCEPTED)
+    second.lost = {3}
+    async with shipping(tmp_path, second, clock=clock) as place:
+        await place.until(lambda: place.journal.entries(event="audit.dead_letter") and place.status.dead_letters == 1)
+    assert set(deadletters.undelivered(place.directory, sink.name)) == {3}
+
+
+async def test_an_entry_that_was_sent_again_by_hand_meanwhile_is_not_followed_by_its_substitute() -> None:
+    """By somebody who was killed before that was kept."""
+    sink, grave = KnowingSink(), Graveyard()
+    one, two = records(2)
+    sink.taken.append(one)
+    await grave.courier(sink, LeapingClock(), standing={1: letter(one, "buried", "", "no")}).deliver([one, two])
+    assert [(record.seq, record.substitute) for record in sink.taken] == [(1, False), (2, False)]
+    assert [found.what for found in grave.letters] == ["delivered"]
+
+
+async def test_a_letter_behind_damage_is_not_glued_to_what_a_kill_has_left(tmp_path: Path) -> None:
+    for record in records(2):
+        deadletters.add(tmp_path, "scripted", letter(record, "buried", "", "no"), disk=Disk())
+    path = deadletters.path_of(tmp_path, "scripted")
+    path.write_bytes(path.read_bytes().replace(b'"seq":1', b'"seq":7') + b"torn by a kill")
+    deadletters.add(tmp_path, "scripted", letter(records(3)[2], "buried", "", "no"), disk=Disk())
+    assert set(deadletters.undelivered(tmp_path, "scripted")) == {2, 3, 7}
+    assert not deadletters.intact(tmp_path, "scripted")
+
+
 async def test_a_letter_is_about_one_entry_and_not_about_its_number() -> None:
     """A journal that was restored from an older copy gives numbers out once more."""
     sink, grave = ScriptedSink(), Graveyard()
@@ -374,6 +464,28 @@ async def test_a_process_that_has_not_seen_its_cursor_yet_calls_no_sink_late(
         assert not place.status.late
 
 
+async def test_a_cursor_that_can_not_be_read_for_a_moment_makes_no_sink_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Stepped(20.0)
+    async with shipping(tmp_path, ScriptedSink(), entries=5, clock=clock) as place:
+        await place.until(lambda: place.shipper.drained)
+    clock.by = 100_000.0
+    found, failed = cursors.fitting, []
+
+    def once(*args: Any, **more: Any) -> object:
+        if not failed:
+            failed.append(True)
+            raise OSError(5, "Input/output error")
+        return found(*args, **more)
+
+    monkeypatch.setattr(cursors, "fitting", once)
+    async with shipping(tmp_path, ScriptedSink(), entries=1, clock=clock) as place:
+        await place.until(lambda: place.shipper.drained)
+        assert failed
+        assert place.journal.entries(event="audit.shipping_late") == []
+
+
 def told(place: Place) -> float:
     """When the shipper has said last how it stands."""
     said = read(place.directory)
@@ -473,13 +585,18 @@ async def test_a_journal_that_cant_be_read_is_late_and_not_silently_so(tmp_path:
         await place.until(lambda: place.shipper.drained and not place.status.error)
 
 
-async def test_dead_letters_that_cant_be_read_stop_nobody(tmp_path: Path) -> None:
-    (tmp_path / "journal" / "dead" / "down.jsonl").mkdir(parents=True)
+async def test_dead_letters_that_cant_be_read_hold_that_sink_alone(tmp_path: Path) -> None:
+    """Which entries may go as they are can't be known without them."""
+    there = tmp_path / "journal" / "dead" / "down.jsonl"
+    there.mkdir(parents=True)
     odd, good = ScriptedSink("down"), ScriptedSink("good")
     async with shipping(tmp_path, [odd, good], entries=30, clock=QuickClock(20.0)) as place:
-        await place.until(lambda: place.shipper.drained and len(good.taken) > 30)
-        await place.until(lambda: place.shipper._lanes[0].note)
+        await place.until(lambda: len(good.taken) > 30 and place.shipper._lanes[0].note)
         assert "the dead letters of down can't be read" in place.shipper._lanes[0].note
+        assert "Is a directory" in place.shipper.sinks[0].error
+        assert odd.taken == []
+        there.rmdir()
+        await place.until(lambda: place.shipper.drained)
         assert len(odd.taken) > 30
 
 

@@ -237,10 +237,13 @@ async def test_what_is_missing_is_found_by_id_even_where_the_index_is_gone() -> 
 async def test_one_entry_is_asked_for_by_its_id_and_known_by_its_hash() -> None:
     class Asked(Elastic):
         status = 200
+        error = ""
 
         async def handle(self, request: web.Request) -> web.StreamResponse:
-            asked = request.path.endswith("/_mget") and self.status != 200
-            return web.Response(status=self.status, text="{}") if asked else await super().handle(request)
+            if not request.path.endswith("/_mget") or (self.status == 200 and not self.error):
+                return await super().handle(request)
+            doc = {"_id": "x", "error": {"type": self.error}} if self.error != "nothing" else {"_id": "x"}
+            return web.json_response({"docs": [doc]}, status=self.status)
 
     server = Asked()
     await server.start()
@@ -259,6 +262,16 @@ async def test_one_entry_is_asked_for_by_its_id_and_known_by_its_hash() -> None:
     assert told.trouble is Trouble.BUSY
     server.status = 403
     assert await one.holds(first) is False, "a key that may only create documents can't ask"
+    server.status = 200
+    for error, answer in (
+        ("security_exception", False),
+        ("index_not_found_exception", False),
+        ("no_shard_available_action_exception", Trouble.UNREACHABLE),
+        ("nothing", Trouble.UNREACHABLE),
+    ):
+        server.error = error
+        told = await one.holds(first)
+        assert (told.trouble if isinstance(told, Delivery) else told) is answer, error
     await one.close()
     await server.stop()
 

@@ -5,13 +5,13 @@ not send both: that an entry was refused is kept before its substitute is sent, 
 until its substitute is known to be refused too, or a person sends it again.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
 from services.audit.line import encode
 from services.audit.shipping import notices
-from services.audit.shipping.deadletters import BURIED, REFUSED, RELEASED, DeadLetter, letter
+from services.audit.shipping.deadletters import BURIED, DELIVERED, REFUSED, RELEASED, DeadLetter, letter
 from services.audit.sinks.base import Record
 from services.clock import Clock
 
@@ -36,16 +36,27 @@ class Burials:
         that are still to be delivered."""
         self._standing, self._entries = dict(standing), {}
 
-    def in_place(self, records: Sequence[Record]) -> list[Record]:
-        """``records`` as they may be sent: those that were refused before by their substitutes."""
-        return [self._instead(record) if self._stands(record) else record for record in records]
+    def stands(self, record: Record) -> bool:
+        """Whether ``record`` was refused before, so that only its substitute may be sent."""
+        found = self._standing.get(record.seq)
+        return found is not None and found.about(record)
+
+    def instead(self, record: Record) -> Record:
+        """The substitute of a record that was refused."""
+        self._entries[record.seq] = record
+        return substitute(record)
+
+    async def found(self, record: Record) -> None:
+        """A record that was refused is there after all: somebody sent it again by hand. Raises ``OSError``."""
+        await self._keep(letter(record, DELIVERED, self._now(), "it is there"))
+        self._standing.pop(record.seq, None)
 
     async def refused(self, record: Record, reason: str) -> Record:
         """Keep that ``record`` was refused; what may be sent in its place from now on. Raises ``OSError``."""
         found = letter(record, REFUSED, self._now(), reason)
         await self._keep(found)
         self._standing[record.seq] = found
-        return self._instead(record)
+        return self.instead(record)
 
     async def released(self, instead: Record) -> Record:
         """The substitute was refused as well, and is not there: the entry, which may be sent itself. One that was taken once, and
@@ -65,17 +76,10 @@ class Burials:
         if found.what == REFUSED:
             found = msgspec.structs.replace(found, what=BURIED, at=self._now())
             await self._keep(found)
-        # An earlier process that buried it may have been killed before this: better recorded twice than never.
-        await self._record(notices.dead_letter(self._sink, found))
+        if found.event != notices.DEAD_LETTER_EVENT:  # of which there would be no end, where a sink refuses whatever it is sent
+            # An earlier process that buried it may have been killed before this: better recorded twice than never.
+            await self._record(notices.dead_letter(self._sink, found))
         del self._standing[instead.seq], self._entries[instead.seq]
-
-    def _stands(self, record: Record) -> bool:
-        found = self._standing.get(record.seq)
-        return found is not None and found.about(record)
-
-    def _instead(self, record: Record) -> Record:
-        self._entries[record.seq] = record
-        return substitute(record)
 
     def _now(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

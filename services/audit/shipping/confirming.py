@@ -127,6 +127,6 @@ class Confirmation:
             tail = Tail(self._bounds, self._journal, place)
         except Removed as gone:
             tail = Tail(self._bounds, self._journal, gone.place)
-        dead = deadletters.standing(self._bounds.directory, self._sink.name)
+        dead = deadletters.undelivered(self._bounds.directory, self._sink.name)
         records = [record for record in tail.read(_ENTRIES, _BYTES) if record.seq <= last.seq]
         return [substitute(record) if (letter := dead.get(record.seq)) and letter.about(record) else record for record in records]

@@ -14,7 +14,7 @@ import msgspec
 from services.audit.shipping.burials import Burials
 from services.audit.shipping.pauses import HOLD_SECONDS, Backoff
 from services.audit.shipping.status import SinkState
-from services.audit.sinks.base import Answer, Delivery, Knowing, Record, Sink, Trouble
+from services.audit.sinks.base import Answer, Delivery, Knowing, Record, Sink, Trouble, Withdrawing
 from services.clock import Clock
 
 WIDTH = 4
@@ -71,8 +71,10 @@ class Courier:
         """On the monotonic clock, while there is trouble: not before then."""
         self._turn = asyncio.Lock()
         self._doubt = 0.0
-        """How long no substitute is tried once one was refused; 0 where something was taken since."""
+        """How long no substitute is tried once one was refused; 0 where one was taken since."""
         self._doubted_until = 0.0
+        self._sure_until = 0.0
+        """A substitute was taken shortly before that: what is refused is refused for what it is."""
 
     @property
     def width(self) -> int:
@@ -81,9 +83,31 @@ class Courier:
     async def deliver(self, records: Sequence[Record]) -> None:
         """Returns when each of ``records`` was taken, or buried. Never gives up."""
         async with self._places:
-            parts = [self._burials.in_place(records)]
+            parts = [await self._in_place(records)]
             while parts:
                 parts += reversed(await self._part(parts.pop()))
+
+    async def _in_place(self, records: Sequence[Record]) -> list[Record]:
+        """``records`` as they may be sent: of those that were refused before the substitutes, but for what is there after all."""
+        found: list[Record] = []
+        for record in records:
+            if not self._burials.stands(record):
+                found.append(record)
+            elif not await self._there(record):
+                found.append(self._burials.instead(record))
+            else:
+                await self._found(record)
+        return found
+
+    async def _found(self, record: Record) -> None:
+        if isinstance(self._sink, Withdrawing):
+            await self._sink.withdraw(record)
+        while True:
+            try:
+                return await self._burials.found(record)
+            except OSError as error:
+                self._unkept(record, error)
+                await self._rest()
 
     async def _part(self, part: list[Record]) -> list[list[Record]]:
         """One attempt at ``part``; what of it has to be sent again, in the order it has to be sent."""
@@ -95,6 +119,9 @@ class Courier:
             return [*([rest] if rest else []), *await self._reject(large, reason)]
         delivery = await self._attempt(part)
         if delivery.trouble is None:
+            if len(part) > 1 and set(delivery.answers) == {Answer.REJECTED} and self._clock.monotonic() >= self._sure_until:
+                # It may refuse whatever it is sent: one substitute shows that before anything else is given up.
+                return [*await self._reject(part[0], delivery.reasons.get(0) or delivery.detail), part[1:]]
             again: list[list[Record]] = []
             retried: list[Record] = []
             for position, (record, answer) in enumerate(zip(part, delivery.answers, strict=True)):
@@ -119,11 +146,7 @@ class Courier:
         if not record.substitute and self._clock.monotonic() < self._doubted_until:
             return self._held(record, reason)
         # An attempt that had no answer, or a process that was killed behind it, may have brought it there.
-        there = await self._sink.holds(record) if isinstance(self._sink, Knowing) else False
-        if isinstance(there, Delivery):
-            self._judge([record], there)
-            return [[record]]
-        if there:
+        if await self._there(record):
             return await self._bury(record) if record.substitute else []
         try:
             if not record.substitute:
@@ -140,6 +163,8 @@ class Courier:
             await self._burials.taken(instead)
         except OSError as error:
             return self._unkept(instead, error)
+        self._doubt = self._doubted_until = 0.0
+        self._sure_until = self._clock.monotonic() + HOLD_SECONDS
         return []
 
     def _held(self, record: Record, said: str) -> list[list[Record]]:
@@ -162,6 +187,24 @@ class Courier:
             if delivery.trouble not in (Trouble.UNREACHABLE, Trouble.BUSY, Trouble.HOLD):
                 return delivery
 
+    async def _there(self, record: Record) -> bool:
+        """Whether the sink has ``record``, as far as it can be asked: asked until it answers."""
+        while isinstance(self._sink, Knowing):
+            try:
+                answer = await self._sink.holds(record)
+            except Exception as error:
+                answer = self._failed(error)
+            if not isinstance(answer, Delivery):
+                return answer
+            self._judge([record], answer)
+            await self._rest()
+        return False
+
+    def _failed(self, error: Exception) -> Delivery:
+        """A mistake of ours in one sink must not end the others; it is tried again and seen by everybody until it is mended."""
+        _log.error("sink %s failed", self._sink.name, exc_info=error)
+        return Delivery(trouble=Trouble.UNREACHABLE, detail=f"internal error: {type(error).__name__}")
+
     async def _rest(self) -> None:
         if (again_at := self._again_at) is not None:
             await self._clock.sleep(max(0.0, again_at - self._clock.monotonic()))
@@ -170,9 +213,7 @@ class Courier:
         try:
             delivery = await self._sink.send(part)
         except Exception as error:
-            # A mistake of ours in one sink must not end the others; it is tried again and seen by everybody until it is mended.
-            _log.exception("sink %s failed", self._sink.name)
-            delivery = Delivery(trouble=Trouble.UNREACHABLE, detail=f"internal error: {type(error).__name__}")
+            delivery = self._failed(error)
         if delivery.trouble is None and len(delivery.answers) != len(part):
             _log.error("sink %s gave %d answers for %d entries", self._sink.name, len(delivery.answers), len(part))
             delivery = Delivery(trouble=Trouble.UNREACHABLE, detail="internal error: answers are missing")
@@ -185,7 +226,6 @@ class Courier:
         tally = self.tally
         if any(taken):
             self._backoff.succeeded()
-            self._doubt = self._doubted_until = 0.0
             tally.delivered += sum(taken)
             tally.duplicates += sum(answer is Answer.DUPLICATE for answer in delivery.answers)
             last = max(record.timestamp for record, there in zip(part, taken, strict=True) if there)

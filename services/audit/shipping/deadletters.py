@@ -72,17 +72,18 @@ def add(directory: Path, sink: str, found: DeadLetter, *, disk: Disk) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        held = scan(path.read_bytes(), GENESIS, 0)
-        if held.torn:
-            disk.truncate(descriptor, held.valid_bytes)
+        content = path.read_bytes()
+        if torn := len(content) - (content.rfind(b"\n") + 1):
+            content = content[:-torn]
+            disk.truncate(descriptor, len(content))
         # Behind damage the chain begins anew at the last good line: nothing is removed, and a check finds the place.
+        held = scan(content, GENESIS, 0)
         body = msgspec.json.encode(found)
-        end = held.valid_bytes if held.torn else held.valid_bytes + len(held.rest)
         try:
             write_all(descriptor, line(chain(held.last_hash, body), body), disk)
             disk.sync(descriptor)
         except OSError:
-            disk.truncate(descriptor, end)
+            disk.truncate(descriptor, len(content))
             raise
     finally:
         os.close(descriptor)

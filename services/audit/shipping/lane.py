@@ -32,6 +32,9 @@ SAVE_ENTRIES = 1000
 AGAIN_SECONDS = 30.0
 """Wall seconds between two looks at a cursor or a journal that a person has to see to."""
 
+_NOWHERE = -1
+"""Behind which the first entry would be that is not sent, while the cursor was not seen."""
+
 _log = logging.getLogger("quarterdeck.shipping")
 
 
@@ -92,8 +95,10 @@ class Lane:
         """The next entry, where it was not read: nothing goes on then, or not yet."""
         self._dead = 0
         self._last_seq = 0
+        self._placed = False
+        """Its cursor was seen: before that it knows of no entry whether it waits."""
         self.looked = asyncio.Event()
-        """It has seen where its cursor stands, or why it can't: before that it knows of no entry whether it waits."""
+        """It has seen that, or why it can't."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -178,12 +183,12 @@ class Lane:
             self._uncounted = ""
         except OSError as error:
             self._uncounted = f"the dead letters of {self.sink.name} can't be read: {error.strerror or error}"
+        behind = self._cursor.acked_seq if self._placed else _NOWHERE
         if self._flights or self._held or self._last() <= self._cursor.acked_seq:
             self._next = None
-        elif self._next is None or self._next.behind != self._cursor.acked_seq:
-            behind = self._cursor.acked_seq
+        elif self._next is None or self._next.behind != behind:
             try:
-                at = await asyncio.to_thread(waits_since, directory, behind)
+                at = await asyncio.to_thread(waits_since, directory, behind) if self._placed else None
             except OSError:
                 at = None  # as its lane says too
             self._next = _Wait(self._clock.unix() if at is None else at, self._clock.monotonic(), behind)
@@ -193,7 +198,9 @@ class Lane:
         where the clock was set back since. ``None`` where none is known yet."""
         waits = [_Wait(flight.records[0].timestamp, flight.since) for flight in list(self._flights)[:1]]
         waits += [_Wait(record.timestamp, self._held_since) for record in list(self._held)[:1]]
-        waits = waits or [self._next] if self._next else waits
+        behind = self._cursor.acked_seq if self._placed else _NOWHERE
+        if not waits and self._next is not None and self._next.behind == behind:
+            waits = [self._next]
         now, monotonic = self._clock.unix(), self._clock.monotonic()
         return max((max(now - wait.timestamp, monotonic - wait.since) for wait in waits), default=None)
 
@@ -212,15 +219,15 @@ class Lane:
             # A sink that is new here begins with what there still is.
             start = self._tail.place
             self._move(start.seq, start.hash, confirmed=True)
-        try:
-            standing = await asyncio.to_thread(deadletters.standing, directory, sink.name)
-            # What lies behind the cursor may be sent again by hand meanwhile, and its confirmation reads the letters itself.
-            self._burials.begin({seq: found for seq, found in standing.items() if seq > self._cursor.acked_seq})
-        except OSError:
-            # As ``recount`` says. An entry may be there beside its substitute, at worst: better than none of them.
-            self._burials.begin({})
+        standing = await asyncio.to_thread(deadletters.standing, directory, sink.name)
+        # What was buried behind the cursor may be sent again by hand meanwhile, and its confirmation reads the letters itself.
+        on_the_way = {
+            seq: found for seq, found in standing.items() if found.what == deadletters.REFUSED or seq > self._cursor.acked_seq
+        }
+        self._burials.begin(on_the_way)
         self._confirmation.begin(self._cursor)
         self._stopped = ""
+        self._placed = True
         self.looked.set()
 
     async def _work(self) -> None:

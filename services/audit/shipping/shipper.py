@@ -27,6 +27,8 @@ from services.audit.sinks.base import Archive, Sink
 from services.clock import Clock
 
 SAY_SECONDS = 1.0
+LOOKED_SECONDS = 2.0
+"""Wall seconds that is waited for every cursor to be seen, before anything is said."""
 """Wall seconds between two words about how it stands."""
 _TRIES = 50
 _TRY_SECONDS = 0.02
@@ -161,7 +163,8 @@ class Shipper:
         finally:
             for lane in self._lanes:
                 await lane.close()
-            await self._say_once()
+            if all(lane.looked.is_set() for lane in self._lanes if isinstance(lane, Lane)):
+                await self._say_once()  # else what an earlier process said is nearer to the truth
 
     def _lane(self, target: Target) -> Lane | ArchiveLane:
         if isinstance(target.sink, Archive):
@@ -212,9 +215,11 @@ class Shipper:
             self._note = f"the journal can't be looked at: {error}"
 
     async def _say(self) -> None:
-        for lane in self._lanes:
-            if isinstance(lane, Lane):
-                await lane.looked.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOKED_SECONDS):
+                for lane in self._lanes:
+                    if isinstance(lane, Lane):
+                        await lane.looked.wait()
         while True:
             await self._say_once()
             for sink in self.sinks:
@@ -245,6 +250,8 @@ class Shipper:
 
     async def _watch(self, sink: SinkStatus) -> None:
         """Record it once when a sink falls behind its minute, and once when it has caught up."""
+        if sink.backlog and sink.oldest is None:
+            return  # between two batches, for a moment, it is not known since when the next one waits
         if sink.late and sink.name not in self._late:
             self._late[sink.name] = self._clock.unix()
             _log.error("sink %s is late: %.0f s, %d entries; %s", sink.name, sink.lag_seconds, sink.backlog, sink.error)

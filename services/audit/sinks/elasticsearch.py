@@ -31,6 +31,11 @@ _NO_PLACE = ("no write index is defined for alias", "only write ops with an op_t
 """Refusals with 400 that are about where entries are put, not about one of them."""
 
 
+_FORBIDDEN = 403
+_NO_INDEX = "index_not_found_exception"
+_NOT_ALLOWED = "security_exception"
+
+
 class _Error(msgspec.Struct):
     type: str = ""
     reason: str = ""
@@ -54,7 +59,8 @@ class _Bulk(msgspec.Struct):
 
 class _Found(msgspec.Struct):
     id: str = msgspec.field(name="_id", default="")
-    found: bool = False
+    found: bool | None = None
+    error: _Error | None = None
     source: dict[str, Json] = msgspec.field(name="_source", default_factory=dict)
 
     @property
@@ -110,7 +116,7 @@ class ElasticsearchSink:
 
     async def missing(self, records: Sequence[Record]) -> Sequence[int] | None:
         docs = await self._got(records)
-        if isinstance(docs, Delivery):
+        if docs is None or isinstance(docs, Delivery):
             return None
         # An index that is not there is an error of its document, which has no ``found`` then: missing as well.
         there = {found.id for found in docs if found.found}
@@ -119,10 +125,10 @@ class ElasticsearchSink:
     async def holds(self, record: Record) -> bool | Delivery:
         """See :class:`services.audit.sinks.base.Knowing`. A key that may only create documents can't ask."""
         docs = await self._got([record])
-        if isinstance(docs, Delivery):
-            return docs if docs.trouble in (Trouble.UNREACHABLE, Trouble.BUSY) else False
+        if docs is None or isinstance(docs, Delivery):
+            return docs or False
         (found,) = docs
-        return found.found and (self._another(record, found) or True)
+        return bool(found.found) and (self._another(record, found) or True)
 
     async def withdraw(self, record: Record) -> str:
         """See :class:`services.audit.sinks.base.Withdrawing`. A key that may only create documents can't: that is told."""
@@ -141,20 +147,30 @@ class ElasticsearchSink:
         # 404: somebody has taken it away before, or it was in an index that is gone.
         return "" if found.status in (200, 404) else self._said(found)
 
-    async def _got(self, records: Sequence[Record]) -> Sequence[_Found] | Delivery:
-        """What is stored under the ids of ``records``, or the trouble that asking met."""
+    async def _got(self, records: Sequence[Record]) -> Sequence[_Found] | Delivery | None:
+        """What is stored under the ids of ``records``, or the trouble that asking met; ``None`` where we may not ask."""
         wanted = [{"_index": self._index(record.timestamp), "_id": record.id, "_source": ["event.hash"]} for record in records]
-        path = "/_mget?filter_path=docs._id,docs.found,docs._source.event.hash"
+        path = "/_mget?filter_path=docs._id,docs.found,docs.error.type,docs._source.event.hash"
         reply = await self._ask("POST", path, msgspec.json.encode({"docs": wanted}), "application/json")
         if isinstance(reply, Delivery):
             return reply
+        if reply.status == _FORBIDDEN:
+            return None
         if (trouble := self._target.troubled(reply)) is not None:
             return trouble
         try:
             docs = _got.decode(reply.body).docs
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             docs = []
-        if len(docs) == len(records):
+        kinds = {found.error.type for found in docs if found.error is not None}
+        if _NOT_ALLOWED in kinds:
+            return None
+        # An index that is not there holds nothing. Any other error says nothing of what is there.
+        if odd := sorted(kinds - {_NO_INDEX}):
+            return Delivery(
+                trouble=Trouble.UNREACHABLE, detail=self._target.inert(f"{self._target.host} can't say what it has: {odd[0]}")
+            )
+        if len(docs) == len(records) and all(found.found is not None or found.error is not None for found in docs):
             return docs
         return Delivery(
             trouble=Trouble.UNREACHABLE, detail=f"{self._target.host} answered with something that is not what was asked for"
@@ -169,8 +185,8 @@ class ElasticsearchSink:
         if not twice:
             return delivery
         docs = await self._got(list(twice.values()))
-        if isinstance(docs, Delivery):
-            return docs if docs.trouble in (Trouble.UNREACHABLE, Trouble.BUSY) else delivery
+        if docs is None or isinstance(docs, Delivery):
+            return docs if docs and docs.trouble in (Trouble.UNREACHABLE, Trouble.BUSY) else delivery
         for found in docs:
             if found.id in twice and (another := self._another(twice[found.id], found)) is not None:
                 return another
