@@ -284,14 +284,16 @@ async def test_what_was_refused_when_it_was_sent_once_more_is_buried_by_the_next
     assert set(deadletters.undelivered(place.directory, sink.name)) == {3}
 
 
-async def test_an_entry_that_was_sent_again_by_hand_meanwhile_is_not_followed_by_its_substitute() -> None:
+@pytest.mark.parametrize("others", [0, 1])
+async def test_an_entry_that_was_sent_again_by_hand_meanwhile_is_not_followed_by_its_substitute(others: int) -> None:
     """By somebody who was killed before that was kept."""
     sink, grave = KnowingSink(), Graveyard()
-    one, two = records(2)
+    one, *more = batch = records(1 + others)
     sink.taken.append(one)
-    await grave.courier(sink, LeapingClock(), standing={1: letter(one, "buried", "", "no")}).deliver([one, two])
-    assert [(record.seq, record.substitute) for record in sink.taken] == [(1, False), (2, False)]
+    await grave.courier(sink, LeapingClock(), standing={1: letter(one, "buried", "", "no")}).deliver(batch)
+    assert sink.taken == [one, *more]
     assert [found.what for found in grave.letters] == ["delivered"]
+    assert [] not in sink.batches
 
 
 async def test_a_letter_behind_damage_is_not_glued_to_what_a_kill_has_left(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Courier:
     async def deliver(self, records: Sequence[Record]) -> None:
         """Returns when each of ``records`` was taken, or buried. Never gives up."""
         async with self._places:
-            parts = [await self._in_place(records)]
+            parts = [part] if (part := await self._in_place(records)) else []
             while parts:
                 parts += reversed(await self._part(parts.pop()))
 
