@@ -26,7 +26,7 @@ from services.model.rollout import Phase
 
 pytestmark = [pytest.mark.long, pytest.mark.alone]
 
-SPEED = 40.0
+SPEED = 20.0
 MINUTES = 10.0
 SERVICE, VERSION = "payment-service", "v2.15.0"
 FAILING = {"dev": Line.CUT, "staging": Line.BLACK_HOLE, "canary": Line.HALF_OPEN}
