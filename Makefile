@@ -8,7 +8,9 @@ PIP := $(RUN)/python -m pip --disable-pip-version-check
 
 .PHONY: install install-dev demo test lint e2e bench soak judge scenarios screenshots lock clean
 
+# our own code compiled, as pip does that of others: it starts as fast where Python may not write while it runs
 install: $(VENV)/.runtime
+	@$(RUN)/python -m compileall -q console services widgets
 install-dev: $(VENV)/.dev
 
 $(RUN)/python:

@@ -11,7 +11,7 @@ from console.commands import retain, ship
 from services.model.errors import ExitCode, NeedsAttention, ObserverMode, Rejected
 
 if TYPE_CHECKING:
-    from services.audit import Verification
+    from services.audit.verify import Verification
 
 _SHOWN = 160
 """Characters of what an entry did that a list shows; `journal show` tells all of it."""

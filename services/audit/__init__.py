@@ -2,6 +2,5 @@
 
 from services.audit.event import Event, JournalHealth, JournalUnavailable, Receipt
 from services.audit.journal import Journal
-from services.audit.verify import Problem, Verification, verify
 
-__all__ = ["Event", "Journal", "JournalHealth", "JournalUnavailable", "Problem", "Receipt", "Verification", "verify"]
+__all__ = ["Event", "Journal", "JournalHealth", "JournalUnavailable", "Receipt"]

@@ -17,12 +17,13 @@ from typing import Any
 
 from figures import Figure, figure
 
-from services.audit import Event, Journal, verify
+from services.audit import Event, Journal
 from services.audit.entry import Draft
 from services.audit.line import encode
 from services.audit.paging import of_rollout, older
 from services.audit.store import Store
 from services.audit.ulid import new_ulid
+from services.audit.verify import verify
 from services.clock import SystemClock
 from services.redaction import Redactor
 

@@ -16,7 +16,8 @@ from support.rollouts import deployment, driver, record, rollout, target
 from services.actuator import Actuator, Applied, Mutation, Superseded, Write
 from services.actuator.patch import decide, epoch_of
 from services.actuator.undo import fold, plan_restore
-from services.audit import Journal, verify
+from services.audit import Journal
+from services.audit.verify import verify
 from services.clock import SystemClock
 from services.cluster.connection import Clusters, Connection
 from services.cluster.writer import Writer

@@ -9,7 +9,7 @@ import pytest
 from support.harness import CONFIRMED, OLD, STABLE, Sandbox
 from support.mounts import mounted, remount, why_not
 
-from services.audit import verify
+from services.audit.verify import verify
 from services.model.objects import ObjectRef
 
 pytestmark = [pytest.mark.long, pytest.mark.alone]

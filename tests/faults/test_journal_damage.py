@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit import Event, Journal, JournalUnavailable
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 SEGMENT = "000000000001.jsonl"

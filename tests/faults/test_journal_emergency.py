@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit import Event, Journal, JournalUnavailable
 from services.audit.emergency import EMERGENCY, SIZE, Emergency
 from services.audit.entry import Moment, draft
 from services.audit.levels import MIB, Level, Room
 from services.audit.place import Disk
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit import Event, Journal, JournalUnavailable
 from services.audit.place import RESERVE, RESERVED, Disk
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 

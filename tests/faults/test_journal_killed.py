@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support.journal_writers import FULL, Writers, receipts, stored
 
-from services.audit import reading, verify
+from services.audit import reading
+from services.audit.verify import verify
 
 KILLS = 1000 if FULL else 60
 SECONDS = 600.0 if FULL else 4.0

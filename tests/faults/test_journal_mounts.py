@@ -8,8 +8,9 @@ import pytest
 from support.clock import ManualClock
 from support.mounts import image, mounted, remount, why_not
 
-from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit import Event, Journal, JournalUnavailable
 from services.audit.levels import Level
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 

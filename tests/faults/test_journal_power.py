@@ -19,7 +19,7 @@ import pytest
 from support.journal_writers import FULL, Writers, receipts, stored
 from support.mounts import image, mounted, why_not
 
-from services.audit import verify
+from services.audit.verify import verify
 
 CUTS = 200 if FULL else 6
 MUTANT_CUTS = 20 if FULL else 3

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from services.audit import reading, verify
+from services.audit import reading
 from services.audit.line import HASH_LENGTH
+from services.audit.verify import verify
 
 WRITER = Path(__file__).with_name("journal_writer.py")
 KILLS = 50

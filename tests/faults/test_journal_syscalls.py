@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.journal_writers import FULL, Writers, receipts, stored
 
-from services.audit import verify
+from services.audit.verify import verify
 
 CALLS = ("write", "fdatasync", "fsync", "rename", "ftruncate", "openat", "unlink")
 FAULTS = ("signal=KILL", "error=EIO", "error=ENOSPC")

@@ -28,10 +28,11 @@ from support.elastic import (
 )
 from support.fake_api import eventually
 
-from services.audit import Event, Journal, verify
+from services.audit import Event, Journal
 from services.audit.line import HASH_LENGTH
 from services.audit.segments import opened, segments
 from services.audit.shipping import cursor as cursors
+from services.audit.verify import verify
 from services.clock import SystemClock
 from services.redaction import Redactor
 

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit import Event, Journal, JournalUnavailable
 from services.audit import place as place_module
 from services.audit.ulid import new_ulid
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 R61 = {

@@ -9,9 +9,10 @@ import pytest
 from support.clock import ManualClock
 
 from console.cli import main
-from services.audit import Event, Journal, verify
+from services.audit import Event, Journal
 from services.audit.entry import MAX_ENTRY, Moment, draft
 from services.audit.line import GENESIS, chain, encode, line
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 HEADER: dict[str, Any] = {

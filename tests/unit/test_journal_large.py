@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, JournalUnavailable, verify
+from services.audit import Event, Journal, JournalUnavailable
 from services.audit.tail import WINDOW
+from services.audit.verify import verify
 from services.audit.verifying.lines import Job
 from services.audit.verifying.parts import parts
 from services.redaction import Redactor

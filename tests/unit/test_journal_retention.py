@@ -11,12 +11,13 @@ import pytest
 from support.aged import DAY, POLICY, filled, lived, names, retained
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, owed, reading, verify
+from services.audit import Event, Journal, owed, reading
 from services.audit.paging import newer, older
 from services.audit.place import Disk
 from services.audit.retention import Action, Policy, plan
 from services.audit.segments import segments
 from services.audit.shipping.tail import Bounds, Place, Tail
+from services.audit.verify import verify
 from services.audit.watermark import behind
 from services.redaction import Redactor
 

@@ -9,7 +9,8 @@ from support.aged import DAY, filled, lived, names, retained
 from support.clock import ManualClock
 
 from console.cli import main
-from services.audit import Event, Journal, reading, verify
+from services.audit import Event, Journal, reading
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 

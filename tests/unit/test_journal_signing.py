@@ -13,9 +13,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, verify
+from services.audit import Event, Journal
 from services.audit.checkpoint import Signer
 from services.audit.place import Disk
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 SEGMENT = "seg/000000000001.jsonl"

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, verify
+from services.audit import Event, Journal
 from services.audit.packed import pack
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support.clock import ManualClock
 
-from services.audit import Event, Journal, verify
+from services.audit import Event, Journal
+from services.audit.verify import verify
 from services.redaction import Redactor
 
 SEGMENT = "seg/000000000001.jsonl"
