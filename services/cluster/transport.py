@@ -96,6 +96,7 @@ class Transport:
         self._source = source
         self._clock = clock
         self._pool: Pool | None = None
+        self._closed = False
         self._retired: list[Pool] = []
         self._credentials: Credentials | None = None
         self._stale = False
@@ -186,6 +187,8 @@ class Transport:
         return self._credentials is not None and self._may_reload(self._credentials)
 
     async def close(self) -> None:
+        """For good: nothing is sent after this."""
+        self._closed = True
         for pool in (self._pool, *self._retired):
             if pool is not None:
                 await pool.close()
@@ -245,6 +248,9 @@ class Transport:
         fresh = False
         while True:
             credentials = await self._current()
+            if self._closed:
+                # What was under way is broken off by the closing, and asked again: those connections nobody would close.
+                raise Unavailable(f"{self.server} is not asked any more", f"{request.what} was not sent: we are leaving.")
             if self._pool is None:
                 self._pool = Pool()
             async with self._pool.session() as session:

@@ -417,6 +417,32 @@ async def test_tokens_are_told_to_the_redactor(tmp_path: Path) -> None:
     assert told == ["secret-token"]
 
 
+async def test_what_the_closing_breaks_off_opens_no_connection_that_nobody_closes(tmp_path: Path) -> None:
+    """As a watch that is still there for a moment: it asks again at once."""
+    api = FakeApi()
+    await api.start()
+    clusters = Clusters(kubeconfig(tmp_path, api.port), QuickClock())
+    connection = await clusters.connect("test")
+    asked = asyncio.Event()
+
+    async def never(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.sleep(3600)
+        return web.Response()
+
+    api.always(never)
+    under_way = asyncio.create_task(connection.get(REF))
+    await asyncio.wait_for(asked.wait(), 5.0)
+    requests = len(api.headers)
+    await clusters.close()
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(under_way, 5.0)
+    with pytest.raises(Unavailable, match="not asked any more"):
+        await connection.get(REF)
+    assert len(api.headers) == requests
+    await api.stop()
+
+
 # ---- which clusters there are
 
 
