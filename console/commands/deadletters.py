@@ -11,7 +11,8 @@ from services.model.errors import ExitCode, Rejected
 
 if TYPE_CHECKING:
     from services.audit.shipping.deadletters import DeadLetter
-    from services.audit.sinks.base import Record
+    from services.audit.sinks.base import Record, Sink
+    from services.clock import Clock
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,9 +90,7 @@ def _export(args: argparse.Namespace, directory: Path, found: "Mapping[str, Sequ
 async def _retry(args: argparse.Namespace) -> int:
     from console import output
     from console.context import SHIPPER, Context
-    from services.audit.place import Disk
-    from services.audit.shipping import deadletters
-    from services.audit.sinks.base import Answer, Archive, Withdrawing
+    from services.audit.sinks.base import Archive
     from services.audit.sinks.opening import open_sink
 
     told: list[dict[str, Any]] = []
@@ -106,32 +105,39 @@ async def _retry(args: argparse.Namespace) -> int:
             sink = open_sink(sections[name], secrets=context.redactor, clock=context.clock)
             if isinstance(sink, Archive):
                 continue
-            for one in letters:
-                if detail := await asyncio.to_thread(_on_its_way, directory, one, name):
-                    told.append(_told(args, name, one.seq, taken=False, detail=detail))
-                    continue
-                record = _record(directory, one)
-                if record is None:
-                    told.append(_told(args, name, one.seq, taken=False, detail="is not in the journal any more"))
-                    continue
-                delivery = await sink.send([record])
-                if delivery.trouble is None and delivery.answers[0] in (Answer.DELIVERED, Answer.DUPLICATE):
-                    # The letter stands until its substitute is gone: whoever is killed in between does both again, and what the
-                    # sink knows by its id it has once all the same.
-                    stays = await sink.withdraw(record) if isinstance(sink, Withdrawing) else "nothing is taken back there"
-                    at = context.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-                    done = deadletters.letter(record, deadletters.DELIVERED, at, "sent again by hand")
-                    await asyncio.to_thread(deadletters.add, directory, name, done, disk=Disk())
-                    left = f"; the substitute that stood in for it stays ({stays})" if stays else ""
-                    told.append(_told(args, name, one.seq, taken=True, detail=f"was taken{left}"))
-                else:
-                    why = delivery.reasons.get(0) or delivery.detail
-                    told.append(_told(args, name, one.seq, taken=False, detail=f"is refused: {why}"))
-            await sink.close()
+            try:
+                for one in letters:
+                    taken, detail = await _again(sink, one, directory, context.clock)
+                    told.append(_told(args, name, one.seq, taken=taken, detail=detail))
+            finally:
+                await sink.close()
     done_all = all(one["taken"] for one in told)
     if args.output == "json":
         output.document({"outcome": "done" if done_all else "failed", "retried": told})
     return ExitCode.DONE if done_all else ExitCode.FAILED
+
+
+async def _again(sink: "Sink", one: "DeadLetter", directory: Path, clock: "Clock") -> tuple[bool, str]:
+    """Send the entry of a letter once more; whether it was taken, and what is to be told of it."""
+    from services.audit.place import Disk
+    from services.audit.shipping import deadletters
+    from services.audit.sinks.base import Answer, Withdrawing
+
+    if waits := await asyncio.to_thread(_on_its_way, directory, one, sink.name):
+        return False, waits
+    record = _record(directory, one)
+    if record is None:
+        return False, "is not in the journal any more"
+    delivery = await sink.send([record])
+    if delivery.trouble is not None or delivery.answers[0] not in (Answer.DELIVERED, Answer.DUPLICATE):
+        return False, f"is refused: {delivery.reasons.get(0) or delivery.detail}"
+    # The letter stands until its substitute is gone: whoever is killed in between does both again, and what the sink knows by
+    # its id it has once all the same.
+    stays = await sink.withdraw(record) if isinstance(sink, Withdrawing) else "nothing is taken back there"
+    at = clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    done = deadletters.letter(record, deadletters.DELIVERED, at, "sent again by hand")
+    await asyncio.to_thread(deadletters.add, directory, sink.name, done, disk=Disk())
+    return True, f"was taken; the substitute that stood in for it stays ({stays})" if stays else "was taken"
 
 
 def _on_its_way(directory: Path, one: "DeadLetter", sink: str) -> str:

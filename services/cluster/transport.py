@@ -198,6 +198,11 @@ class Transport:
             loading.cancel()
             await asyncio.wait([loading])  # a plugin it runs is to end before we do
 
+    def _must_be_open(self) -> None:
+        """What the closing broke off is asked again at once: of what that opens, or starts, nobody would see the end."""
+        if self._closed:
+            raise Unavailable(f"{self.server} is not asked any more", "The connection to it was closed.")
+
     async def distrust(self) -> None:
         """Send what comes next over new connections. After an outage an old one may be dead without a sign, and a request sent
         over it would wait for its whole timeout; those under way go on."""
@@ -248,9 +253,7 @@ class Transport:
         fresh = False
         while True:
             credentials = await self._current()
-            if self._closed:
-                # What was under way is broken off by the closing, and asked again: those connections nobody would close.
-                raise Unavailable(f"{self.server} is not asked any more", f"{request.what} was not sent: we are leaving.")
+            self._must_be_open()
             if self._pool is None:
                 self._pool = Pool()
             async with self._pool.session() as session:
@@ -319,6 +322,7 @@ class Transport:
         if self._loading is None:
             if self._failure is not None and self._clock.monotonic() - self._loaded_at < _RELOAD_SECONDS:
                 raise self._failure
+            self._must_be_open()
             self._loading = asyncio.create_task(self._load())
             self._loading.add_done_callback(_seen)
         return await asyncio.shield(self._loading)

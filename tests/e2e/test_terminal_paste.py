@@ -1,13 +1,9 @@
 """Text that is pasted into a terminal which does not say that it is a paste: the console takes it for no keys."""
 
-import time
 from pathlib import Path
 
-from support.processes import eventually
 from support.terminal import console, needs_tmux
 from support.world import world
-
-from console.bursts import REST
 
 pytestmark = needs_tmux
 
@@ -23,14 +19,9 @@ def test_a_paste_over_a_list_does_nothing_and_is_over_at_once(tmp_path: Path) ->
             screen.type("R" + "PR ACT R jR /Rd:q " * 250)
             screen.wait("Keys were not answered", seconds=5.0)
             screen.wait("ENVIRONMENTS", "LAST HOUR")
-
-            def helped() -> bool:
-                time.sleep(2 * REST)  # a hand's first key comes a while after the last of a paste, which is read at some time
-                screen.press("?")
-                time.sleep(REST)
-                return "keys of the fleet screen" in screen.text()
-
-            eventually("the next key is answered", helped, 20.0)
+            screen.rested()  # however long reading a paste takes: a hand's first key comes a while after its end
+            screen.press("?")
+            screen.wait("keys of the fleet screen", seconds=5.0)
             screen.press("Escape")
             shown = screen.wait("ENVIRONMENTS", "LAST HOUR")
             assert "rolls back now" not in shown

@@ -1,15 +1,12 @@
 """Hundreds of random keys and resizes: the console neither falls over nor changes anything that was not confirmed."""
 
 import random
-import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.consoles import TestConsole, card, picture, rollout, words_on
-from support.processes import eventually
 from support.terminal import Screen, console, needs_tmux
 from support.world import NAMESPACES, World, world
 from textual import events
@@ -49,28 +46,15 @@ def objects(sandbox: World) -> dict[str, str]:
 
 
 def at_home(screen: Screen) -> None:
-    """Back to the fleet, however deep we are. A console that was held up reads what was pressed meanwhile at once, as a paste,
-    and does not answer that: it is pressed again."""
+    """Back to the fleet, however deep we are. First the console is to have read all that was pressed: one that was held up reads
+    it at once, as a paste, and what follows a paste without a pause is not answered either."""
     screen.resize(100, 30)
-
-    def there() -> bool:
-        for _ in range(8):
-            screen.press("Escape")
-        time.sleep(1.2 * REST)  # the last escape must not make one chord with the key that follows
-        shown = screen.text()
-        return all(re.search(text, shown) for text in (r"production +. ", "ROLLOUTS", "LAST HOUR"))
-
-    eventually("the fleet is shown", there, 30.0)
-
-
-def leave(screen: Screen) -> None:
-    def left() -> bool:
-        if screen.alive:
-            screen.press("C-q")
-            time.sleep(1.2 * REST)
-        return not screen.alive
-
-    eventually("the console ends", left, 30.0)
+    screen.rested()
+    for _ in range(8):
+        screen.press("Escape")
+    screen.wait(r"production +. ", "ROLLOUTS", "LAST HOUR")
+    screen.rested()
+    screen.press("Home")  # the last escape must not make one chord with the key that follows
 
 
 @needs_tmux
@@ -96,7 +80,8 @@ def test_random_keys_neither_break_the_console_nor_change_a_cluster(sandbox: Wor
                 screen.steady(seconds=1.2 * REST)
             if screen.alive:
                 at_home(screen)
-                leave(screen)
+                screen.press("C-q")
+                screen.gone()
             # the palette offers to quit, so a random choice may have done it; anything else is a crash
             assert screen.ending() == "exit 0", f"{screen.ending()} after {pressed} presses:\n{screen.text()}"
     assert objects(sandbox) == before

@@ -134,7 +134,7 @@ async def test_every_entry_arrives_whatever_happens_on_the_way(kind: Kind, seed:
     grave = Graveyard()
     async with serving(kind.fake):
         sink = kind.sink()
-        courier = grave.courier(sink, LeapingClock())
+        courier = grave.courier(sink, LeapingClock(), seed=seed)
         for first in range(1, 200, 40):
             kind.fake.faults += [random.choice(pool) for _ in range(random.randrange(6))]
             await courier.deliver(records(40, first))

@@ -132,10 +132,12 @@ class Graveyard:
     def buried(self) -> list[DeadLetter]:
         return [letter for letter in self.letters if letter.what == BURIED]
 
-    def courier(self, sink: Sink, clock: Clock, *, standing: Mapping[int, DeadLetter] = MappingProxyType({})) -> Courier:
+    def courier(
+        self, sink: Sink, clock: Clock, *, standing: Mapping[int, DeadLetter] = MappingProxyType({}), seed: int = 1
+    ) -> Courier:
         burials = Burials(sink.name, keep=self.keep, record=self.record, clock=clock)
         burials.begin(standing)
-        return Courier(sink, burials=burials, clock=clock, random=Random(1))
+        return Courier(sink, burials=burials, clock=clock, random=Random(seed))
 
     async def keep(self, letter: DeadLetter) -> None:
         if self.full:

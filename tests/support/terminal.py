@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import alive, eventually, signalled
+from support.processes import alive, busy_seconds, eventually, signalled
 
 COLUMNS, ROWS = 100, 30
+IDLE_FOR, IDLE_SHARE = 0.5, 0.3
+"""So much of a processor, for so many seconds, is next to nothing."""
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed: no terminal to drive the console in")
 
 
@@ -86,6 +88,16 @@ class Screen:
             for text in texts:
                 assert re.search(text, shown), f"{text} is no longer on the screen:\n{shown}"
             time.sleep(0.1)
+
+    def rested(self) -> None:
+        """Return once the console has read all that was pressed: it has next to nothing to do."""
+
+        def idle() -> bool:
+            used = busy_seconds(self.pid)
+            time.sleep(IDLE_FOR)
+            return busy_seconds(self.pid) - used < IDLE_SHARE * IDLE_FOR
+
+        eventually("the console rests", idle, 30.0)
 
     @property
     def alive(self) -> bool:

@@ -445,14 +445,20 @@ async def test_an_outage_of_more_than_a_minute_is_recorded_once_and_so_is_its_en
         assert caught["data"]["late_seconds"] > 0
 
 
+async def long_ago(home: Path, times: float) -> "Stepped":
+    """Entries that were all taken, a day before the time of the clock."""
+    clock = Stepped(times)
+    async with shipping(home, ScriptedSink(), entries=5, clock=clock) as place:
+        await place.until(lambda: place.shipper.drained)
+    clock.by = 100_000.0
+    return clock
+
+
 async def test_a_process_that_has_not_seen_its_cursor_yet_calls_no_sink_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first entry of a journal is old; it was taken long ago."""
-    clock = Stepped(1.0)
-    async with shipping(tmp_path, ScriptedSink(), entries=5, clock=clock) as place:
-        await place.until(lambda: place.shipper.drained)
-    clock.by = 100_000.0
+    clock = await long_ago(tmp_path, 1.0)
     found = cursors.fitting
 
     def slowly(*args: Any, **more: Any) -> object:
@@ -469,10 +475,7 @@ async def test_a_process_that_has_not_seen_its_cursor_yet_calls_no_sink_late(
 async def test_a_cursor_that_can_not_be_read_for_a_moment_makes_no_sink_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Stepped(20.0)
-    async with shipping(tmp_path, ScriptedSink(), entries=5, clock=clock) as place:
-        await place.until(lambda: place.shipper.drained)
-    clock.by = 100_000.0
+    clock = await long_ago(tmp_path, 20.0)
     found, failed = cursors.fitting, []
 
     def once(*args: Any, **more: Any) -> object:

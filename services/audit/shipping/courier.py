@@ -100,13 +100,13 @@ class Courier:
         return found
 
     async def _found(self, record: Record) -> None:
-        if isinstance(self._sink, Withdrawing):
-            await self._sink.withdraw(record)
+        if isinstance(self._sink, Withdrawing) and (stays := await self._sink.withdraw(record)):
+            _log.warning("sink %s: the substitute of entry %d stays beside it: %s", self._sink.name, record.seq, stays)
         while True:
             try:
                 return await self._burials.found(record)
             except OSError as error:
-                self._unkept(record, error)
+                self._hold(_unkept(error))
                 await self._rest()
 
     async def _part(self, part: list[Record]) -> list[list[Record]]:
@@ -153,7 +153,8 @@ class Courier:
                 return [[await self._burials.refused(record, reason)]]
             entry = await self._burials.released(record)
         except OSError as error:
-            return self._unkept(record, error)
+            self._hold(_unkept(error))
+            return [[record]]
         self._doubt = min(LONGEST_DOUBT_SECONDS, max(HOLD_SECONDS, 2 * self._doubt))
         self._doubted_until = self._clock.monotonic() + self._doubt
         return self._held(entry, reason)
@@ -162,17 +163,14 @@ class Courier:
         try:
             await self._burials.taken(instead)
         except OSError as error:
-            return self._unkept(instead, error)
+            self._hold(_unkept(error))
+            return [[instead]]
         self._doubt = self._doubted_until = 0.0
         self._sure_until = self._clock.monotonic() + HOLD_SECONDS
         return []
 
     def _held(self, record: Record, said: str) -> list[list[Record]]:
         self._hold(f"takes no entry at all, not even a substitute: {said}")
-        return [[record]]
-
-    def _unkept(self, record: Record, error: OSError) -> list[list[Record]]:
-        self._hold(f"a dead letter can't be kept: {error.strerror or error}")
         return [[record]]
 
     async def _attempt(self, part: Sequence[Record]) -> Delivery:
@@ -243,3 +241,7 @@ class Courier:
     def _hold(self, reason: str) -> None:
         self.tally.failed(SinkState.HELD, reason, self._clock.unix())
         self._again_at = self._clock.monotonic() + HOLD_SECONDS
+
+
+def _unkept(error: OSError) -> str:
+    return f"a dead letter can't be kept: {error.strerror or error}"

@@ -33,7 +33,7 @@ AGAIN_SECONDS = 30.0
 """Wall seconds between two looks at a cursor or a journal that a person has to see to."""
 
 _NOWHERE = -1
-"""Behind which the first entry would be that is not sent, while the cursor was not seen."""
+"""Instead of that number, while the cursor was not seen."""
 
 _log = logging.getLogger("quarterdeck.shipping")
 
@@ -45,8 +45,8 @@ class _Flight(msgspec.Struct, frozen=True):
 
 
 class _Wait(msgspec.Struct, frozen=True):
-    """An entry that waits: its own time, and since when it is known to be waiting (on the monotonic clock). ``behind`` is the
-    number of the one before it, where it was not read."""
+    """An entry that waits: its own time, and since when it is known to wait (on the monotonic clock). Where it was not read,
+    ``behind`` is the number of the one before it."""
 
     timestamp: float
     since: float
@@ -183,7 +183,7 @@ class Lane:
             self._uncounted = ""
         except OSError as error:
             self._uncounted = f"the dead letters of {self.sink.name} can't be read: {error.strerror or error}"
-        behind = self._cursor.acked_seq if self._placed else _NOWHERE
+        behind = self._behind
         if self._flights or self._held or self._last() <= self._cursor.acked_seq:
             self._next = None
         elif self._next is None or self._next.behind != behind:
@@ -193,13 +193,17 @@ class Lane:
                 at = None  # as its lane says too
             self._next = _Wait(self._clock.unix() if at is None else at, self._clock.monotonic(), behind)
 
+    @property
+    def _behind(self) -> int:
+        """The number of the entry behind which the next one waits."""
+        return self._cursor.acked_seq if self._placed else _NOWHERE
+
     def _lag(self) -> float | None:
         """For how long the oldest entry that was not taken has been waiting: by its own time, or by how long it has been known,
         where the clock was set back since. ``None`` where none is known yet."""
         waits = [_Wait(flight.records[0].timestamp, flight.since) for flight in list(self._flights)[:1]]
         waits += [_Wait(record.timestamp, self._held_since) for record in list(self._held)[:1]]
-        behind = self._cursor.acked_seq if self._placed else _NOWHERE
-        if not waits and self._next is not None and self._next.behind == behind:
+        if not waits and self._next is not None and self._next.behind == self._behind:
             waits = [self._next]
         now, monotonic = self._clock.unix(), self._clock.monotonic()
         return max((max(now - wait.timestamp, monotonic - wait.since) for wait in waits), default=None)
