@@ -19,7 +19,7 @@ from services.audit import Event, Journal, chain
 from services.audit.place import Disk
 from services.audit.segments import segments
 from services.audit.shipping import cursor as cursors
-from services.audit.shipping import deadletters
+from services.audit.shipping import deadletters, shipper
 from services.audit.shipping.burials import Burials, substitute
 from services.audit.shipping.courier import LONGEST_DOUBT_SECONDS, Courier
 from services.audit.shipping.deadletters import DeadLetter, letter
@@ -489,6 +489,27 @@ async def test_a_cursor_that_can_not_be_read_for_a_moment_makes_no_sink_late(
         await place.until(lambda: place.shipper.drained)
         assert failed
         assert place.journal.entries(event="audit.shipping_late") == []
+
+
+async def test_between_two_batches_a_late_sink_is_not_told_to_have_caught_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at so often that each moment of a way through a backlog is seen."""
+
+    class Slow(ScriptedSink):
+        async def send(self, batch: Sequence[Record]) -> Delivery:
+            await asyncio.sleep(0.02)
+            return await super().send(batch)
+
+    monkeypatch.setattr(shipper, "SAY_SECONDS", 0.02)
+    clock = Stepped(1.0)
+    async with shipping(tmp_path, Slow(limits=Limits(entries=5)), entries=1500, clock=clock) as place:
+        clock.by = 3600.0
+        await place.until(lambda: place.status.late)
+        await place.until(lambda: place.journal.entries(event="audit.shipping_caught_up"))
+        await place.until(lambda: place.shipper.drained)
+        assert len(place.journal.entries(event="audit.shipping_late")) == 1
+        assert len(place.journal.entries(event="audit.shipping_caught_up")) == 1
 
 
 def told(place: Place) -> float:
