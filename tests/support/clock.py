@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 
 class ManualClock:
-    """Starts at 2026-01-01T00:00:00Z. ``advance`` moves wall, monotonic and pace, waking sleepers in order."""
+    """Starts at 2026-01-01T00:00:00Z. ``advance`` moves wall, monotonic and pace, waking sleepers in order; those that are due at
+    the same moment in the order in which they went to sleep."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
@@ -38,8 +40,8 @@ class ManualClock:
         target = self._elapsed + seconds
         for _ in range(20):
             await asyncio.sleep(0)
-        while due := sorted((at, id(event), event) for at, event in self._sleepers if at <= target):
-            at, _, event = due[0]
+        while due := [sleeper for sleeper in self._sleepers if sleeper[0] <= target]:
+            at, event = min(due, key=itemgetter(0))
             self._elapsed = max(self._elapsed, at)
             self._sleepers = [sleeper for sleeper in self._sleepers if sleeper[1] is not event]
             event.set()
