@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from support.consoles import TestConsole, card, entry, picture, rollout
+from support.consoles import TestConsole, card, entry, picture, rollout, until, words_on
 from support.scenes import bad_night, rolling_back
 from support.stories import told_entries
 
@@ -83,7 +83,7 @@ def told() -> TestConsole:
 def test_story(snap_compare, size):
     async def opened(pilot):
         await pilot.press("J", "t")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: "moments from this home's journal" in words_on(pilot.app))
 
     assert snap_compare(told(), terminal_size=size, run_before=opened)
 
@@ -92,7 +92,7 @@ def test_story(snap_compare, size):
 def test_entry(snap_compare, size):
     async def opened(pilot):
         await pilot.press("J", "k", "k", "k", "k", "enter")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: "EVIDENCE" in words_on(pilot.app))
 
     assert snap_compare(told(), terminal_size=size, run_before=opened)
 

@@ -51,8 +51,7 @@ async def test_screens_are_put_together_ahead_while_no_key_is_pressed():
             await pilot.press(key)
             await until(pilot, lambda words=words: words in words_on(app))
             await pilot.press("escape")
-            await pilot.pause(0.05)
-        assert isinstance(app.screen, FleetScreen)
+            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
 
 
 async def test_a_screen_that_stands_by_is_used_once_and_another_takes_its_place(no_quiet):
