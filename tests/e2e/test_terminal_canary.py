@@ -41,7 +41,7 @@ def opened(sandbox: World, tmp_path: Path) -> Iterator[Callable[[Path], Screen]]
             number = len(list(tmp_path.iterdir()))
             place = tmp_path / f"terminal-{number}"
             screen: Screen = stack.enter_context(console(place, sandbox.command(home), sandbox.environment()))
-            screen.wait(r"dev +. (1 failed|10 ok)", r"staging +. ", r"canary +. ", r"production +. ", SERVICE)
+            screen.wait(r"dev +. (1 failed|10 ok)", r"staging +. \d+ ", r"canary +. \d+ ", r"production +. \d+ ", SERVICE)
             return screen
 
         yield opening

@@ -33,7 +33,7 @@ def opened(sandbox: World, tmp_path: Path) -> Iterator[Callable[..., Screen]]:
         def opening(home: Path, *words: str) -> Screen:
             command, place = sandbox.command(home, *words), tmp_path / f"terminal-{len(list(tmp_path.iterdir()))}"
             screen: Screen = stack.enter_context(console(place, command, sandbox.environment()))
-            screen.wait(r"dev +. (1 failed|10 ok)", r"staging +. ", r"canary +. ", r"production +. ", SERVICE)
+            screen.wait(r"dev +. (1 failed|10 ok)", r"staging +. \d+ ", r"canary +. \d+ ", r"production +. \d+ ", SERVICE)
             return screen
 
         yield opening

@@ -42,7 +42,7 @@ def opened(sandbox: World, tmp_path: Path) -> Iterator[Callable[[Path], Screen]]
             screen: Screen = stack.enter_context(
                 console(place, sandbox.command(home), sandbox.environment(), columns=120, rows=60)
             )
-            screen.wait(r"staging +. ", r"production +. ", SERVICE)
+            screen.wait(r"staging +. \d+ ", r"production +. \d+ ", SERVICE)
             return screen
 
         yield opening
@@ -195,6 +195,6 @@ def select(screen: Screen, environment: str, service: str) -> None:
     """Go to a service by letters of its name."""
     screen.press("f")
     screen.type(f"{service} {environment}")
-    screen.wait(service)
+    screen.wait(r"jump to a service: 1 of \d+", rf"▸ {service} +{environment}")  # its cluster may not have answered yet
     screen.press("Enter")
     screen.wait("REVISIONS", rf"{service} · production +v", r"R ROLL BACK")

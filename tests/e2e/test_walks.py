@@ -65,7 +65,7 @@ def promised(task: str) -> int:
 @contextmanager
 def opened(sandbox: World, home: Path, place: Path) -> Iterator[Walk]:
     with console(place, sandbox.command(home), sandbox.environment()) as screen:
-        screen.wait(r"dev +. 1 failed", r"staging +. ", r"canary +. ", r"production +. ")
+        screen.wait(r"dev +. 1 failed", r"staging +. \d+ ", r"canary +. \d+ ", r"production +. \d+ ")
         yield Walk(screen)
 
 
