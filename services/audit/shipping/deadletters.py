@@ -91,6 +91,15 @@ def add(directory: Path, sink: str, found: DeadLetter, *, disk: Disk) -> None:
         disk.sync_directory(place)
 
 
+def state(directory: Path, sink: str) -> tuple[int, int] | None:
+    """Another one whenever a letter was added; ``None`` where there are none. Raises ``OSError``."""
+    try:
+        found = path_of(directory, sink).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 def read(directory: Path, sink: str) -> Sequence[DeadLetter]:
     """Every line that can be read, oldest first."""
     try:

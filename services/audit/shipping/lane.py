@@ -88,6 +88,8 @@ class Lane:
         self._saved_at = 0.0
         self._unsaved = ""
         self._uncounted = ""
+        self._counted: tuple[int, int] | None = None
+        """The file of letters as it was when they were counted last (:func:`services.audit.shipping.deadletters.state`)."""
         self._stopped = ""
         self._failing = False
         """It could not go on, and has not read anything since."""
@@ -179,8 +181,10 @@ class Lane:
         where it was not read."""
         directory = self._bounds.directory
         try:
-            self._dead = len(await asyncio.to_thread(deadletters.undelivered, directory, self.sink.name))
-            self._uncounted = ""
+            letters = deadletters.state(directory, self.sink.name)
+            if letters != self._counted or self._uncounted:
+                self._dead = len(await asyncio.to_thread(deadletters.undelivered, directory, self.sink.name))
+            self._counted, self._uncounted = letters, ""
         except OSError as error:
             self._uncounted = f"the dead letters of {self.sink.name} can't be read: {error.strerror or error}"
         behind = self._behind
@@ -348,7 +352,6 @@ class Lane:
 
     async def _keep(self, found: deadletters.DeadLetter) -> None:
         await asyncio.to_thread(deadletters.add, self._bounds.directory, self.sink.name, found, disk=self._disk)
-        self._dead += found.what == deadletters.BURIED
 
     async def _save_when_due(self) -> None:
         ahead = self._cursor.acked_seq - self._saved.acked_seq
