@@ -32,6 +32,11 @@ def targets(fleet: FleetView) -> tuple[Target, ...]:
     return tuple(Target(view.name, service, view.reachable) for view in fleet.environments for service in view.services)
 
 
+def unanswered(fleet: FleetView) -> tuple[str, ...]:
+    """The environments of which no service is known yet."""
+    return tuple(view.name for view in fleet.environments if view.age_seconds is None)
+
+
 def matching(typed: str, among: tuple[Target, ...], *, here: str = "", most: int = MOST) -> tuple[list[Target], int]:
     """The best ``most`` targets for what was typed, best first, and how many match at all. Of equal ones those of the
     environment ``here`` go first, then by name."""

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from console.jump import Target, matching, targets
+from console.jump import Target, matching, targets, unanswered
 from console.screens.words import grey, health_word
 from console.screens.worn import Worn
 from console.view import Picture
@@ -26,6 +26,7 @@ COLUMNS = (
     Column("health", "HEALTH", 11),
 )
 HINT = "letters of a service, then words of its environment or version"
+NOTHING = "no service has these letters in this order"
 
 
 class JumpScreen(Worn, ModalScreen[None]):
@@ -54,7 +55,7 @@ class JumpScreen(Worn, ModalScreen[None]):
         self._here = ""
         self._found: dict[str, Target] = {}
         self._input = Input(placeholder=HINT, compact=True, max_length=100)
-        self._grid = Grid(COLUMNS, empty="no service has these letters in this order")
+        self._grid = Grid(COLUMNS, empty=NOTHING)
         self._grid.can_focus = False
         self._pane = Vertical(self._input, self._grid)
 
@@ -68,7 +69,7 @@ class JumpScreen(Worn, ModalScreen[None]):
 
     def begin(self, picture: Picture, here: str) -> None:
         """Look for services among those of ``picture``; those of the environment ``here`` first."""
-        self._targets = targets(picture.fleet)
+        self._among(picture)
         self._here = here
         with self.prevent(Input.Changed):
             self._input.value = ""
@@ -76,10 +77,15 @@ class JumpScreen(Worn, ModalScreen[None]):
 
     def draw_beside(self, picture: Picture) -> None:
         """Look again among the services there are now: clusters answer one after the other. What is selected stays selected."""
-        among = targets(picture.fleet)
-        if among != self._targets:
-            self._targets = among
+        before = self._targets
+        self._among(picture)
+        if self._targets != before:
             self._list(self._grid.selected)
+
+    def _among(self, picture: Picture) -> None:
+        self._targets = targets(picture.fleet)
+        silent = unanswered(picture.fleet)
+        self._grid.set_empty(f"none so far; no answer yet from {', '.join(silent)}" if silent else NOTHING)
 
     def on_screen_resume(self) -> None:
         self.set_focus(self._input)

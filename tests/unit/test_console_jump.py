@@ -109,6 +109,17 @@ async def test_letters_and_enter_go_to_a_service_of_any_environment():
         await until(pilot, lambda: isinstance(app.screen, FleetScreen))
 
 
+async def test_a_cluster_that_has_not_answered_yet_is_named_where_nothing_is_found():
+    there = environment("staging", (service("search", "staging"),))
+    silent = environment("production", (), reachable=False, age_seconds=None)
+    app = TestConsole(picture(fleet=FleetView(environments=(there, silent)), rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("f", *"checkout")
+        await until(pilot, lambda: "none so far; no answer yet from production" in words_on(app))
+        app.new_picture(picture(fleet=FleetView(environments=(there, environment("production", ()))), rollouts=()))
+        await until(pilot, lambda: "in this order" in words_on(app) and "no answer" not in words_on(app))
+
+
 async def test_a_cluster_that_answers_later_is_looked_through_too_and_what_is_selected_stays_so():
     there = environment("production", (service("payment-service", "production"), service("payments-ui", "production")))
     late = environment("staging", (service("payment-service", "staging"),))
