@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any
 import msgspec
 from figures import Figure, figure
 
+from console.jump import matching, targets
 from services.audit import Event, Journal
 from services.clock import SystemClock
 from services.cluster.objects import Page, Pod
+from services.model.fleet import EnvironmentView, FleetView, Health, ServiceView
 from services.redaction import Redactor
 
 ENTRIES = 300
 PODS = 10_000
 LISTS = 7
+WORDS = ("payment", "checkout", "search", "account", "order", "cart", "invoice", "fraud", "ledger", "user")
+TYPED = ("", "p", "pa", "pay", "payapi", "e", "a", "api9", "x", "s prod")
 
 
 def measure() -> dict[str, Figure]:
@@ -26,11 +31,16 @@ def measure() -> dict[str, Figure]:
         appended = asyncio.run(_append(Path(made)))
         raw = _raw(Path(made) / "raw", _entry_size(Path(made)))
     decoded, loaded = _lists()
+    jumps, searched = _jumps()
     return {
         "journal_append": figure(appended, "ms", against=("write_and_fdatasync", raw), what="one entry, durable"),
         "write_and_fdatasync": figure(raw, "ms", what="as many bytes with os.write and os.fdatasync"),
         "decode_10000_pods": figure(decoded, "ms", against=("json_loads_10000_pods", loaded), what="page → the fields in use"),
         "json_loads_10000_pods": figure(loaded, "ms"),
+        "jump_5000_services": figure(
+            jumps, "ms", against=("search_5000_names", searched), target=50, what="a few letters → the best services, CPU"
+        ),
+        "search_5000_names": figure(searched, "ms", what="the same letters searched for in the names alone, CPU"),
     }
 
 
@@ -93,6 +103,55 @@ def _lists() -> tuple[list[float], list[float]]:
         loaded.append((time.perf_counter() - began) * 1000)
         del plain
     return decoded, loaded
+
+
+def _jumps() -> tuple[list[float], list[float]]:
+    among = targets(_fleet())
+    names = [target.service.name for target in among]
+    found, searched = [], []
+    for typed in TYPED * LISTS:
+        began = time.process_time()
+        matching(typed, among, here="production")
+        found.append((time.process_time() - began) * 1000)
+        began = time.process_time()
+        pattern = re.compile(".*?".join(map(re.escape, typed.partition(" ")[0])))
+        sum(pattern.search(name) is not None for name in names)
+        searched.append((time.process_time() - began) * 1000)
+    return found, searched
+
+
+def _fleet() -> FleetView:
+    """Five environments of a thousand services."""
+    return FleetView(
+        environments=tuple(
+            EnvironmentView(
+                name=place,
+                tier=place,
+                context=place,
+                namespaces=(place,),
+                reachable=True,
+                age_seconds=1.0,
+                services=tuple(
+                    _service(place, f"{WORDS[number % 10]}-{WORDS[number // 10 % 10]}-api-{number}") for number in range(1000)
+                ),
+            )
+            for place in ("dev", "staging", "canary", "production", "recovery")
+        )
+    )
+
+
+def _service(place: str, name: str) -> ServiceView:
+    return ServiceView(
+        name=name,
+        namespace="default",
+        environment=place,
+        context=place,
+        kind="Deployment",
+        version="v1.0.0",
+        ready=3,
+        desired=3,
+        health=Health.OK,
+    )
 
 
 def _pods() -> list[dict[str, Any]]:
