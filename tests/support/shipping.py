@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -38,6 +39,9 @@ class QuickClock(SystemClock):
 
     def unix(self) -> float:
         return self._at + (self.monotonic() - self._from)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.unix(), UTC)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._times)
