@@ -102,7 +102,7 @@ async def test_pods_are_scraped_side_by_side_and_failures_are_values():
 
 async def test_a_silent_pod_costs_its_timeout_and_no_more():
     async with web(lambda path: None if "silent" in path else (200, METRICS)) as (_, url):
-        scrape = DirectScrape(Templated(url + "/{namespace}/{pod}", appends_path=False), ManualClock(), timeout=0.2)
+        scrape = DirectScrape(Templated(url + "/{namespace}/{pod}", appends_path=False), ManualClock(), timeout=1.5)
         readings = await scrape.scrape([target("silent"), target("good")])
         await scrape.close()
     assert isinstance(readings["silent"], Unreadable)
@@ -165,7 +165,7 @@ async def test_probes_tell_a_sick_pod_from_a_broken_way_to_it(answer, alive, fai
 
 async def test_probes_by_template_count_silence_as_failure():
     async with web(lambda path: (200, b"") if "well" in path else None) as (_, url):
-        probe = HealthProbe(Templated(url + "/{namespace}/{pod}/healthz", appends_path=False), timeout=0.1)
+        probe = HealthProbe(Templated(url + "/{namespace}/{pod}/healthz", appends_path=False), timeout=0.7)
         for _ in range(3):
             histories = await probe.probe([target("well"), target("hung"), target("starting", ready=False)])
         await probe.close()

@@ -18,7 +18,7 @@ READING = {"application_key": "env:DD_APP_KEY"}
 
 
 def sink(fake: Account, **keys: Any) -> DatadogSink:
-    known = {"kind": "datadog", "intake_url": fake.url, "api_url": fake.url, "api_key": "env:DD_API_KEY", "timeout": 2}
+    known = {"kind": "datadog", "intake_url": fake.url, "api_url": fake.url, "api_key": "env:DD_API_KEY", "timeout": 20}
     section = DatadogLogs.model_validate_json(json.dumps({**known, **keys}))
     return DatadogSink(section, secrets=Redactor(), clock=fake.clock)
 

@@ -17,7 +17,7 @@ D, X = Answer.DELIVERED, Answer.REJECTED
 
 
 def sink(fake: Receiver, **keys: Any) -> OtlpSink:
-    section = Otlp.model_validate_json(json.dumps({"kind": "otlp", "url": fake.url, "timeout": 2, **keys}))
+    section = Otlp.model_validate_json(json.dumps({"kind": "otlp", "url": fake.url, "timeout": 20, **keys}))
     return OtlpSink(section, secrets=Redactor(), clock=LeapingClock())
 
 

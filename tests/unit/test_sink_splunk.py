@@ -18,7 +18,7 @@ D, R, X = Answer.DELIVERED, Answer.RETRY, Answer.REJECTED
 
 def sink(fake: Collector, clock: LeapingClock | None = None, **keys: Any) -> SplunkSink:
     section = Splunk.model_validate_json(
-        json.dumps({"kind": "splunk", "url": fake.url, "token": "env:SPLUNK_TOKEN", "timeout": 2, **keys})
+        json.dumps({"kind": "splunk", "url": fake.url, "token": "env:SPLUNK_TOKEN", "timeout": 20, **keys})
     )
     return SplunkSink(section, secrets=Redactor(), clock=clock or LeapingClock())
 
