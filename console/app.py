@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import events, on, work
 from textual._context import active_message_pump
@@ -288,6 +288,14 @@ class ConsoleApp(Finding):
         backstop.start()
         self.exit(int(ExitCode.INTERRUPTED))
 
+    def panic(self, *renderables: Any) -> None:
+        """The library's last word: the thread that reads keys could not. Where the terminal is gone there is no more to it: in
+        the moment in which it goes, reading from it is an error."""
+        if not self.is_headless and self._terminal_is_gone():
+            self.hang_up()
+        else:
+            super().panic(*renderables)
+
     def stop(self) -> None:
         """Give the terminal back to the shell as it was, and stand still until the shell lets the console go on."""
         with self.suspend():
@@ -310,8 +318,11 @@ class ConsoleApp(Finding):
             shown.refresh()
 
     def _look_after_terminal(self) -> None:
-        if terminal.is_gone(sys.__stdin__.fileno() if sys.__stdin__ else 0):
+        if self._terminal_is_gone():
             self.hang_up()
+
+    def _terminal_is_gone(self) -> bool:
+        return terminal.is_gone(sys.__stdin__.fileno() if sys.__stdin__ else 0)
 
     @on(Worker.StateChanged)
     def worker_failed(self, event: Worker.StateChanged) -> None:

@@ -22,14 +22,29 @@ LONG = 10.0
 """Seconds: far more than it takes, for machines that do much else."""
 
 
-@pytest.fixture
-def console(tmp_path):
+UNREADABLE = """
+import errno, os, sys
+read = os.read
+def failing(descriptor, size):
+    found = read(descriptor, size)
+    if not found and descriptor == sys.__stdin__.fileno():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return found
+os.read = failing
+from console.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""A console that meets what is a matter of microseconds: a terminal whose other side is closed, and which has not hung up."""
+
+
+@pytest.fixture(params=[()])
+def console(tmp_path, request):
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     (tmp_path / "config.yaml").write_text(
         f"version: 1\nhome: {tmp_path}/home\nkubeconfig: {tmp_path}/kubeconfig\n"
         "environments:\n  production: {tier: production, context: production, namespaces: [production]}\n"
     )
-    command = [sys.executable, "-m", "console", "--config", str(tmp_path / "config.yaml")]
+    command = [sys.executable, *(request.param or ("-m", "console")), "--config", str(tmp_path / "config.yaml")]
     terminal = Terminal(command, columns=100, rows=30)
     terminal.wait_for("SERVICES", LONG)
     terminal.drain(1.0)
@@ -57,6 +72,7 @@ def test_signals(console, number, code):
     assert ended(console) == code
 
 
+@pytest.mark.parametrize("console", [(), ("-c", UNREADABLE)], ids=["", "that can't be read"], indirect=True)
 def test_a_closed_terminal(console):
     os.close(console.master)
     try:
