@@ -181,7 +181,7 @@ class Lane:
         where it was not read."""
         directory = self._bounds.directory
         try:
-            letters = deadletters.state(directory, self.sink.name)
+            letters = await asyncio.to_thread(deadletters.state, directory, self.sink.name)
             if letters != self._counted or self._uncounted:
                 self._dead = len(await asyncio.to_thread(deadletters.undelivered, directory, self.sink.name))
             self._counted, self._uncounted = letters, ""
