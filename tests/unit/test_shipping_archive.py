@@ -60,7 +60,9 @@ async def test_every_sealed_segment_is_in_the_bucket_once_through_all_that_can_g
         await place.until(lambda: len(sealed(place.directory)) >= 3)
         await place.until(lambda: set(stored(fake)) >= sealed(place.directory) and place.shipper.drained)
         state = place.status
-    assert stored(fake) == sorted(sealed(place.directory))
+    # the journal goes on after that: what the shipper records of the sink may seal one more, which nothing took any more
+    assert set(stored(fake)) <= sealed(place.directory)
+    assert len(stored(fake)) == len(set(stored(fake)))
     assert {Path(path).name.rpartition("-")[2].partition(".")[0] for path in fake.objects} == set(stored(fake))
     assert state.acked_seq == state.confirmed_seq > 0
     assert state.retries > 0
