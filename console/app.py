@@ -9,7 +9,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -322,7 +321,7 @@ class ConsoleApp(Finding):
             self.hang_up()
 
     def _terminal_is_gone(self) -> bool:
-        return terminal.is_gone(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+        return terminal.is_gone(terminal.of_keys())
 
     @on(Worker.StateChanged)
     def worker_failed(self, event: Worker.StateChanged) -> None:

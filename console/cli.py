@@ -4,6 +4,7 @@ Exit codes are those of ``services/model/errors``. No traceback ever reaches the
 """
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -172,10 +173,13 @@ def _crashes_logged() -> Iterator[None]:
     """What fails in a thread, or where nobody can catch it, is in the log only: Python would print its traceback here."""
 
     def failed(what: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:
-        if isinstance(what.exc_value, Exception):
-            from console.logs import report_crash
+        from console import logs, terminal
 
-            report_crash(None, what.exc_value)
+        error = what.exc_value
+        if isinstance(error, OSError) and error.errno == errno.EIO and terminal.is_gone(terminal.of_keys()):
+            logs.log.info("the terminal is gone: what was being drawn is dropped")
+        elif isinstance(error, Exception):
+            logs.report_crash(None, error)
 
     thread, nowhere = threading.excepthook, sys.unraisablehook
     threading.excepthook = sys.unraisablehook = failed

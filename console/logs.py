@@ -15,6 +15,7 @@ from services.redaction.logs import RedactingFormatter
 MAX_BYTES = 2 * 1024 * 1024
 BACKUPS = 4
 _NAME = "quarterdeck-file"
+log = logging.getLogger("quarterdeck")
 _Failure = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
@@ -90,6 +91,6 @@ def report_crash(args: argparse.Namespace | None, error: Exception) -> tuple[str
         except OSError as unwritable:
             hint = f"No report could be written ({unwritable.strerror}). " + hint
     if where is not None:
-        logging.getLogger("quarterdeck").critical("unexpected failure", exc_info=error)
+        log.critical("unexpected failure", exc_info=error)
         hint = f"The full report is in {where}. " + hint
     return "Unexpected failure", redactor.text(f"{type(error).__name__}: {error}")[:500], hint

@@ -29,6 +29,11 @@ def is_gone(descriptor: int) -> bool:
     return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
+def of_keys() -> int:
+    """The descriptor of the terminal that keys come from."""
+    return sys.__stdin__.fileno() if sys.__stdin__ else 0
+
+
 def leave_at_once(code: int) -> None:
     """Everything is closed and written: the interpreter's own tidying up would keep the operator waiting for half a second."""
     logging.shutdown()

@@ -35,6 +35,19 @@ from console.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 """A console that meets what is a matter of microseconds: a terminal whose other side is closed, and which has not hung up."""
+UNWRITABLE = """
+import sys, time
+from console.app import ConsoleApp
+hang_up = ConsoleApp.hang_up
+def drawing(self):
+    self._driver.write(" ")
+    time.sleep(0.2)
+    hang_up(self)
+ConsoleApp.hang_up = drawing
+from console.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""A console that is about to draw something as its terminal goes."""
 
 
 @pytest.fixture(params=[()])
@@ -72,13 +85,21 @@ def test_signals(console, number, code):
     assert ended(console) == code
 
 
-@pytest.mark.parametrize("console", [(), ("-c", UNREADABLE)], ids=["", "that can't be read"], indirect=True)
-def test_a_closed_terminal(console):
+@pytest.mark.parametrize(
+    "console",
+    [(), ("-c", UNREADABLE), ("-c", UNWRITABLE)],
+    ids=["", "that can't be read", "that can't be written to"],
+    indirect=True,
+)
+def test_a_closed_terminal(console, tmp_path):
     os.close(console.master)
     try:
         assert console.process.wait(LONG) == ExitCode.INTERRUPTED
     except subprocess.TimeoutExpired:
         pytest.fail("the console lives on without a terminal")
+    log = (tmp_path / "home" / "log" / "quarterdeck.log").read_text()
+    assert "the terminal is gone" in log
+    assert "Traceback" not in log
 
 
 def test_bad_configuration_is_told_on_the_terminal(tmp_path):
