@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
@@ -114,13 +115,13 @@ class Finding(Keeping):
             case _:
                 self._to_fleet()
 
+    @abstractmethod
     def open_logs(self, wanted: LogsOf) -> None:
         """Show logs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open_deploy(self, selection: Selection, version: str = "") -> None:
         """Show the deploy form."""
-        raise NotImplementedError
 
     def _to_fleet(self) -> FleetScreen:
         while len(self.screen_stack) > 1:
@@ -171,9 +172,9 @@ class Finding(Keeping):
         if self.session.sandboxed and not self.session.read_only and not self.remembered.tour_seen:
             self.begin_tour()
 
+    @abstractmethod
     def wear(self, theme: str) -> None:
         """Look as the operator had it look last, where this terminal can."""
-        raise NotImplementedError
 
     def keep_theme(self, name: str) -> None:
         """Look so now, and the next time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,9 +65,9 @@ class Intents(InOrder):
             seconds=8,
         )
 
+    @abstractmethod
     def open_rollout(self, key: str) -> None:
         """Show a rollout, if it is not shown already."""
-        raise NotImplementedError
 
     def _ask(self, question: ConfirmingScreen, then: Callable[[], object]) -> None:
         """Show a question, at once: a key that is behind it already is for the question. ``then`` where the answer is yes."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -156,17 +157,17 @@ class Keeping(Intents):
         self._taken.set()
         return found
 
+    @abstractmethod
     def run_command(self, below: ConsoleScreen, asked: Act | Go) -> None:
         """Do what was typed at the prompt over the screen ``below``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keep_commands(self, lines: tuple[str, ...]) -> None:
         """Remember what was typed at the prompt."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open_service(self, environment: str, service: str) -> None:
         """Show a service."""
-        raise NotImplementedError
 
     def _kept(self, kind: type[Kept], make: Callable[[], Kept] | None = None) -> Kept:
         """The one screen of this kind that is kept when it is left; ``make`` makes it where it takes arguments."""

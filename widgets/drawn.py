@@ -1,5 +1,6 @@
 """The base of every widget that is a drawing of one frozen value: equal value, no repaint; new height, new layout."""
 
+from abc import abstractmethod
 from typing import Generic, TypeVar
 
 from textual.geometry import Region, Size
@@ -32,9 +33,9 @@ class Drawn(Toned, Generic[Value]):
         """What is drawn now."""
         return self._value
 
+    @abstractmethod
     def draw(self, value: Value, width: int, height: int | None) -> Lines:
         """The lines of ``value``. ``height`` is the room there is, ``None`` while the layout asks for the natural height."""
-        raise NotImplementedError
 
     def replace(self, value: Value) -> None:
         """Draw ``value`` from now on."""

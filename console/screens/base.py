@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -127,8 +128,9 @@ class ConsoleScreen(Worn, Screen[None]):
             words = f"{LEAST[0]}x{LEAST[1]} is needed, this is {width}x{height}: some of it is out of sight. R works."
             self._small.show(((words, Tone.WARN),))
 
+    @abstractmethod
     def body(self) -> ComposeResult:
-        raise NotImplementedError
+        """What is between the status line and the keys."""
 
     def on_mount(self) -> None:
         self._composed = True
@@ -161,8 +163,9 @@ class ConsoleScreen(Worn, Screen[None]):
         """Show a step of the tour, or none."""
         self.query_one(TourStrip).show(step)
 
+    @abstractmethod
     def draw(self, picture: Picture) -> None:
-        raise NotImplementedError
+        """Put a picture into the parts of the screen."""
 
     def selection(self) -> Selection:
         """What the operator has selected here; actions apply to this."""
