@@ -19,8 +19,8 @@ import re
 import stat
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -52,16 +52,20 @@ def verify(directory: Path, *, key: str | None = None, witnessed: Sequence[tuple
     if why := _unreadable(directory):
         walk.problem("unreadable", None, None, f"{directory}: {why}")
         return Verification(ok=False, entries=0, segments=0, first=None, last=None, problems=tuple(walk.problems))
-    beside_it = signed.public_key(directory, walk)
-    walk.key = key or beside_it
     journal_id = beside.identity(directory, walk)
     pins = [Pin(seq, hash_, "the copy kept elsewhere", "copy") for seq, hash_ in witnessed]
-    # Read before the segments: entries written meanwhile are not missed by the checkpoints of them.
-    pins += signed.checkpoints(directory, walk)
-    signed.own_key(directory, walk, beside_it)
+    # Read before the segments: what sinks take of entries written meanwhile is not missed there.
     pins += beside.sinks(directory, walk, journal_id)
     waiting = beside.emergency(directory, walk, journal_id)
-    files = _files(directory, walk)
+    with _held(directory):
+        # As they are at one moment, in this order where the lock is not to be had: what a writer at work signs meanwhile is not
+        # missed in the segments, and what it writes is not taken for unsigned.
+        beside_it = signed.public_key(directory, walk)
+        content = signed.content(directory, walk)
+        files = _files(directory, walk)
+    walk.key = key or beside_it
+    pins += signed.checkpoints(directory, walk, content)
+    signed.own_key(directory, walk, beside_it)
     walk.pins.extend(sorted(pins, key=lambda pin: pin.seq))
     if not files and not walk.problems:
         kind = "missing-segment" if journal_id else "missing-journal"
@@ -134,22 +138,14 @@ def _unreadable(directory: Path) -> str:
 
 
 def _files(directory: Path, walk: Walk) -> list[tuple[Path, int]]:
-    """Every segment, in order, with where it ended at one moment: a writer at work is not taken for an interrupted one. A size
-    below 0 is that of what is no file."""
-    lock = -1
-    with suppress(OSError):
-        lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    """Every segment, in order, with where it ends now. A size below 0 is that of what is no file."""
     there: dict[str, os.stat_result] = {}
     try:
-        _share(lock)
         with suppress(FileNotFoundError):
             there = {path.name: path.lstat() for path in (directory / "seg").iterdir() if not path.name.startswith(".")}
     except OSError as error:
         walk.problem("unreadable", None, None, f"seg: {error.strerror or error}: no entry could be looked at")
         walk.unread = True
-    finally:
-        if lock >= 0:
-            os.close(lock)
     found: dict[str, str] = {}
     for name in sorted(there):
         made = _SEGMENT.fullmatch(name)
@@ -159,6 +155,21 @@ def _files(directory: Path, walk: Walk) -> list[tuple[Path, int]]:
             found[made[1]] = made[2]
     names = [first + form for first, form in sorted(found.items())]
     return [(directory / "seg" / name, there[name].st_size if stat.S_ISREG(there[name].st_mode) else -1) for name in names]
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """While no writer is in the middle of something: one at work is not taken for an interrupted one. Where the lock can't be had
+    it goes on without."""
+    lock = -1
+    with suppress(OSError):
+        lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        _share(lock)
+        yield
+    finally:
+        if lock >= 0:
+            os.close(lock)
 
 
 def _share(lock: int) -> None:

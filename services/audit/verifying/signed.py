@@ -61,15 +61,21 @@ def own_key(directory: Path, walk: Walk, public: str) -> None:
         walk.problem("other-key", None, None, "checkpoint.key is not the key that checkpoint.pub belongs to")
 
 
-def checkpoints(directory: Path, walk: Walk) -> list[Pin]:
-    """The checkpoints whose signature holds."""
+def content(directory: Path, walk: Walk) -> bytes | None:
+    """What ``checkpoints`` holds; ``None`` where it can't be read."""
     try:
-        content = content_of(directory / "checkpoints")
+        return content_of(directory / "checkpoints")
     except FileNotFoundError:
-        content = b""
+        return b""
     except OSError as error:
         walk.problem("unreadable", None, None, f"checkpoints: {error.strerror or error}")
         walk.uncheckable = True
+        return None
+
+
+def checkpoints(directory: Path, walk: Walk, content: bytes | None) -> list[Pin]:
+    """The checkpoints in ``content`` whose signature holds."""
+    if content is None:
         return []
     if walk.uncheckable and not walk.key:
         return []
