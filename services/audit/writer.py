@@ -89,6 +89,7 @@ class Writer:
         self._refused = 0
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._stopped = False
         self._waiting = 0
         """Entries in the emergency segment; until it was looked at, whether there may be some."""
         self._unseen = 0
@@ -106,8 +107,9 @@ class Writer:
             self.start()
 
     def start(self) -> None:
+        """Have the thread run, if ``stop`` was not called."""
         with self._starting:
-            if self._thread is None:
+            if self._thread is None and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
                 self._thread.start()
 
@@ -137,6 +139,8 @@ class Writer:
 
     def stop(self) -> bool:
         """Write what waits (five wall seconds at most); what can't be written goes to the log. Whether the thread has ended."""
+        with self._starting:
+            self._stopped = True
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join(CLOSE_SECONDS)

@@ -1,12 +1,14 @@
 """A journal of many and large segments: opened by its end, checked behind the scenes, verified by two processes."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 from support.clock import ManualClock
 
 from services.audit import Event, Journal, JournalUnavailable
+from services.audit.keeping import Keeping
 from services.audit.tail import WINDOW
 from services.audit.verify import verify
 from services.audit.verifying.lines import Job
@@ -35,6 +37,22 @@ def newest(directory: Path) -> Path:
     return max((directory / "seg").glob("*.jsonl"))
 
 
+async def test_a_journal_that_was_closed_while_it_was_checked_starts_nothing_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.audit.keeping.FIRST_SECONDS", 0.02)
+    checking, closed = threading.Event(), threading.Event()
+    monkeypatch.setattr(Keeping, "_check", lambda self: (checking.set(), closed.wait(60)))
+    before = set(threading.enumerate())
+    journal = opened(tmp_path / "journal", ManualClock())
+    assert checking.wait(60)
+    journal.close()
+    closed.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert set(threading.enumerate()) - before == set()
+
+
 async def test_a_long_segment_is_gone_on_with_and_damage_far_from_its_end_is_found_a_moment_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,8 +69,11 @@ async def test_a_long_segment_is_gone_on_with_and_damage_far_from_its_end_is_fou
     place = good.index(b'"n":7,')
     path.write_bytes(good[:place] + b'"n":8,' + good[place + 6 :])
     monkeypatch.setattr("services.audit.keeping.FIRST_SECONDS", 0.05)
+    opens, check = threading.Event(), Keeping._check
+    monkeypatch.setattr(Keeping, "_check", lambda self: (opens.wait(60), check(self)))
     journal = opened(directory, ManualClock())
     assert journal.health.ok
+    opens.set()
     for _ in range(1000):
         if not journal.health.ok:
             break
@@ -60,7 +81,7 @@ async def test_a_long_segment_is_gone_on_with_and_damage_far_from_its_end_is_fou
     assert path.name in journal.health.detail
     with pytest.raises(JournalUnavailable, match="damaged"):
         await journal.append(Event(event="deployment.started", user="jane"))
-    assert await journal.append_within(Event(event="deployment.rollback", user="jane"), 5) is not None
+    assert await journal.append_within(Event(event="deployment.rollback", user="jane"), 60) is not None
     journal.close()
     assert {problem.segment for problem in verify(directory).problems} == {path.name}
 
@@ -87,7 +108,7 @@ async def test_the_same_is_found_by_two_processes_as_by_one(
         path.write_bytes(good)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_two_processes_never_wait_for_each_other_however_many_entries_are_signed(tmp_path: Path) -> None:
     """What is asked and what is answered are both longer than a pipe holds."""
     directory = tmp_path / "journal"

@@ -25,6 +25,7 @@ from services.audit.shipping.cursor import Cursor, CursorUnusable, Witness
 from services.audit.shipping.pauses import HOLD_SECONDS, Backoff
 from services.audit.shipping.status import SinkState, SinkStatus
 from services.audit.shipping.tail import Bounds, Broken, Place, Removed, Tail, lost
+from services.audit.shipping.uninterrupted import uninterrupted
 from services.audit.sinks.base import Answer, Archive, Assurance, Delivery, Trouble
 from services.clock import Clock
 
@@ -197,7 +198,7 @@ class ArchiveLane:
                 confirmed_hash=end.hash,
                 witness=Witness(seq=end.seq, hash=end.hash, at=now),
             )
-            await asyncio.to_thread(cursors.save, self._bounds.directory, self._cursor, disk=self._disk)
+            await uninterrupted(cursors.save, self._bounds.directory, self._cursor, disk=self._disk)
             return
         # A segment that is refused is no dead letter: all of its entries are in it. A person has to look.
         refused = delivery.trouble not in (Trouble.UNREACHABLE, Trouble.BUSY)

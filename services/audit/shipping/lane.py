@@ -20,6 +20,7 @@ from services.audit.shipping.courier import Courier
 from services.audit.shipping.cursor import Cursor, CursorUnusable, Witness
 from services.audit.shipping.status import SinkState, SinkStatus, waits_since
 from services.audit.shipping.tail import Bounds, Broken, Place, Removed, Tail
+from services.audit.shipping.uninterrupted import uninterrupted
 from services.audit.sinks.base import Assurance, Record, Sink
 from services.clock import Clock
 
@@ -351,7 +352,7 @@ class Lane:
         self._courier.tally.failed(state, reason, self._clock.unix())
 
     async def _keep(self, found: deadletters.DeadLetter) -> None:
-        await asyncio.to_thread(deadletters.add, self._bounds.directory, self.sink.name, found, disk=self._disk)
+        await uninterrupted(deadletters.add, self._bounds.directory, self.sink.name, found, disk=self._disk)
 
     async def _save_when_due(self) -> None:
         ahead = self._cursor.acked_seq - self._saved.acked_seq
@@ -366,7 +367,7 @@ class Lane:
             return
         self._saved_at = self._clock.monotonic()
         try:
-            await asyncio.to_thread(cursors.save, self._bounds.directory, wanted, disk=self._disk)
+            await uninterrupted(cursors.save, self._bounds.directory, wanted, disk=self._disk)
         except OSError as error:
             # Delivery goes on: after a restart this much is sent again.
             self._unsaved = f"the cursor of {self.sink.name} can't be saved: {error.strerror or error}"

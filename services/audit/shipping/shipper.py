@@ -23,6 +23,7 @@ from services.audit.shipping.given import Given
 from services.audit.shipping.lane import LOOK_SECONDS, Lane
 from services.audit.shipping.status import SinkState, SinkStatus
 from services.audit.shipping.tail import Bounds
+from services.audit.shipping.uninterrupted import uninterrupted
 from services.audit.sinks.base import Archive, Sink
 from services.clock import Clock
 
@@ -243,7 +244,7 @@ class Shipper:
             late=dict(self._late),
         )
         try:
-            await asyncio.to_thread(status.write, self._directory, said, disk=self._disk)
+            await uninterrupted(status.write, self._directory, said, disk=self._disk)
         except OSError as error:
             # Told to who reads the log: consoles see a status that grows old, and say so.
             _log.warning("the status can't be written: %s", error)
