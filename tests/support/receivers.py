@@ -38,7 +38,7 @@ class TlsReceiver:
                 plain, _ = self._listener.accept()
             except OSError:  # closed
                 return
-            plain.settimeout(10)
+            plain.settimeout(60)
             thread = threading.Thread(target=self._serve, args=(plain, context), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -54,17 +54,17 @@ class TlsReceiver:
     def _serve(self, plain: socket.socket, context: ssl.SSLContext) -> None:
         # Whoever hangs up in the handshake, or resets, is one of the things under test.
         with plain, contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as connection:
-            self.held.wait(10)
+            self.held.wait(60)
             while part := connection.recv(65536):
                 self.data += part
-                if self.reads is not None and len(self.data) >= self.reads:
+                if (most := self.reads) is not None and len(self.data) >= most:
                     return  # with unread bytes left, which makes it a reset
             self.whole += 1
             if self.waits:
                 with connection.unwrap() as below:
                     assert below.recv(1) == b""
             if not self.ends:
-                self._closing.wait(10)
+                self._closing.wait(60)
 
 
 @contextlib.contextmanager

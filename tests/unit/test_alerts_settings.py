@@ -96,7 +96,7 @@ def test_config_check_asks_and_tells_a_refusal_from_silence(
     server: Answers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(written({"url": server.url, "timeout": 0.5}))
+    path.write_text(written({"url": server.url, "timeout": 20}))
     assert main(["config", "check", str(path)]) == 0
     server.status = 401
     assert main(["config", "check", str(path)]) == 2
@@ -118,7 +118,7 @@ def test_config_check_misses_files(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 async def test_doctor_asks(server: Answers) -> None:
-    (check,) = alerts.checks(configured(written({"url": server.url})), SystemClock(), redactor())
+    (check,) = alerts.checks(configured(written({"url": server.url, "timeout": 20})), SystemClock(), redactor())
     (found,) = await check.run()
     assert (found.outcome, found.found) == (Outcome.OK, "it says which alerts fire")
     server.status = 404

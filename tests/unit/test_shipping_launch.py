@@ -74,8 +74,8 @@ async def test_a_driver_has_a_shipper_at_work_for_as_long_as_it_drives() -> None
             while context.asked < 3:  # noqa: ASYNC110 - it is asked by a task of its own
                 await asyncio.sleep(0)
     there = context.asked
-    await asyncio.sleep(0)
-    assert context.asked == there
+    await asyncio.sleep(0.2)
+    assert context.asked <= there + 1, "what was asked last may still be under way in its thread, and nothing follows"
 
 
 def test_a_journal_that_was_moved_away_is_shipped_by_another_from_then_on(tmp_path: Path) -> None:
@@ -168,12 +168,13 @@ def test_environments_that_all_have_a_wrong_secret_do_not_take_turns(tmp_path: P
 async def test_what_was_tried_is_forgotten_once_every_sink_takes_entries(tmp_path: Path) -> None:
     """The secret that was wrong then may be the right one after the next change."""
     sinks = [ScriptedSink("one"), ScriptedSink("other")]
-    sinks[1].answers = [Delivery(trouble=Trouble.HOLD, detail="401: who are you")] * 2
+    sinks[1].answers = [Delivery(trouble=Trouble.HOLD, detail="401: who are you")] * 10_000
     had = msgspec.structs.replace(environment(one="1", other="2"), tried=("before",))
     async with shipping(tmp_path, sinks, entries=3, clock=QuickClock(60.0), given=had) as place:
-        await place.until(lambda: place.shipper.sinks and place.shipper.sinks[0].last_ok and len(sinks[1].answers) == 1)
+        await place.until(lambda: place.shipper.sinks and place.shipper.sinks[0].last_ok and place.shipper.sinks[1].error)
         assert place.shipper.given is not None
         assert place.shipper.given.tried == ("before",), "one of them is held"
+        sinks[1].answers.clear()
         await place.until(lambda: place.shipper.drained)
         assert place.shipper.given == environment(one="1", other="2")
         await place.until(lambda: (said := read(place.directory)) and said.given == environment(one="1", other="2"))

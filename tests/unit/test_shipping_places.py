@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from services.audit.shipping import cursor as cursors
 from services.audit.shipping.given import given, told
 from services.audit.shipping.status import SinkState, look, read, running, write
 from services.audit.shipping.tail import Bounds, Broken, Place, Tail
-from services.audit.sinks.base import Assurance
+from services.audit.sinks.base import Assurance, Delivery, Record
 from services.clock import SystemClock
 from services.redaction import Redactor
 from services.settings.sinks import Elasticsearch, OpenSearch
@@ -26,7 +27,8 @@ ENTRIES = 40
 
 async def shipped(home: Path, sink: ScriptedSink, entries: int = ENTRIES) -> Path:
     """Everything that is in the journal of ``home`` was taken by ``sink``, and the shipper has ended."""
-    async with shipping(home, sink, entries=entries, clock=QuickClock(20.0)) as place:
+    # no quicker: a sink that is late on its clock, if only for a moment, has that recorded behind what was sent
+    async with shipping(home, sink, entries=entries, clock=QuickClock(5.0)) as place:
         await place.until(lambda: place.shipper.drained and place.last >= entries)
         return place.directory
 
@@ -160,7 +162,7 @@ async def test_a_sink_whose_yes_is_no_receipt_is_asked_later_and_gets_what_it_lo
 
 
 async def test_a_sink_that_cant_be_asked_gets_the_last_minutes_again_after_a_broken_connection(tmp_path: Path) -> None:
-    from services.audit.sinks.base import Delivery, Trouble
+    from services.audit.sinks.base import Trouble
 
     sink = ScriptedSink(assurance=Assurance.NONE)
     sink.can_be_asked = False
@@ -188,7 +190,7 @@ async def test_what_the_sink_has_not_confirmed_is_asked_for_again_after_a_restar
 async def test_how_it_stands_is_told_by_the_file_and_by_the_journal_where_nobody_ships(tmp_path: Path) -> None:
     section = Elasticsearch(kind="elasticsearch", name="scripted", url="http://127.0.0.1:1")
     sink = ScriptedSink()
-    async with shipping(tmp_path, sink, entries=ENTRIES, clock=QuickClock(20.0)) as place:
+    async with shipping(tmp_path, sink, entries=ENTRIES, clock=QuickClock(5.0)) as place:
         await place.until(lambda: place.shipper.drained)
         directory, journal = place.directory, place.journal
     now = SystemClock().unix()
@@ -285,11 +287,14 @@ async def test_a_shipper_that_says_nothing_is_told_of(tmp_path: Path) -> None:
 
     section = Elasticsearch(kind="elasticsearch", name="scripted", url="http://127.0.0.1:1")
     directory = await shipped(tmp_path, ScriptedSink())
+    said, now = read(directory), SystemClock().unix()
+    assert said is not None
+    write(directory, msgspec.structs.replace(said, updated=now), disk=Disk())  # by the clock of who looks
     with only_one(directory):
-        found = look(directory, SystemClock().unix() + 100, [section])
+        found = look(directory, now + 100, [section])
         assert "has said nothing for" in found.silence
-        assert not look(directory, SystemClock().unix(), [section]).silence
-    assert not look(directory, SystemClock().unix() + 100, [section]).silence
+        assert not look(directory, now, [section]).silence
+    assert not look(directory, now + 100, [section]).silence
 
 
 async def test_a_packed_segment_that_is_damaged_is_no_concern_of_a_sink_that_has_it(tmp_path: Path) -> None:
@@ -339,16 +344,21 @@ def test_on_a_full_disk_it_goes_on_being_told_how_shipping_stands(tmp_path: Path
 async def test_what_a_sink_never_shows_is_told_of_and_sent_again_less_and_less_often(tmp_path: Path) -> None:
     """A filter or a quota behind the sink's yes takes it away, each time."""
 
+    clock, times = QuickClock(200.0), list[float]()
+
     class Filtering(ScriptedSink):
+        async def send(self, batch: Sequence[Record]) -> Delivery:
+            times.extend(clock.monotonic() for record in batch if record.seq == 5)
+            return await super().send(batch)
+
         async def missing(self, records: "list[object]") -> list[int]:  # type: ignore[override]
             return [5]
 
-    sink, clock = Filtering(assurance=Assurance.ACCEPTED), QuickClock(200.0)
+    sink = Filtering(assurance=Assurance.ACCEPTED)
     async with shipping(tmp_path, sink, entries=ENTRIES, clock=clock) as place:
         await place.until(lambda: place.shipper.drained)
-        began = clock.monotonic()
-        await place.until(lambda: [record.seq for record in sink.taken].count(5) == 5)
+        await place.until(lambda: [record.seq for record in sink.taken].count(5) >= 5)
         # 60 s for the first look, then 60, 120 and 240 between two of them.
-        assert clock.monotonic() - began > 450
+        assert times[4] - times[0] > 450
         assert place.shipper._lanes[0].note == "scripted does not hold 1 entries that it took: sent again"
         assert place.status.confirmed_seq == 0

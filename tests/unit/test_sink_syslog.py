@@ -111,7 +111,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def sink(receiver: TlsReceiver | int, authority: Authority, **keys: Any) -> SyslogSink:
     port = receiver if isinstance(receiver, int) else receiver.port
-    known = {"kind": "syslog", "host": "127.0.0.1", "port": port, "ca_file": str(authority.ca), "timeout": 5}
+    known = {"kind": "syslog", "host": "127.0.0.1", "port": port, "ca_file": str(authority.ca), "timeout": 20}
     section = Syslog.model_validate_json(json.dumps({**known, **keys}))
     return SyslogSink(section, secrets=Redactor(), clock=LeapingClock())
 
