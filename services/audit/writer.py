@@ -178,6 +178,7 @@ class Writer:
         going = True
         while going:
             batch: list[Pending] = []
+            self._under_way = batch
             asked = False
             quiet = self._store.unsigned.seconds if self._store.unsigned.count else HEARTBEAT_SECONDS
             with contextlib.suppress(queue.Empty):
@@ -193,7 +194,6 @@ class Writer:
                     if len(batch) >= MAX_BATCH:
                         break
                     item = self._queue.get_nowait()
-            self._under_way = batch
             try:
                 if asked:
                     self._probe(must=False)

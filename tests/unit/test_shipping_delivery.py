@@ -19,7 +19,7 @@ from services.audit import Event, Journal, chain
 from services.audit.place import Disk
 from services.audit.segments import segments
 from services.audit.shipping import cursor as cursors
-from services.audit.shipping import deadletters, lane, shipper
+from services.audit.shipping import deadletters, lane, shipper, status
 from services.audit.shipping.burials import Burials, substitute
 from services.audit.shipping.courier import LONGEST_DOUBT_SECONDS, Courier
 from services.audit.shipping.deadletters import DeadLetter, letter
@@ -541,6 +541,19 @@ async def test_the_next_process_does_not_record_once_more_that_a_sink_is_late(tm
     assert place.journal.entries(event="audit.shipping_caught_up") == []
     async with shipping(tmp_path, ScriptedSink(), clock=QuickClock(60.0)) as place:
         await place.until(lambda: place.journal.entries(event="audit.shipping_caught_up"))
+
+
+async def test_one_that_took_the_last_entry_as_its_process_ended_has_caught_up_for_the_next(tmp_path: Path) -> None:
+    async with shipping(tmp_path, ScriptedSink(), entries=5, clock=SystemClock()) as place:
+        await place.drained()
+        await place.until(lambda: cursors.read(place.directory, "scripted") and told(place))
+    said = read(place.directory)
+    assert said is not None
+    late = msgspec.structs.replace(said, late={"scripted": SystemClock().unix() - 90})
+    status.write(place.directory, late, disk=Disk())
+    async with shipping(tmp_path, ScriptedSink(), clock=SystemClock()) as place:
+        await place.until(lambda: place.journal.entries(event="audit.shipping_caught_up"))
+        await place.until(lambda: (said := read(place.directory)) is not None and not said.late)
 
 
 async def test_dead_letters_are_chained_kept_and_cleared_by_delivery(tmp_path: Path) -> None:

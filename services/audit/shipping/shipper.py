@@ -223,8 +223,8 @@ class Shipper:
                         await lane.looked.wait()
         while True:
             await self._say_once()
-            for sink in self.sinks:
-                await self._watch(sink)
+            for lane in self._lanes:
+                await self._watch(lane.status(), nothing_waits=lane.drained)
             await self._clock.sleep(SAY_SECONDS)
 
     async def _say_once(self) -> None:
@@ -249,7 +249,7 @@ class Shipper:
             # Told to who reads the log: consoles see a status that grows old, and say so.
             _log.warning("the status can't be written: %s", error)
 
-    async def _watch(self, sink: SinkStatus) -> None:
+    async def _watch(self, sink: SinkStatus, *, nothing_waits: bool) -> None:
         """Record it once when a sink falls behind its minute, and once when it has caught up."""
         if sink.backlog and sink.oldest is None:
             return  # between two batches, for a moment, it is not known since when the next one waits
@@ -257,6 +257,8 @@ class Shipper:
             self._late[sink.name] = self._clock.unix()
             _log.error("sink %s is late: %.0f s, %d entries; %s", sink.name, sink.lag_seconds, sink.backlog, sink.error)
             await self._record(notices.late(sink.name, sink.lag_seconds, sink.backlog, sink.error))
-        elif not sink.late and sink.state is SinkState.SHIPPING and sink.last_ok is not None and sink.name in self._late:
+        taking = sink.state is SinkState.SHIPPING and (nothing_waits or sink.last_ok is not None)
+        if sink.name in self._late and not sink.late and taking:
+            # One that an earlier process recorded as late has caught up where it took something, or has taken everything.
             since = self._late.pop(sink.name)
             await self._record(notices.caught_up(sink.name, self._clock.unix() - since))
