@@ -210,6 +210,11 @@ class Server:
         with urllib.request.urlopen(request, timeout=5) as response:
             return json.loads(response.read() or b"null")
 
+    def suppressed(self) -> set[str]:
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as response:
+            found = json.loads(response.read())
+        return {one["labels"]["alertname"] for one in found if one["status"]["state"] == "suppressed"}
+
     def ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as response:
@@ -278,6 +283,8 @@ async def test_a_real_alertmanager_is_understood(alertmanager: Server) -> None:
             "comment": "known",
         },
     )
+    # it takes a moment to see what inhibits what
+    eventually("one is silenced, one inhibited", lambda: alertmanager.suppressed() == {"Silenced", "Inhibited"})
     source = adapter(url=alertmanager.url)
     try:
         found = await source.firing(SUBJECT)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.clock import running_seconds
 from support.control_plane import ABSENT, CLUSTER, of_its_own, tell, up
 from support.fake_api import eventually
 
@@ -58,10 +59,10 @@ async def watching(
         assert await inventory.wait_synced(20)
         yield inventory
     finally:
-        started = time.perf_counter()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        assert time.perf_counter() - started < 0.2
+        with running_seconds() as ran:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert ran() < 0.2
 
 
 def changed(kubeconfig: Path, directory: Path, change: Callable[[Json], None]) -> Path:

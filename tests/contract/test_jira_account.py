@@ -35,7 +35,7 @@ def jira(answer: Callable[[httpx.Request], httpx.Response], *, cloud: bool = Tru
     flavour = "cloud, user: ops@example.com" if cloud else "data-center"
     settings = configured(
         "environments:\n  dev: {context: dev, namespaces: [dev]}\n"
-        f"tickets: {{flavour: {flavour}, url: 'https://jira.example', token: 'env:JIRA_TOKEN', timeout: 1}}\n"
+        f"tickets: {{flavour: {flavour}, url: 'https://jira.example', token: 'env:JIRA_TOKEN', timeout: 9}}\n"
     )
     assert settings.tickets is not None
     return Jira(settings.tickets, redactor=redactor(), clock=SystemClock(), transport=httpx.MockTransport(answer))

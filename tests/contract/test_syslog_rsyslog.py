@@ -114,7 +114,7 @@ async def test_each_entry_arrives_by_relp_over_a_line_that_is_cut(tmp_path: Path
     with rsyslog.relp(tmp_path) as daemon:
         proxy = Proxy(daemon.port)
         try:
-            sink = relp(proxy.port, tls=False, timeout=2)
+            sink = relp(proxy.port, tls=False, timeout=20)
             left = records(600)
             for turn in range(20):
                 proxy.set(Line.CUT if turn % 3 == 1 else Line.OPEN)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.processes import eventually
+from support.processes import catches, eventually
 from support.world import NO_SINKS, Said, World, world
 
 SERVICE, NEW = "payment-service", "v2.15.0"
@@ -172,7 +172,7 @@ def test_what_a_rollback_could_not_restore_is_told_as_commands(sandbox: World) -
 def test_held_by_another_is_journalled(sandbox: World, home: Path) -> None:
     holder = sandbox.new_home("holder")
     sandbox.start(holder, "deploy", SERVICE, NEW, *STAGING, "--strategy", "canary")
-    eventually("it is driven", lambda: (sandbox.rollouts("staging", SERVICE) or [{"epoch": 0}])[-1]["epoch"] > 0, 30.0)
+    eventually("it is driven", lambda: (sandbox.rollouts("staging", SERVICE) or [{"epoch": 0}])[-1]["epoch"] > 0)
     said = sandbox.deploy(home, SERVICE, NEW, *STAGING)
     entry = refused(sandbox, home, said, code=6, outcome="held")
     assert said.document["reason"]["kind"] == "operator"
@@ -188,7 +188,8 @@ def test_a_rollback_that_is_left_says_so_in_its_document(sandbox: World, home: P
     rollout = sandbox.rollouts("staging", SERVICE)[-1]["id"]
     sandbox.control("faults", api="conflict")
     going = sandbox.start(holder, "-o", "json", "rollback", SERVICE, "-e", "staging")
-    eventually("it follows", lambda: "Rolling back" in (going._err.read_text()), 20.0)
+    # it says so just before it begins to listen to signals
+    eventually("it follows", lambda: "Rolling back" in going._err.read_text() and catches(going.pid, signal.SIGTERM))
     going.process.send_signal(signal.SIGTERM)
     said = going.ended()
     sandbox.control("faults", api="")

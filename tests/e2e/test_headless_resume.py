@@ -42,7 +42,7 @@ def test_a_killed_driver_is_noticed_and_its_rollout_resumed(sandbox: Sandbox) ->
     deploy = sandbox.start(*CONFIRMED)
     rollout = sandbox.wait_for_rollout(carries(25), "25 %")
     os.kill(sandbox.driver(rollout), signal.SIGKILL)
-    left = deploy.ended(timeout=10)
+    left = deploy.ended(timeout=60)
     assert left.code == 7, left.err
     assert left.document["outcome"] == "interrupted"
     assert sandbox.rollouts()[-1].weight == 25
@@ -80,7 +80,7 @@ def test_a_stopped_driver_changes_nothing_when_it_wakes(sandbox: Sandbox, tmp_pa
     assert taken.ended().code == 4
     versions = {ref: sandbox.get(ref)["metadata"]["resourceVersion"] for ref in (STABLE, CANARY, ROUTE)}
     os.kill(sleeper, signal.SIGCONT)
-    eventually("the superseded driver stops", lambda: not alive(sleeper), 20.0)
+    eventually("the superseded driver stops", lambda: not alive(sleeper), 60.0)
     assert {ref: sandbox.get(ref)["metadata"]["resourceVersion"] for ref in versions} == versions
     assert sandbox.rollouts()[-1].phase is Phase.ROLLED_BACK
 
@@ -89,7 +89,7 @@ def test_the_command_may_leave_and_the_rollout_goes_on(sandbox: Sandbox) -> None
     deploy = sandbox.start(*CONFIRMED)
     rollout = sandbox.wait_for_rollout(carries(5), "5 %")
     deploy.process.terminate()
-    left = deploy.ended(timeout=10)
+    left = deploy.ended(timeout=60)
     assert (left.code, left.document["outcome"]) == (7, "interrupted")
     assert rollout.id in left.err
     assert alive(sandbox.driver(rollout))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.elastic import Elastic, answered, elastic_beside
-from support.processes import alive, eventually, matching
+from support.processes import alive, eventually, matching, stopped
 from support.shipping import entry
 
 from console.cli import main
@@ -29,7 +29,7 @@ version: 1
 environments: {{dev: {{context: a, namespaces: [dev]}}}}
 journal:
   sinks:
-    - {{kind: elasticsearch, name: central, url: '{url}', timeout: 2}}
+    - {{kind: elasticsearch, name: central, url: '{url}', timeout: 20}}
 """
 
 
@@ -304,8 +304,10 @@ def test_once_beside_another_waits_for_what_was_written_a_moment_ago(
     monkeypatch.setattr(status, "look", look)
     try:
         for number in range(2):
-            said = eventually("all is taken", lambda n=number: taken(tmp_path, 3 + n))
-            first.send_signal(signal.SIGSTOP)
+            eventually("all is taken", lambda n=number: taken(tmp_path, 3 + n))
+            stopped(first.pid)
+            said = taken(tmp_path, 3 + number)  # its last word: until it was stopped it said one every second
+            assert said
             write(tmp_path, 1)
             assert said == status.read(tmp_path / "home" / "journal"), "nothing is told of the new entry"
             assert main([*words, "journal", "ship", "--once"]) == 0
@@ -355,7 +357,7 @@ def test_a_shipper_whose_secret_was_renewed_is_replaced_by_one_that_has_it(
     tmp_path: Path, words: list[str], server: Elastic
 ) -> None:
     config = Path(words[1])
-    config.write_text(config.read_text().replace("timeout: 2", "timeout: 2, token: 'env:SHIP_TOKEN'"))
+    config.write_text(config.read_text().replace("timeout: 20", "timeout: 20, token: 'env:SHIP_TOKEN'"))
     server.authorization = "Bearer renewed-token"
     write(tmp_path, 2)
 
@@ -383,6 +385,7 @@ def test_a_shipper_whose_secret_was_renewed_is_replaced_by_one_that_has_it(
         command("renewed-token")
         eventually("the entries there", lambda: len(server.sequences) >= 3 or None)
         eventually("the old one gone", lambda: not before & shippers() or None)
+        eventually("it says so", lambda: not held(tmp_path) or None)  # until then there is the last word of the one before
         command("revoked-token")
         assert not held(tmp_path), "what works is not replaced"
         assert "renewed-token" not in (tmp_path / "home" / "journal" / "shipping.json").read_text()
@@ -405,11 +408,12 @@ def test_everything_is_sent_again_while_a_shipper_is_at_work(tmp_path: Path, wor
     subprocess.run(command, capture_output=True, timeout=60, check=False)
     try:
         eventually("the entries there", lambda: len(server.sequences) >= 4 or None)
+        eventually("it says so", lambda: taken(tmp_path, 4))  # who has said nothing yet can't be told to end
         before = matching("journal", "ship", tmp_path / "home")
         server.documents.drop(server.documents.indices[0])
         assert main([*words, "journal", "ship", "--again", "central"]) == 0
         eventually("all of them there again", lambda: sorted(server.sequences)[:4] == [1, 2, 3, 4] or None)
-        assert not set(before) & set(matching("journal", "ship", tmp_path / "home"))
+        eventually("the old one gone", lambda: not set(before) & set(matching("journal", "ship", tmp_path / "home")) or None)
     finally:
         for pid in matching("journal", "ship", tmp_path / "home"):
             os.kill(pid, signal.SIGKILL)

@@ -38,14 +38,12 @@ def test_a_first_run_finds_its_way(tmp_path: Path) -> None:
             screen.press("Enter")
             screen.wait(r"kubectl get pods --watch -n staging", r"/pods.*--watch/ !dev +3 of \d+")
             screen.press("Escape")  # clears the filter, as everywhere
-            eventually("the filter is cleared", lambda: "!dev" not in screen.text(), 5.0)
+            eventually("the filter is cleared", lambda: "!dev" not in screen.text())
             screen.press("q", "q", "q")
             screen.wait("ENVIRONMENTS", "tour 1/6")
             screen.press("Escape")  # nothing is left to clear or to leave: it ends the tour
-            eventually("the tour is over for good", lambda: read(home).tour_seen, 5.0)
-            eventually(
-                "the tour is off the screen", lambda: "tour" not in screen.text() and "ENVIRONMENTS" in screen.text(), 10.0
-            )
+            eventually("the tour is over for good", lambda: read(home).tour_seen)
+            eventually("the tour is off the screen", lambda: "tour" not in (shown := screen.text()) and "ENVIRONMENTS" in shown)
             screen.press("C-q")
             screen.gone()
         assert read(home).commands == ("service search",)

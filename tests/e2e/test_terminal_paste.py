@@ -17,11 +17,11 @@ def test_a_paste_over_a_list_does_nothing_and_is_over_at_once(tmp_path: Path) ->
         with console(tmp_path / "screen", running.command(home), running.environment(), columns=120, rows=40) as screen:
             screen.wait(r"production +. 10 ok", "payment-service")
             screen.type("R" + "PR ACT R jR /Rd:q " * 250)
-            screen.wait("Keys were not answered", seconds=5.0)
+            screen.wait("Keys were not answered")
             screen.wait("ENVIRONMENTS", "LAST HOUR")
             screen.rested()  # however long reading a paste takes: a hand's first key comes a while after its end
             screen.press("?")
-            screen.wait("keys of the fleet screen", seconds=5.0)
+            screen.wait("keys of the fleet screen")
             screen.press("Escape")
             shown = screen.wait("ENVIRONMENTS", "LAST HOUR")
             assert "rolls back now" not in shown

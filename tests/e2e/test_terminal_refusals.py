@@ -51,7 +51,7 @@ def paused(sandbox: World) -> tuple[Path, str]:
 
     rollout = str(eventually("25 %", at_25, 40.0)[-1]["id"])
     assert asyncio.run(send(home, rollout, Ask(intent=Intent.PAUSE, operator="tests"))).ok
-    eventually("the pause", lambda: (sandbox.rollout("staging", rollout) or {})["phase"] == "paused", 10.0)
+    eventually("the pause", lambda: (sandbox.rollout("staging", rollout) or {})["phase"] == "paused", 30.0)
     return home, rollout
 
 
@@ -160,16 +160,16 @@ def test_r_pressed_again_and_again_rolls_back_once(
     screen.press(*["R"] * 4)
     screen.wait("R rolls back now")
     screen.press(*["R"] * 12)
-    eventually("a rollback", lambda: sandbox.facts(namespace, service)[service]["images"] != before, 15.0)
+    eventually("a rollback", lambda: sandbox.facts(namespace, service)[service]["images"] != before, 60.0)
     restored = sandbox.facts(namespace, service)[service]["images"]
     for _ in range(10):
         screen.press("R")
         screen.press("R")
         assert sandbox.facts(namespace, service)[service]["images"] == restored
-    eventually("the rollback ends", lambda: sandbox.rollouts(namespace, service), 20.0)
-    eventually("it is verified", lambda: sandbox.rollouts(namespace, service)[-1]["phase"] == "rolled_back", 20.0)
+    eventually("the rollback ends", lambda: sandbox.rollouts(namespace, service), 60.0)
+    eventually("it is verified", lambda: sandbox.rollouts(namespace, service)[-1]["phase"] == "rolled_back", 60.0)
     screen.press(*["R"] * 4)
-    eventually("no driver is left", lambda: not sandbox.drivers(sandbox.rollouts(namespace, service)[-1]["id"]), 10.0)
+    eventually("no driver is left", lambda: not sandbox.drivers(sandbox.rollouts(namespace, service)[-1]["id"]), 60.0)
     assert sandbox.facts(namespace, service)[service]["images"] == restored
     assert len(sandbox.rollouts(namespace, service)) == 1
 
@@ -181,7 +181,7 @@ def to_pane(screen: Screen, name: str) -> None:
         if marked == name:
             return
         screen.press("Tab")
-        eventually("the focus moves", lambda marked=marked: focus(screen) not in ("", marked), 5.0)
+        eventually("the focus moves", lambda marked=marked: focus(screen) not in ("", marked), 30.0)
     raise AssertionError(f"no pane {name}:\n{screen.text()}")
 
 

@@ -11,11 +11,18 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tinydb import TinyDB, where
 
-from services.store import AtomicStorage
+from services.store import AtomicStorage, StateUnusable
 
 
 def opened(path: Path, storage: str) -> TinyDB:
-    return TinyDB(path, storage=AtomicStorage) if storage == "atomic" else TinyDB(path)
+    """Asked again where another process holds it for longer than one waits for it."""
+    while storage == "atomic":
+        try:
+            return TinyDB(path, storage=AtomicStorage)
+        except StateUnusable as refused:
+            if "held by another process" not in str(refused):
+                raise
+    return TinyDB(path)
 
 
 def main(path: Path, name: str, storage: str, count: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.journal_writers import FULL, Writers, receipts, stored
+from support.processes import eventually
 
 from services.audit import reading
 from services.audit.verify import verify
@@ -79,6 +80,7 @@ def test_two_consoles_and_a_headless_run_under_random_kills_make_one_unbroken_ch
         writers.wait(running[name])
         kills += 1
         running[name] = writers.start(directory, tmp_path / name, name=name, rotate=chance.randrange(2000))
+    eventually("each of them was promised something", lambda: all(receipts(tmp_path / name) for name in names), 60.0)
     for process in running.values():
         os.kill(process, signal.SIGKILL)
         writers.wait(process)

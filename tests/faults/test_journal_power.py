@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 from support.journal_writers import FULL, Writers, receipts, stored
 from support.mounts import image, mounted, why_not
+from support.processes import stopped
 
 from services.audit.verify import verify
 
@@ -53,7 +54,7 @@ def cut(tmp_path: Path, writers: Writers, cuts: int, *, forgetful: bool) -> Foun
                 time.sleep(0.01)
             for _ in range(cuts):
                 time.sleep(chance.uniform(0.0, 0.15))
-                os.kill(process, signal.SIGSTOP)
+                stopped(process)  # a sync that is under way would go on beneath the copy
                 promised = receipts(told)
                 shutil.copyfile(disk, copy)
                 os.kill(process, signal.SIGCONT)

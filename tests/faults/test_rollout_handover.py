@@ -19,7 +19,9 @@ pytestmark = pytest.mark.long
 
 TIMES = 10
 SERVICE, VERSION = "payment-service", "v2.15.0"
-STEPS = [{"weight": 4 * number, "seconds": 40} for number in range(1, TIMES + 2)]
+SPARE = 5
+"""Steps more than turns: between two looks of a test that is held up several of them may be over."""
+STEPS = [{"weight": 4 * number, "seconds": 40} for number in range(1, TIMES + 1 + SPARE)]
 LENIENT = {"on_undecided": "advance_with_note"}
 """In dev too little is served in so short a time to prove anything by."""
 PLANNED = (("Deployment", SERVICE), ("Deployment", f"{SERVICE}-canary"), ("VirtualService", SERVICE))
@@ -55,7 +57,7 @@ def at_rest(sandbox: World) -> dict[str, dict[str, Any]]:
             if name.startswith("Deployment")
         )
 
-    eventually("the workloads are at rest", quiet, 20.0)
+    eventually("the workloads are at rest", quiet, 60.0)
     return planned(sandbox)
 
 
@@ -94,19 +96,19 @@ def test_a_driver_that_slept_through_its_replacement_changes_nothing_ten_times_o
             # caught on its way to the next change: it has begun the step, and waits for its journal to take the intent
             with held_journal(mine):
                 step = seen()["step"]
-                eventually("the next step", lambda step=step: seen()["step"] > step, 20.0)
+                eventually("the next step", lambda step=step: seen()["step"] > step, 60.0)
                 stopped(sleeper)
                 taker = take_over(sandbox, other, rollout, seen)
         else:
             stopped(sleeper)
             taker = take_over(sandbox, other, rollout, seen)
         takers.append(taker)
-        eventually("the paused driver is between two steps, or only measures", lambda: resting(seen()), 20.0)
+        eventually("the paused driver is between two steps, or only measures", lambda: resting(seen()), 60.0)
         before = at_rest(sandbox)
         state = seen()
 
         os.kill(sleeper, signal.SIGCONT)
-        eventually("the driver that woke up ends by itself", lambda pid=sleeper: not alive(pid), 15.0)
+        eventually("the driver that woke up ends by itself", lambda pid=sleeper: not alive(pid), 60.0)
         after = planned(sandbox)
         changed = [name for name in before if name != "Lease" and before[name] != after[name]]
         assert not changed, {name: (before[name], after[name]) for name in changed}
@@ -119,10 +121,10 @@ def test_a_driver_that_slept_through_its_replacement_changes_nothing_ten_times_o
     assert undisturbed == TIMES
 
     eventually("the rollout ends", lambda: seen()["phase"] == "succeeded", 60.0)
-    assert takers[-1].ended(15).code == 0
+    assert takers[-1].ended().code == 0
     # every one that was replaced said that another holds the rollout; the first was not ours to wait for
-    assert [taken.ended(5).code for taken in takers[:-1]] == [6] * (TIMES - 1)
-    command.ended(10)
+    assert [taken.ended().code for taken in takers[:-1]] == [6] * (TIMES - 1)
+    command.ended()
     image = f"registry.sandbox.internal/{SERVICE}:{VERSION}"
     facts = sandbox.facts("dev", SERVICE)
     assert facts[SERVICE] == {"images": [image], "replicas": 2, "ready": 2}
@@ -142,14 +144,14 @@ def take_over(sandbox: World, home: Path, rollout: str, seen: Any) -> Running:
     """Another home drives the rollout, and pauses it at once, so that whatever changes from here on is the sleeper's doing."""
     epoch = seen()["epoch"]
     taker = sandbox.start(home, "drive", rollout, "--take-over")
-    eventually("the take-over", lambda: seen()["epoch"] > epoch, 20.0)
+    eventually("the take-over", lambda: seen()["epoch"] > epoch, 60.0)
 
     def paused() -> bool:
         with contextlib.suppress(Exception):
             ask(home, rollout, Intent.PAUSE)
         return bool(seen()["phase"] == "paused")
 
-    eventually("the pause", paused, 10.0)
+    eventually("the pause", paused, 60.0)
     return taker
 
 

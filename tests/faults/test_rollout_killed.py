@@ -1,6 +1,7 @@
 """A driver killed at every step, at the moment of every change and at random moments: no step ever takes effect twice."""
 
 import asyncio
+import contextlib
 import random
 import signal
 import time
@@ -109,8 +110,13 @@ class Trial:
             for step in found["plan"]["steps"]
             for change in one_a_object(step["changes"])
         )
-        seen = {(kind, name): self.history.changes(kind, name) for kind, name in changes}
-        assert seen == changes, (self.kills, self.history.values)
+
+        def seen() -> dict[tuple[str, str], int]:
+            return {(kind, name): self.history.changes(kind, name) for kind, name in changes}
+
+        with contextlib.suppress(AssertionError):  # the watch tells of the last one a little after it took effect
+            eventually("every change is told", lambda: seen() == changes)
+        assert seen() == changes, (self.kills, self.history.values)
         accepted = Counter(
             (entry["data"]["step"], entry["command"])
             for entry in self.sandbox.entries(

@@ -232,7 +232,7 @@ async def test_sinks_side_by_side_do_not_wait_for_each_other(monkeypatch: pytest
     stuck, well = KINDS["otlp"](), KINDS["splunk"]()
     async with serving(stuck.fake), serving(well.fake):
         stuck.fake.faults = [slow]
-        first, second = stuck.sink(timeout=5), well.sink()
+        first, second = stuck.sink(timeout=20), well.sink()
         waiting = asyncio.create_task(first.send(records(1)))
         assert (await second.send(records(1))).answers == (Answer.DELIVERED,)
         assert not waiting.done()

@@ -94,7 +94,7 @@ def test_two_processes_lose_none_of_each_other_s_changes(tmp_path: Path) -> None
     path = tmp_path / "state.json"
     writers = [start(path, f"writer-{n}", count=60) for n in range(2)]
     for writer in writers:
-        writer.communicate(timeout=60)
+        writer.communicate(timeout=120)
     found = content(path)
     assert found["count"] == 120
     assert {name: document["n"] for name, document in found["own"].items()} == {"writer-0": 59, "writer-1": 59}

@@ -184,7 +184,7 @@ class Sandbox:
         url = self.ready["tickets"].rpartition("/")[0] + "/sandbox/faults"
         token = next(user["user"]["token"] for user in self.kubeconfig_document["users"] if user["name"] == "admin")
         request = urllib.request.Request(url, json.dumps(faults).encode(), {"Authorization": f"Bearer {token}"}, method="POST")
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.status == 200
 
     @property

@@ -63,15 +63,32 @@ def signalled(pid: int, number: int) -> None:
 def killed(pid: int) -> None:
     """Kill a process and wait until it is gone."""
     signalled(pid, signal.SIGKILL)
-    eventually(f"process {pid} gone", lambda: not alive(pid), 10.0, 0.005)
+    eventually(f"process {pid} gone", lambda: not alive(pid), 30.0, 0.005)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for this signal; taken for granted where the kernel does not tell."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return found is None or bool(int(found[1], 16) >> (number - 1) & 1)
 
 
 def stopped(pid: int) -> None:
-    """Stop a process, and wait until it has stopped."""
+    """Stop a process, and wait until all of its threads have stopped: one that is in a call to the kernel ends that first."""
     os.kill(pid, signal.SIGSTOP)
-    status = Path(f"/proc/{pid}/stat")
-    if status.exists():
-        eventually(f"process {pid} stopped", lambda: status.read_text().rpartition(")")[2].split()[0] == "T", 5.0, 0.002)
+    threads = Path(f"/proc/{pid}/task")
+
+    def at_rest() -> bool:
+        try:
+            return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads.glob("*/stat"))
+        except OSError:  # a thread ended meanwhile
+            return False
+
+    if threads.exists():
+        eventually(f"process {pid} stopped", at_rest, 30.0, 0.002)
 
 
 def busy_seconds(pid: int) -> float:
@@ -83,7 +100,7 @@ def busy_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def stop(pid: int, seconds: float = 10.0) -> None:
+def stop(pid: int, seconds: float = 30.0) -> None:
     """End a process of ours as its user would, and wait until it is gone."""
     os.kill(pid, signal.SIGTERM)
 

@@ -4,12 +4,12 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import msgspec
@@ -26,36 +26,54 @@ EVERY = 0.2
 """Seconds between two scrapes."""
 
 
+_PAGE = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = Path(sys.argv[1]).read_bytes()
+        self.send_response(200 if body else 503)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
 class Page:
-    """``text`` is what is scraped; empty: the target is down."""
+    """``text`` is what is scraped; empty: the target is down. Served by a process of its own: a test that is held up is none that
+    a scrape finds away."""
 
     def __init__(self) -> None:
-        self.text = ""
-        page = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = page.text.encode()
-                self.send_response(200 if body else 503)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self._thread.start()
+        self._place = tempfile.TemporaryDirectory()
+        self._file = Path(self._place.name) / "page"
+        self._file.touch()
+        self._process = subprocess.Popen([sys.executable, "-c", _PAGE, str(self._file)], stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.address = f"127.0.0.1:{int(self._process.stdout.readline())}"
 
     @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+    def text(self) -> str:
+        return self._file.read_text()
+
+    @text.setter
+    def text(self, text: str) -> None:
+        draft = self._file.with_name("draft")
+        draft.write_text(text)
+        draft.replace(self._file)
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._process.kill()
+        self._process.communicate()
+        self._place.cleanup()
 
 
 class Server:
@@ -73,10 +91,10 @@ class Server:
 
     def scraped(self, query: str, wanted: float) -> None:
         """Wait until the sum of a query is what the page says."""
-        eventually(f"{query} is {wanted:g}", lambda: [value for _, value in self.value(f"sum({query})")] == [wanted], 15.0)
+        eventually(f"{query} is {wanted:g}", lambda: [value for _, value in self.value(f"sum({query})")] == [wanted], 60.0)
 
     def gone(self, query: str) -> None:
-        eventually(f"{query} is gone", lambda: not self.value(query), 15.0)
+        eventually(f"{query} is gone", lambda: not self.value(query), 60.0)
 
 
 @contextlib.contextmanager
@@ -102,7 +120,7 @@ def serving(directory: Path, target: str, *, path: str = "/metrics", every: floa
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log, cwd=directory)
     server = Server(f"http://127.0.0.1:{port}")
     try:
-        eventually("prometheus answers", lambda: process.poll() is None and _ready(server.url), 30.0)
+        eventually("prometheus answers", lambda: process.poll() is None and _ready(server.url), 60.0)
         yield server
     finally:
         process.terminate()

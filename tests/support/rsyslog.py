@@ -47,7 +47,7 @@ class Daemon:
         return [msgspec.json.decode(line) for line in whole.split(b"\n") if line]
 
     def holds(self, number: int) -> list[dict[str, Any]]:
-        eventually(f"{number} messages are written", lambda: len(self.lines()) >= number, 15.0)
+        eventually(f"{number} messages are written", lambda: len(self.lines()) >= number, 60.0)
         return self.lines()
 
     def seqs(self) -> list[int]:
@@ -117,7 +117,7 @@ def _running(directory: Path, global_: str, module: str, kind: str, more: str, l
         command = [PROGRAM, "-n", "-f", str(config), "-i", str(directory / "pid")]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory)
     try:
-        eventually("rsyslogd listens or gives up", lambda: process.poll() is not None or _listens(port), 15.0)
+        eventually("rsyslogd listens or gives up", lambda: process.poll() is not None or _listens(port), 60.0)
         assert process.poll() is None, (directory / "log").read_text()
         yield Daemon(port, file)
     finally:

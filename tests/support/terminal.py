@@ -53,10 +53,10 @@ class Screen:
         """Type into the field that has the focus, and go on with Enter, as a person who looks at the screen does."""
         before = self.cursor
         self.type(text)
-        eventually(f"{text} is typed", lambda: self.cursor != before and text[-8:] in self.text(), 5.0)
+        eventually(f"{text} is typed", lambda: self.cursor != before and text[-8:] in self.text(), 30.0)
         typed = self.cursor
         self.press("Enter")
-        eventually(f"the focus leaves the field with {text}", lambda: self.cursor != typed, 5.0)
+        eventually(f"the focus leaves the field with {text}", lambda: self.cursor != typed, 30.0)
 
     def resize(self, columns: int, rows: int) -> None:
         self._told("resize-window", "-t", "console", "-x", str(columns), "-y", str(rows))
@@ -65,7 +65,7 @@ class Screen:
         """What is on the screen now, one line a row."""
         return self._told("capture-pane", "-p", "-t", "console")
 
-    def wait(self, *texts: str, seconds: float = 20.0) -> str:
+    def wait(self, *texts: str, seconds: float = 40.0) -> str:
         """The screen as soon as it shows every one of ``texts`` (regular expressions, over line ends too)."""
         shown = ""
 
@@ -97,7 +97,7 @@ class Screen:
             time.sleep(IDLE_FOR)
             return busy_seconds(self.pid) - used < IDLE_SHARE * IDLE_FOR
 
-        eventually("the console rests", idle, 30.0)
+        eventually("the console rests", idle, 60.0)
 
     @property
     def alive(self) -> bool:
@@ -122,9 +122,9 @@ class Screen:
                     return f"signal {code & 0x7F}" if code & 0x7F else f"exit {code >> 8}"
             return ""
 
-        return eventually("the console's exit code", told, 5.0)
+        return eventually("the console's exit code", told, 30.0)
 
-    def gone(self, seconds: float = 10.0) -> None:
+    def gone(self, seconds: float = 30.0) -> None:
         """Wait until the console's process has ended."""
         eventually(f"the console (process {self.pid}) ends", lambda: not alive(self.pid), seconds)
 

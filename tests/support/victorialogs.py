@@ -32,7 +32,7 @@ class Store:
 
     def holds(self, number: int) -> list[dict[str, Any]]:
         """Everything it stores, once that is ``number`` logs or more."""
-        eventually(f"{number} logs are stored", lambda: len(self.logs()) >= number, 20.0)
+        eventually(f"{number} logs are stored", lambda: len(self.logs()) >= number, 60.0)
         return self.logs()
 
     def logs(self) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def victorialogs(directory: Path, authority: Authority) -> Iterator[Store]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{http}"
-        eventually("VictoriaLogs answers", lambda: _answers(url), 20.0)
+        eventually("VictoriaLogs answers", lambda: _answers(url), 60.0)
         yield Store(url, syslog)
     finally:
         process.terminate()

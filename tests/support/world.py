@@ -276,7 +276,7 @@ class World:
         return matching("console.cli", f"drive {rollout}", *([f"--home {home}"] if home is not None else []))
 
     def driver(self, rollout: str, home: Path | None = None) -> int:
-        return eventually(f"a driver of {rollout}", lambda: self.drivers(rollout, home), 20.0)[-1]
+        return eventually(f"a driver of {rollout}", lambda: self.drivers(rollout, home), 60.0)[-1]
 
     # Its end ----------------------------------------------------------------------------------------------------------
 
@@ -326,7 +326,7 @@ class History:
     def close(self) -> None:
         self._closed.set()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
             assert not thread.is_alive()
 
     def _follow(self, kind: str, path: str, since: str) -> None:
