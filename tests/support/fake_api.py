@@ -34,6 +34,40 @@ class QuickClock(SystemClock):
         await asyncio.sleep(seconds / self.factor)
 
 
+class SteadyClock(QuickClock):
+    """One that stands still while the event loop does: what holds this process up is no time of its servers and networks."""
+
+    def __init__(self, factor: float = 50.0) -> None:
+        super().__init__(factor)
+        self._looked, self._ran = time.monotonic(), 0.0
+        self._ticking: asyncio.AbstractEventLoop | None = None
+
+    def unix(self) -> float:
+        return self._zero[0] + self.monotonic()
+
+    def monotonic(self) -> float:
+        with contextlib.suppress(RuntimeError):  # no loop runs here
+            if (loop := asyncio.get_running_loop()) is not self._ticking:
+                self._ticking = loop
+                self._tick(loop)
+        return self._look() * self.factor
+
+    async def sleep(self, seconds: float) -> None:
+        end = self.monotonic() + seconds
+        while (left := end - self.monotonic()) > 0:  # noqa: ASYNC110 - after a hold-up time is left
+            await asyncio.sleep(left / self.factor)
+
+    def _look(self) -> float:
+        now = time.monotonic()
+        self._ran += min(now - self._looked, 0.02)
+        self._looked = now
+        return self._ran
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._look()
+        loop.call_later(0.005, self._tick, loop)
+
+
 def manifest(kind: str, name: str, version: int = 1, namespace: str = "shop", **more: object) -> dict[str, object]:
     meta = {"name": name, "namespace": namespace, "uid": f"uid-{name}", "resourceVersion": str(version)}
     meta.update(more.pop("metadata", {}))  # type: ignore[call-overload]
@@ -182,7 +216,7 @@ async def connected(
         await api.stop()
 
 
-async def eventually(check: Callable[[], bool], seconds: float = 5.0) -> None:
+async def eventually(check: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until ``check`` holds; fails after ``seconds``."""
     async with asyncio.timeout(seconds):
         while not check():  # noqa: ASYNC110 - what is waited for is any state of real sockets

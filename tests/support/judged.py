@@ -172,7 +172,7 @@ class Judged:
                 await asyncio.sleep(0.005)
                 late -= 1
         if self.over:
-            await asyncio.sleep(0.05)  # what it has to say about its end is written by a thread
+            await self.clock.settled()  # what it has to say about its end is written by a thread
         return self
 
     @property
@@ -250,6 +250,7 @@ async def judged(
     monkeypatch.setattr(watching, "unserved", lambda *args: False)
     monkeypatch.setattr(watching, "actual_weight", lambda run: None)
     journal = Journal.open(place, redactor=Redactor(), clock=clock)
+    clock.stands_still_for(journal)
     try:
         coordination = Coordination(connection, clock)
         hold = await coordination.acquire(begun.release.target, "payment-service", begun.id, driver("t"))

@@ -50,6 +50,11 @@ class Stage:
             await self.actuator.claim((STABLE, ROUTE), hold, self.rollout)
         return hold
 
+    async def written(self) -> list[dict[str, Any]]:
+        """Once everything is: an outcome that the disk holds up is not waited for by the door."""
+        await self.clock.settled()
+        return self.entries()
+
     def entries(self) -> list[dict[str, Any]]:
         return [entry for entry in self.journal.entries(event="deployment.executed") if entry["data"].get("step_name") != "claim"]
 
@@ -59,6 +64,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     clock = ManualClock()
     connection, cluster = memory_connection()
     journal = Journal.open(tmp_path / "journal", redactor=Redactor(), clock=clock)
+    clock.stands_still_for(journal)
     yield Stage(connection, cluster, journal, clock)
     journal.close()
 
@@ -94,7 +100,7 @@ async def test_a_change_is_journalled_before_it_is_sent_and_answers_with_its_und
     ]
     assert value_at(applied.object, TO_CANARY) == 10
     assert seen_at_write == [1]
-    intent, outcome = stage.entries()
+    intent, outcome = await stage.written()
     assert (intent["phase"], intent["command"], outcome["phase"], outcome["outcome"]) == ("intent", "weight 10", "outcome", "ok")
     assert outcome["ref"] == intent["id"]
     assert [change["old"] for change in intent["data"]["changes"]] == [100, 0]
@@ -132,7 +138,7 @@ async def test_an_old_copy_is_refused_by_the_cluster_and_decided_anew(stage: Sta
     stage.cluster.edit(STABLE, lambda live: live["spec"].update(replicas=6))
     applied = await stage.actuator.apply(scale(4), hold=hold, rollout=stage.rollout, base=base)
     assert [(record.old, record.new) for record in applied.undo] == [(6, 4)]
-    assert [entry["outcome"] for entry in stage.entries() if entry["phase"] == "outcome"] == ["refused", "ok"]
+    assert [entry["outcome"] for entry in await stage.written() if entry["phase"] == "outcome"] == ["refused", "ok"]
 
 
 async def test_somebody_who_scales_between_read_and_patch_is_seen(stage: Stage) -> None:
@@ -207,6 +213,7 @@ async def test_a_claim_creates_what_is_absent_at_zero_replicas(stage: Stage) -> 
     assert set(claimed) == {STABLE, CANARY, ROUTE}
     assert {epoch_of(stage.cluster.at(ref)) for ref in claimed} == {hold.epoch}
     assert stage.cluster.at(CANARY)["spec"]["replicas"] == 0
+    await stage.clock.settled()
     assert [entry["phase"] for entry in stage.journal.entries(event="deployment.executed")] == ["intent", "outcome"]
 
 
@@ -246,7 +253,7 @@ async def test_a_lost_answer_is_looked_up_and_never_assumed(stage: Stage, fate: 
     assert applied.changed
     assert [(record.old, record.new) for record in applied.undo] == [(100, 75), (0, 25)]
     assert value_at(stage.cluster.at(ROUTE), TO_CANARY) == 25
-    assert [entry["outcome"] for entry in stage.entries() if entry["phase"] == "outcome"] == ["unknown", "ok"]
+    assert [entry["outcome"] for entry in await stage.written() if entry["phase"] == "outcome"] == ["unknown", "ok"]
 
 
 async def test_a_cluster_that_stays_away_after_a_lost_answer_is_said_plainly_and_the_undo_is_not_lost(stage: Stage) -> None:
@@ -412,6 +419,7 @@ async def test_observer_mode_refuses_every_change_of_both_doors(stage: Stage, do
         for parameter, kind in inspect.signature(method).parameters.items()
         if kind.default is inspect.Parameter.empty
     }
+    await stage.clock.settled()
     before, journalled = len(stage.cluster.log), len(stage.journal.entries())
     with pytest.raises(ObserverMode):
         await method(**needed)

@@ -165,7 +165,7 @@ async def test_probes_tell_a_sick_pod_from_a_broken_way_to_it(answer, alive, fai
 
 async def test_probes_by_template_count_silence_as_failure():
     async with web(lambda path: (200, b"") if "well" in path else None) as (_, url):
-        probe = HealthProbe(Templated(url + "/{namespace}/{pod}/healthz", appends_path=False), timeout=0.7)
+        probe = HealthProbe(Templated(url + "/{namespace}/{pod}/healthz", appends_path=False), timeout=2.0)
         for _ in range(3):
             histories = await probe.probe([target("well"), target("hung"), target("starting", ready=False)])
         await probe.close()

@@ -1,5 +1,6 @@
 """What an old version did before: seen by the watch, or remembered for longer by a metrics server."""
 
+import asyncio
 import math
 from pathlib import Path
 
@@ -60,6 +61,9 @@ async def measured(place: Path, monkeypatch: pytest.MonkeyPatch, server: Server 
             await on.advance(blind)
             on.service.unreadable = False
             await on.advance(MEASURE.seconds - blind + 3)
+            async with asyncio.timeout(60.0):  # what a server remembers is worked through by a thread
+                while on.rollout.baseline is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
             assert on.rollout.baseline is not None
             return on.rollout.baseline
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from support.fake_api import FakeApi, QuickClock, connected, eventually, manifest
+from support.fake_api import FakeApi, SteadyClock, connected, eventually, manifest
 from support.rollouts import driver, rollout
 
 from services.cluster.fleet import fleet_view, pod_views, rollouts, service_names, unreadable_checkpoints
@@ -30,7 +30,7 @@ class Place:
 class Scene:
     api: FakeApi
     inventory: Inventory
-    clock: QuickClock
+    clock: SteadyClock
 
     @property
     def environment(self) -> EnvironmentView:
@@ -81,12 +81,12 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(directory: Path) -> AsyncIterator[Scene]:
-    clock = QuickClock()
+    clock = SteadyClock()
     async with connected(directory, clock=clock) as (api, connection):
         inventory = Inventory(connection, ["shop"], clock)
         made = Scene(api, inventory, clock)
         task = asyncio.create_task(inventory.run())
-        assert await inventory.wait_synced(5)
+        assert await inventory.wait_synced(30)
         await eventually(lambda: len([queue for queues in api.watchers.values() for queue in queues]) == len(KINDS))
         try:
             yield made
@@ -180,7 +180,7 @@ async def test_a_picture_too_old_says_nothing_about_health(tmp_path: Path) -> No
 
 
 async def test_environments_that_are_not_connected_are_said_to_be() -> None:
-    view = fleet_view({"dev": Place(tier="dev", context="absent")}, {}, QuickClock()).environments[0]
+    view = fleet_view({"dev": Place(tier="dev", context="absent")}, {}, SteadyClock()).environments[0]
     assert (view.name, view.tier, view.reachable, view.age_seconds, view.services) == ("dev", "dev", False, None, ())
     assert "absent" in view.problem
 

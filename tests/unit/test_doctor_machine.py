@@ -24,7 +24,7 @@ from services.clock import SystemClock
 
 
 def examined(checks: Sequence[Check]) -> dict[str, Finding]:
-    return {finding.name: finding for finding in asyncio.run(examine(checks, 5.0, unexpected))}
+    return {finding.name: finding for finding in asyncio.run(examine(checks, 60.0, unexpected))}
 
 
 def of_home(path: Path) -> dict[str, Finding]:
@@ -165,7 +165,7 @@ import asyncio, json, sys
 from pathlib import Path
 from console.doctor import journal
 from console.doctor.examination import examine
-found = asyncio.run(examine(journal.checks(Path(sys.argv[1])), 5.0, repr))
+found = asyncio.run(examine(journal.checks(Path(sys.argv[1])), 60.0, repr))
 print(json.dumps({each.name: {name: str(getattr(each, name)) for name in ("outcome", "found", "action")} for each in found}))
 """
 """The journal's checks in a process of their own: what it may do is less."""

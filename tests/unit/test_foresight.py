@@ -82,7 +82,7 @@ class Looking:
 
     async def until(self, looks: int) -> Foresight:
         """So many were told; the clock goes on by an interval as soon as the latest was."""
-        for _ in range(2000):
+        for _ in range(20_000):
             if len(self.seen) >= looks:
                 return self.seen[looks - 1]
             if self._task.done():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from support.fake_api import FakeApi, QuickClock, connected, eventually, manifest, status
+from support.fake_api import FakeApi, SteadyClock, connected, eventually, manifest, status
 from support.rollouts import rollout
 
 from services.cluster.inventory import Inventory
@@ -21,7 +21,7 @@ async def watched(directory: Path, *, forbidden: str = "") -> AsyncIterator[tupl
     async def refuse(_: web.Request) -> web.StreamResponse:
         return status(403, "no")
 
-    clock = QuickClock()
+    clock = SteadyClock()
     async with connected(directory, clock=clock) as (api, connection):
         if forbidden:
             api.always(refuse, path=forbidden)
@@ -30,7 +30,7 @@ async def watched(directory: Path, *, forbidden: str = "") -> AsyncIterator[tupl
         inventory = Inventory(connection, ["shop"], clock, kinds=("Deployment", "ReplicaSet", "Pod"))
         task = asyncio.create_task(inventory.run())
         try:
-            assert await inventory.wait_synced(5)
+            assert await inventory.wait_synced(30)
             yield api, inventory
         finally:
             task.cancel()

@@ -77,6 +77,7 @@ async def waiting(place: Path, body: dict[str, Json]) -> AsyncIterator[Run]:
     plan = msgspec.structs.replace(BASE.plan, steps=(WAIT,), new_images={"app": NEW}, canary=None, route=None)
     begun = msgspec.structs.replace(BASE, plan=plan, steps=(StepState(),))
     journal = Journal.open(place, redactor=Redactor(), clock=clock)
+    clock.stands_still_for(journal)
     try:
         coordination = Coordination(connection, clock)
         hold = await coordination.acquire(begun.release.target, "payment-service", begun.id, driver("t"))

@@ -65,7 +65,10 @@ class Place:
             target(), "payment-service", "r1", driver(), take_over=True
         )
         change = Mutation(object=ref, writes=tuple(Write(*write) for write in writes), command="kubectl …", step=step)
-        self.made += (await self.actuator.apply(change, hold=hold, rollout=STARTED, rollback=rollback)).undo
+        try:
+            self.made += (await self.actuator.apply(change, hold=hold, rollout=STARTED, rollback=rollback)).undo
+        finally:
+            await self.clock.settled()  # an outcome that the disk holds up is not waited for by the door
 
     async def rolled_out(self) -> None:
         assert CANARY is not None
@@ -79,6 +82,7 @@ class Place:
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     clock = ManualClock()
     journal = Journal.open(tmp_path, redactor=Redactor(), clock=clock)
+    clock.stands_still_for(journal)
     yield Place(journal, clock)
     journal.close()
 

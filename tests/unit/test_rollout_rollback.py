@@ -159,6 +159,7 @@ async def bench(
     cluster.put(CANARY, running(CANARY, image=NEW, replicas=2))
     cluster.put(ROUTE, virtual_service(ROUTE, canary=25))
     journal = Journal.open(place, redactor=Redactor(), clock=clock)
+    clock.stands_still_for(journal)
     try:
         coordination = Coordination(connection, clock)
         hold = await coordination.acquire(begun.release.target, "payment-service", begun.id, driver("t"))
@@ -304,7 +305,7 @@ async def test_a_route_that_can_not_be_read_holds_up_no_pods(tmp_path: Path, mon
 
         monkeypatch.setattr(on.run.connection, "get", reading)
         task = asyncio.ensure_future(on.ended(roll_back(on.run), 900.0))
-        for _ in range(5000):
+        for _ in range(50_000):
             if on.image() == OLD or on.clock.monotonic() > 60.0:
                 break
             await asyncio.sleep(0.001)
@@ -445,7 +446,7 @@ async def test_a_defect_in_a_step_pauses_and_the_watch_goes_on(tmp_path: Path, m
 
         monkeypatch.setitem(DOERS, Scale, defect)  # type: ignore[misc]
         driving = asyncio.create_task(drive(on.run, watching))
-        for _ in range(2000):
+        for _ in range(50_000):
             if on.run.rollout.phase is Phase.PAUSED:
                 break
             await asyncio.sleep(0.001)

@@ -106,6 +106,7 @@ async def bench(place: Path, *steps: AnyStep, **fields: Any) -> AsyncIterator[Be
     cluster.put(CANARY, deployment(CANARY, image=NEW, replicas=0))
     cluster.put(ROUTE, virtual_service(ROUTE))
     journal = Journal.open(place, redactor=Redactor(), clock=clock)
+    clock.stands_still_for(journal)
     try:
         coordination = Coordination(connection, clock)
         hold = await coordination.acquire(begun.release.target, "payment-service", begun.id, driver("t"))

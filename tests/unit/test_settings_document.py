@@ -64,10 +64,10 @@ def test_what_was_written_is_read_with_a_line_for_every_key(data: dict[str, obje
     ],
 )
 def test_what_can_not_be_used_is_said(text: str, told: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     read = document.parse(text, "f")
     assert told in read.problems[0].problem
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("kind", ["list", "merge"])
@@ -78,10 +78,10 @@ def test_a_bomb_of_aliases_costs_little(kind: str) -> None:
     else:
         lines = ["a0: &a0 {k: v}"]
         lines += [f"a{i}: &a{i} {{<<: [" + ",".join([f"*a{i - 1}"] * 10) + "]}" for i in range(1, 12)]
-    started = time.monotonic()
+    started = time.process_time()
     read = document.parse("\n".join(lines), "f")
     assert "expands to more than" in read.problems[0].problem
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_anchors_and_merges_work_and_written_keys_win() -> None:

@@ -259,6 +259,7 @@ async def course(
         pace=0.0,
     )
     journal = Journal.open(place, redactor=Redactor(), clock=clock)
+    clock.stands_still_for(journal)
     try:
         coordination = Coordination(connection, clock)
         hold = await coordination.acquire(RELEASE.target, "web", "r1", driver("t"))
