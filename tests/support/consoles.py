@@ -490,6 +490,11 @@ def words_on(app: ConsoleApp) -> str:
     return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
 
 
+def questioned(app: ConsoleApp, question: type) -> bool:
+    """Whether such a question is on the screen, and its key has begun to rest: what a test's clock does counts from now on."""
+    return isinstance(app.screen, question) and getattr(app.screen, "_rests_until", None) is not None
+
+
 async def until(pilot: Any, there: Callable[[], Any]) -> None:
     """Let the console work until ``there`` holds; fails after half a minute: a busy machine is no defect."""
     end = time.monotonic() + 30.0

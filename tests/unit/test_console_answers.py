@@ -69,7 +69,7 @@ async def test_who_types_meanwhile_goes_on_typing() -> None:
         await pilot.press(*"APT")
         assert isinstance(app.screen, DeployScreen)
         assert {what for what, *_ in app.session.asked} == {"roll_back"}, "what was typed was no command"
-        assert app.screen.focused.value.endswith("APT")
+        await until(pilot, lambda: app.screen.focused.value.endswith("APT"))
 
 
 @pytest.mark.parametrize(

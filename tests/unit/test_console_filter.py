@@ -136,9 +136,9 @@ def test_a_pattern_that_would_take_for_ever_is_cut_short(typed):
 
 
 def test_time_that_is_up_outside_of_the_block_harms_nobody():
-    with within(0.001):
+    with within(0.02):  # more than a tick of the processor's clock, which may fall into the block itself
         pass
-    busy = time.process_time() + 0.02
+    busy = time.process_time() + 0.06
     while time.process_time() < busy:
         pass
 
@@ -228,6 +228,14 @@ async def test_faults_only_shows_what_is_bad_and_what_nobody_knows():
 # ---- on the screen
 
 
+async def anew(pilot, *keys):
+    """Open the field of the filter, take out what is in it, and press ``keys``."""
+    await pilot.press("slash")
+    on = pilot.app.screen
+    await until(pilot, lambda: isinstance(on.focused, Input) and on.focused.cursor_position == len(on.focused.value) > 0)
+    await pilot.press("ctrl+u", *keys)
+
+
 async def test_an_invalid_pattern_is_said_beside_the_field_and_the_old_filter_stays_in_force():
     app = TestConsole()
     async with app.run_test(size=WIDE) as pilot:
@@ -267,7 +275,7 @@ async def test_what_is_no_filter_leaves_the_kept_one_in_force_and_enter_does_not
         grid = app.screen.query_one("#services", Grid)
         await pilot.press("slash", *"check", "enter")
         await until(pilot, lambda: grid.shown == ("checkout",))
-        await pilot.press("slash", "ctrl+u", *"/(uncl")
+        await anew(pilot, *"/(uncl")
         await until(pilot, lambda: "no regular expression" in words_on(app))
         assert (grid.shown, grid.filter) == (("checkout",), "check")
         assert "/check  1 of 4" in words_on(app)
@@ -284,7 +292,9 @@ async def test_a_slash_alone_is_no_filter():
     app = TestConsole(picture(rollouts=()))
     async with app.run_test(size=WIDE) as pilot:
         grid = app.screen.query_one("#services", Grid)
-        await pilot.press("slash", *"acc", "enter", "slash", "ctrl+u", "slash")
+        await pilot.press("slash", *"acc", "enter")
+        await until(pilot, lambda: grid.shown == ("accounts",))
+        await anew(pilot, "slash")
         await until(pilot, lambda: len(grid.shown) == 4)
         await pilot.press("enter")
         assert "of 4" not in words_on(app)
@@ -297,7 +307,7 @@ async def test_esc_in_the_field_leaves_what_was_kept_and_on_the_list_clears_it_a
         await pilot.press("slash", *"check", "enter")
         await until(pilot, lambda: grid.shown == ("checkout",))
         assert "esc clear the filter" in words_on(app)
-        await pilot.press("slash", "ctrl+u", *"acc")
+        await anew(pilot, *"acc")
         await until(pilot, lambda: grid.shown == ("accounts",))
         assert "esc leave it as it was" in words_on(app)
         await pilot.press("escape")
@@ -318,7 +328,7 @@ async def test_the_same_holds_in_the_journal():
         grid = app.screen.query_one("#entries", Grid)
         await pilot.press("slash", *"outcome:holds", "enter")
         await until(pilot, lambda: grid.shown == ("5",))
-        await pilot.press("slash", "ctrl+u", *"/(", "enter")
+        await anew(pilot, *"/(", "enter")
         await until(pilot, lambda: "no regular expression" in words_on(app))
         assert grid.shown == ("5",)
         assert app.screen.filter_text() == "outcome:holds"
@@ -337,7 +347,7 @@ async def test_a_search_in_help_follows_the_same_rule():
         grid = app.screen.query_one(Grid)
         await pilot.press("slash", *"jump", "enter")
         await until(pilot, lambda: grid.shown == ("action jump",))
-        await pilot.press("slash", "ctrl+u", *"/(", "enter")
+        await anew(pilot, *"/(", "enter")
         await until(pilot, lambda: "no regular expression" in words_on(app))
         assert grid.shown == ("action jump",)
         await pilot.press("escape")

@@ -93,7 +93,8 @@ async def test_letters_and_enter_go_to_a_service_of_any_environment():
         await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
         assert app.screen.selection() == Selection("staging", "checkout")
         await pilot.press("f", *"chk", "enter")
-        await until(pilot, lambda: app.screen.selection() == Selection("staging", "checkout"))
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
+        assert app.screen.selection() == Selection("staging", "checkout")
         await pilot.press("q", "q")
         await until(pilot, lambda: isinstance(app.screen, FleetScreen))
 

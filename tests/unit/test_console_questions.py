@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from support.consoles import FLEET, TestConsole, card, picture, rollout, until, words_on
+from support.consoles import FLEET, TestConsole, card, picture, questioned, rollout, until, words_on
 from support.judgements import judgement, proven_in
 
 from console.actions import BY_ID
@@ -51,11 +51,12 @@ async def test_what_a_colleague_drives_is_taken_over_only_after_a_question_that_
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
         await pilot.press("T", "T")
-        await until(pilot, lambda: isinstance(app.screen, TakeOverScreen) and "T works when" in words_on(app))
+        await until(pilot, lambda: questioned(app, TakeOverScreen) and "T works when" in words_on(app))
         text = words_on(app)
         assert "take payment-service in production over from sam@desk" in text
         assert "home cafe42, since 00:05:06Z, lease renewed 2s ago" in text
         await pilot.press("enter", "T")
+        await pilot.pause()
         assert isinstance(app.screen, TakeOverScreen)
         assert app.session.asked == []
         await app.own_clock.advance(0.5)
@@ -130,7 +131,7 @@ async def test_in_production_an_analysis_without_a_verdict_is_ended_only_after_a
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
         await pilot.press("P", "P")
-        await until(pilot, lambda: isinstance(app.screen, PromoteScreen) and "P works when" in words_on(app))
+        await until(pilot, lambda: questioned(app, PromoteScreen) and "P works when" in words_on(app))
         assert "Nothing proves yet that it is healthy: the judge is undecided." in words_on(app)
         assert app.session.asked == []
         await app.own_clock.advance(0.5)
@@ -201,7 +202,7 @@ async def test_on_an_old_picture_a_finished_rollout_is_rolled_back_only_after_a_
         app.open_rollout("r-1")
         await until(pilot, lambda: isinstance(app.screen, RolloutScreen) and "R ROLL BACK" in words_on(app))
         await pilot.press("R", "R")
-        await until(pilot, lambda: isinstance(app.screen, OldPictureScreen) and "R works when" in words_on(app))
+        await until(pilot, lambda: questioned(app, OldPictureScreen) and "R works when" in words_on(app))
         assert f"The picture of production is {age:.0f}s old: something else may run there by now." in words_on(app)
         assert app.session.asked == []
         await app.own_clock.advance(0.5)

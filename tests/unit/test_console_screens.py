@@ -16,6 +16,7 @@ from support.consoles import (
     environment,
     gates,
     picture,
+    questioned,
     rollout,
     service,
     until,
@@ -338,7 +339,7 @@ async def test_r_elsewhere_shows_first_what_it_would_restore(app):
         await pilot.press("escape")
         assert app.session.asked == [("preview", "production", "accounts")]
         await pilot.press("R")
-        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        await until(pilot, lambda: questioned(app, RestoreScreen))
         await app.own_clock.advance(0.5)
         await until(pilot, lambda: "R rolls back now" in words_on(app))
         await pilot.press("R")
@@ -352,7 +353,7 @@ async def test_a_key_pressed_twice_or_held_confirms_no_rollback(app, key):
         await pilot.pause()
         app.screen.set_focus(app.screen.query_one("#services"))
         await pilot.press(key, key)
-        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        await until(pilot, lambda: questioned(app, RestoreScreen))
         await pilot.pause()
         for _ in range(10):
             await app.own_clock.advance(0.2)
@@ -400,11 +401,9 @@ async def test_alt_r_over_the_palette_over_the_question_answers_the_question(app
         await pilot.pause()
         app.screen.set_focus(app.screen.query_one("#services"))
         await pilot.press("R")
-        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
-        await pilot.pause()
+        await until(pilot, lambda: questioned(app, RestoreScreen))
         await pilot.press("ctrl+p")
-        await pilot.pause()
-        assert not isinstance(app.screen, RestoreScreen)
+        await until(pilot, lambda: not isinstance(app.screen, RestoreScreen))
         await app.own_clock.advance(0.5)
         await pilot.press("alt+R")
         await until(pilot, lambda: len(app.session.asked) == 2)
@@ -946,7 +945,11 @@ async def test_hostile_words_are_only_words(app):
             assert "\x1b" not in words_on(app)
         await pilot.press("C")
         await until(pilot, lambda: app.session.asked)
-        await pilot.press("escape", "shift+tab", "enter")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        await pilot.press("shift+tab")
+        await until(pilot, lambda: app.screen.query_one("#services").has_focus)
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
         assert "[/foo]" in words_on(app)
         await pilot.press("R")

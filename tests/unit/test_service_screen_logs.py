@@ -53,7 +53,7 @@ async def test_it_follows_until_scrolled_up_and_again_after_G(app, opened):
     async with app.run_test(size=SIZE) as pilot:
         pane = await opened(pilot)
         await pilot.press("k")
-        assert "paused: G follows" in words_on(app)
+        await until(pilot, lambda: "paused: G follows" in words_on(app))
         first = words_on(app).splitlines()[3]
         app.session.tail.waiting.put_nowait(lines(50, 200))
         await until(pilot, lambda: "50 new below" in words_on(app))

@@ -1,6 +1,7 @@
 """A confirmation is for one plan, typed exactly; a form field says at once what is accepted."""
 
 import pytest
+from support.consoles import until
 from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import Input
@@ -47,7 +48,7 @@ async def test_only_the_exact_name_and_enter_confirm():
         assert app.confirmed == []
         assert app.field.matches
         await pilot.press("enter")
-        assert app.confirmed == [("digest-1", "production")]
+        await until(pilot, lambda: app.confirmed == [("digest-1", "production")])
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ async def test_a_changed_plan_voids_what_was_typed():
         await pilot.press("enter")
         assert app.confirmed == []
         await pilot.press(*"production", "enter")
-        assert app.confirmed == [("digest-2", "production")]
+        await until(pilot, lambda: app.confirmed == [("digest-2", "production")])
 
 
 async def test_an_enter_under_way_while_the_plan_changes_confirms_neither_plan():

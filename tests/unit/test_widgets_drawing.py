@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
+from support.consoles import until
 from support.gallery import CHART, GATES, KEYS, PLAN, PODS, READINGS, ROLLOUT, Gallery, fill_rollout, rollout_scene, step
 from textual.app import App, ComposeResult
 from textual.geometry import Region
@@ -340,6 +341,7 @@ async def test_the_log_is_bounded_and_follows_unless_one_reads():
         assert "call 119" in log.render_line(9).text
         log.focus()
         await pilot.press("g")
+        await until(pilot, lambda: log.scroll_offset.y == 0)
         log.replace(LogEntry("t", f"call {number}", "200", 6.0) for number in range(121))
         await pilot.pause()
         assert log.scroll_offset.y == 0
