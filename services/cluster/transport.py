@@ -9,7 +9,7 @@ import contextlib
 import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -265,12 +265,13 @@ class Transport:
                     raise _Hiccup(self._broken(request, flight, error)) from error
                 flight.status = response.status
                 async with response:
-                    if response.status == 401 and not request.passes and not fresh and self._may_reload(credentials):
-                        fresh = True
-                        continue
-                    if response.status >= 400 and not request.passes:
-                        raise self._refused(request, response, await self._body(response))
-                    yield response
+                    with _let_go(response):
+                        if response.status == 401 and not request.passes and not fresh and self._may_reload(credentials):
+                            fresh = True
+                            continue
+                        if response.status >= 400 and not request.passes:
+                            raise self._refused(request, response, await self._body(response))
+                        yield response
                     return
 
     async def _send(
@@ -407,6 +408,18 @@ class _Hiccup(Exception):
     def __init__(self, error: QuarterdeckError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+@contextlib.contextmanager
+def _let_go(response: "aiohttp.ClientResponse") -> Iterator[None]:
+    """An answer that is given up in its middle takes its connection along at once: TLS would wait for a good-bye, which a server
+    that is gone never says. One that was read to its end has left its connection to the next request."""
+    try:
+        yield
+    except BaseException:
+        if response.connection is not None and response.connection.transport is not None:
+            response.connection.transport.abort()
+        raise
 
 
 def _seen(task: "asyncio.Task[Credentials]") -> None:

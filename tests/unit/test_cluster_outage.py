@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -181,6 +183,27 @@ async def test_a_dead_connection_that_was_kept_is_not_used_after_the_outage(tmp_
                 await asyncio.gather(*(connection.latency() for _ in range(20)))
                 assert clock.monotonic() - began < 1.5 * 5
             await clusters.close()
+
+
+def test_a_server_that_is_gone_keeps_no_connection_open_that_was_given_up(tmp_path: Path) -> None:
+    """TLS says good-bye and waits for the answer."""
+
+    async def given_up(until_then: contextlib.ExitStack) -> None:
+        async with secure(tmp_path) as api:
+            line = until_then.enter_context(proxies(api.port, "only"))["only"]
+            clusters = Clusters(trusting(tmp_path, line.port), SteadyClock())
+            inventory = Inventory(await clusters.connect("test"), ["shop"], SteadyClock(), kinds=("Pod", "Service"))
+            async with kept(inventory):
+                assert await inventory.wait_synced(30)
+                await eventually(lambda: all(api.watchers.get(each) for each in ("pods", "services")))
+                await asyncio.to_thread(line.set, Line.HALF_OPEN)
+            await clusters.close()
+
+    with warnings.catch_warnings(record=True) as told, contextlib.ExitStack() as network:
+        warnings.simplefilter("always")
+        asyncio.run(given_up(network))
+        gc.collect()
+    assert [str(warning.message) for warning in told if "unclosed" in str(warning.message)] == []
 
 
 @contextlib.asynccontextmanager
