@@ -2,7 +2,8 @@
 
 Textual hands a key to the focused widget's queue and takes the next one. What a key does, a moment later, may move the focus or
 the selection; the keys behind it would still go where it was. On a slow line that makes ``/P`` promote a rollout instead of
-looking for a P, and ``jR`` roll back the row above. So each key waits until the one before has come back through every queue.
+looking for a P, and ``jR`` roll back the row above. So each key waits until the one before has come back through every queue, and
+what it set off (a field that says that it was left with enter) behind it.
 
 A burst that no hand types is not answered at all (:mod:`console.bursts`), unless a text field takes it. A key that may change a
 cluster waits a moment for what comes behind it: a paste may begin with it.
@@ -14,6 +15,7 @@ from collections import deque
 from textual import events
 from textual.app import App
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.widgets import Input
 
 from console.bursts import Bursts
@@ -28,11 +30,14 @@ HEED = 0.01
 
 
 class Answered(Message):
-    """Follows a key on its way through the queues, from the focused widget up to the application."""
+    """Follows a key on its way through the queues, from the focused widget up to the application; and ``again``, behind what the
+    key made that widget say."""
 
-    def __init__(self, key: events.Key) -> None:
+    def __init__(self, key: events.Key, by: MessagePump, *, again: bool = False) -> None:
         super().__init__()
         self.key = key
+        self.by = by
+        self.again = again
 
 
 class InOrder(App[int]):
@@ -101,7 +106,7 @@ class InOrder(App[int]):
                 self._done = False
                 target = self.focused or self.screen
                 await super().on_event(key)
-                if self._done or not target.post_message(Answered(key)):
+                if self._done or not target.post_message(Answered(key, target)):
                     self._under_way = None
         finally:
             self._feeding = False
@@ -121,9 +126,12 @@ class InOrder(App[int]):
             await self.feed_keys()
 
     async def on_answered(self, message: Answered) -> None:
-        if message.key is self._under_way:
-            self._under_way = None
-            await self.feed_keys()
+        if message.key is not self._under_way:
+            return
+        if not message.again and message.by.post_message(Answered(message.key, message.by, again=True)):
+            return
+        self._under_way = None
+        await self.feed_keys()
 
     async def _check_bindings(self, key: str, priority: bool = False) -> bool:
         # a key with a binding that goes first is done when this returns, and goes to no widget
@@ -144,9 +152,12 @@ class InOrder(App[int]):
     def _wait(self, key: events.Key | None) -> None:
         if self._impatient is not None:
             self._impatient.cancel()
-        self._impatient = asyncio.get_running_loop().call_later(
-            PATIENCE if key is not None else ASSEMBLY, self.call_later, self._give_up, key
-        )
+        seconds = PATIENCE if key is not None else ASSEMBLY
+        self._impatient = asyncio.get_running_loop().call_later(seconds, self._lose_patience, key)
+
+    def _lose_patience(self, key: events.Key | None) -> None:
+        """Once more for a moment: where the console was held up, nothing could be answered in that time."""
+        self._impatient = asyncio.get_running_loop().call_later(HEED, self.call_later, self._give_up, key)
 
     async def _give_up(self, key: events.Key | None) -> None:
         if self._under_way is key:

@@ -214,6 +214,17 @@ async def test_keys_that_come_in_one_burst_are_answered_in_order(app):
         assert app.session.asked == []
 
 
+async def test_keys_behind_the_enter_that_leaves_a_field_are_none_of_that_field_and_no_commands():
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        grid = app.screen.query_one("#services", Grid)
+        for key in ["slash", *"acc", "enter", "slash", *"PCA", "enter", "slash", *"chR"]:
+            app.post_message(events.Key(key, "/" if key == "slash" else key if len(key) == 1 else None))
+        await until(pilot, lambda: app.screen.query_one("#filter", Input).value == "chR")
+        assert grid.filter == "chR"
+        assert app.session.asked == []
+
+
 async def test_a_burst_of_down_and_rollback_rolls_back_the_row_below():
     cards = (card(rollout("one", service="accounts")), card(rollout("two", service="checkout")))
     app = TestConsole(picture(rollouts=cards))
