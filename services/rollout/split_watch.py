@@ -1,6 +1,8 @@
 """Noticing that somebody else has changed how a rollout's requests are split, while its shares are being analysed."""
 
-from services.model.errors import QuarterdeckError
+from services.actuator.mutation import Superseded
+from services.actuator.patch import epoch_of
+from services.model.errors import HeldByAnother, QuarterdeckError
 from services.model.objects import Json, ObjectRef, value_at
 from services.model.rollout import Phase, StepOutcome
 from services.model.steps import Analyse, Pause
@@ -25,7 +27,10 @@ class SplitWatch:
 
     async def look(self) -> str:
         """Why the rollout has to wait for a person; empty where the split is as it was set. A difference is looked up in the
-        cluster before it counts: an inventory may lag behind our own change."""
+        cluster before it counts: an inventory may lag behind our own change.
+
+        Raises :class:`Superseded` where a newer driver of this rollout has changed it: a rollback's first patch comes ahead of
+        its lease, and is nobody's interference."""
         run = self._run
         route, wanted = run.rollout.plan.route, run.rollout.weight
         if route is None or not self._settled() or not run.sees(route):
@@ -35,7 +40,12 @@ class SplitWatch:
             return ""
         try:
             live = await run.connection.get(route)
+            if (epoch := epoch_of(live)) > run.hold.epoch:
+                title = f"{route} is driven by somebody else now"
+                raise Superseded(title, f"It carries epoch {epoch}, this driver's is {run.hold.epoch}.", epoch=epoch)
             seen = self._share(live, await run.connection.get(run.rollout.plan.stable), route)
+        except HeldByAnother:
+            raise
         except QuarterdeckError as error:
             seen = (None, f"{route} can't be read: {error.title}")
         # A step may have ended while the cluster was asked.

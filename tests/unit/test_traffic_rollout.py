@@ -16,14 +16,14 @@ from support.configuration import configured
 from support.memory_cluster import MemoryTransport, memory_connection
 from support.rollouts import NOW, driver, target
 
-from services.actuator import Actuator, Mutation
+from services.actuator import Actuator, Mutation, Superseded
 from services.actuator.undo import Stage, fold, plan_restore
 from services.audit import Journal
 from services.cluster.objects import Deployment
 from services.coordination import Coordination
 from services.model.errors import Conflict, Rejected
 from services.model.gates import Checklist
-from services.model.objects import Json, ObjectRef, value_at
+from services.model.objects import EPOCH_ANNOTATION, Json, ObjectRef, value_at
 from services.model.release import Release, Strategy
 from services.model.rollout import Phase
 from services.model.steps import Analyse, CleanUp, EnsureObject, EnsureWorkload, Plan, Scale, SetTraffic, Undo
@@ -420,6 +420,25 @@ async def test_a_share_that_somebody_else_moves_is_held_once(
         assert await watch.look() == ""  # told once; who resumes has accepted it
         on.run.change(state.paused(on.run.rollout, reason))
         assert on.run.rollout.phase is Phase.PAUSED
+
+
+async def test_a_share_that_a_newer_driver_has_taken_back_is_nobodys_interference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with course(tmp_path, "istio", monkeypatch) as on:
+        await on.walk(until=lambda step: isinstance(step, Analyse))
+        on.run.change(state.step_started(on.run.rollout, on.clock.now()))
+
+        def taken_back(body: dict[str, Json]) -> None:
+            body["metadata"].setdefault("annotations", {})[EPOCH_ANNOTATION] = str(on.run.hold.epoch + 1)
+            for rule in (2, 11):
+                for place, weight in enumerate((100, 0)):
+                    body["spec"]["http"][rule]["route"][place]["weight"] = weight
+
+        assert on.plan.route is not None
+        on.cluster.edit(on.plan.route, taken_back)
+        with pytest.raises(Superseded):
+            await SplitWatch(on.run).look()
 
 
 async def test_a_canary_that_somebody_scales_up_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
