@@ -22,6 +22,7 @@ from textual.worker import Worker, WorkerState
 
 from console import announcing, terminal, theme
 from console.announcing import Announcer
+from console.arguments import command_for
 from console.attending import Attending
 from console.attention import concerns
 from console.finding import Finding
@@ -79,6 +80,7 @@ class ConsoleApp(Finding):
         self.filters: dict[str, tuple[str, bool]] = {}
         """What lists are filtered to, and whether to faults only, by list: who comes back finds it as it was left."""
         self.session = Session(arguments, self.new_picture)
+        self._watch = command_for(arguments, "watch")
         self.attending = Attending()
         self.announcer: Announcer | None = None
         self.mending = Mending(self.clock)
@@ -253,7 +255,7 @@ class ConsoleApp(Finding):
             self.leave()
             return
         drivers = {card.key: self.session.driver_process(card) for card in live}
-        self.push_screen(LeavingScreen(live, drivers), lambda wanted: self.leave() if wanted else None)
+        self.push_screen(LeavingScreen(live, drivers, self._watch), lambda wanted: self.leave() if wanted else None)
 
     def leave(self) -> None:
         """Quit. Rollouts go on in their drivers; say which, and who watches them."""
@@ -265,7 +267,7 @@ class ConsoleApp(Finding):
             names = ", ".join(f"{card.rollout.release.service} in {card.environment}" for card in live)
             message = (
                 f"Still running in their own driver processes: {names}. "
-                "Their triggers are watched there; `quarterdeck watch` follows them."
+                f"Their triggers are watched there; `{self._watch}` follows them."
             )
         self.exit(int(ExitCode.DONE), message=message)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -97,6 +98,12 @@ def common(*, suppress: bool) -> argparse.ArgumentParser:
         "-o", "--output", choices=("text", "json"), default=argparse.SUPPRESS if suppress else "text", help="form of the result"
     )
     return parser
+
+
+def command_for(args: argparse.Namespace, *words: str) -> str:
+    """The command line of ``words`` on the same configuration and home as ``args``."""
+    named = [(f"--{name}", str(value)) for name in ("config", "home") if (value := getattr(args, name, None))]
+    return shlex.join(["quarterdeck", *words, *(word for option in named for word in option)])
 
 
 class ShowVersion(argparse.Action):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from services.cluster.calls import Call
+from services.cluster.calls import GIVEN_UP, Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,15 @@ def merged(calls: Iterable[Call], entries: Iterable[dict[str, Any]], *, process:
 
 
 def _own(call: Call) -> Logged:
+    given_up = call.problem == GIVEN_UP
     return Logged(
         key=f"call {call.number}",
         at=call.at,
         by="console",
-        answer=str(call.status) if call.status is not None else "no answer",
+        answer=GIVEN_UP if given_up else str(call.status) if call.status is not None else "no answer",
         seconds=call.seconds,
         command=call.command,
-        problem=call.problem,
+        problem="" if given_up and not call.changes else call.problem,  # of a change nobody knows whether it took effect
         changes=call.changes,
         times=call.times,
     )

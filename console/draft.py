@@ -33,10 +33,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a rollback would restore, a line each."""
+    """What a rollback would restore, a line each. ``warning``: why that may not be what is wanted."""
 
     title: str
     lines: tuple[str, ...]
+    warning: str = ""
 
 
 def answer_to(done: Immediate) -> Answer:

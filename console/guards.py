@@ -6,7 +6,7 @@ A guard answers for the situation that it is given; it is asked when keys are dr
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.view import Picture, RolloutCard, Selection, phase_word
+from console.view import Picture, RolloutCard, Selection, phase_word, rolled_back_words
 from services.model.fleet import EnvironmentView
 from services.model.rollout import Phase
 from widgets.format import age
@@ -186,7 +186,7 @@ def can_roll_back(situation: Situation) -> str | None:
     if situation.selection.rollout and card is None:
         return "the rollout is not known here"
     if card is not None and card.rollout.phase is Phase.ROLLED_BACK:
-        return "it is rolled back already"
+        return rolled_back_words(card.rollout)
     if card is not None and card.rollout.phase is Phase.REFUSED:
         return "it was refused and changed nothing"
     environment = situation.environment

@@ -137,7 +137,7 @@ class Rollbacks:
     async def preview(self, environment: str, service: str, revision: str = "") -> Preview:
         """What a rollback would restore, to ``revision`` where one is asked for. Raises ``Rejected`` where there is nothing to
         go back to."""
-        from services.rollout.preview import restored_values, restoring_revision, revision_lines
+        from services.rollout.preview import restored_values, restoring_revision, revision_lines, taken_back_before
 
         target = self._target(environment, service)
         inventory = self._watching.inventory_of(target.context)
@@ -155,9 +155,10 @@ class Rollbacks:
                 raise Rejected("service", service, "was rolled back a moment ago", "a look at its rollout, then R again")
             shown = await restoring_revision(self._context, inventory, target, service)
             lines = revision_lines(shown)
+        before = await taken_back_before(self._context, inventory, shown)
         self._shown[environment, service] = (shown, revision)
         where = f"{environment} to revision {revision}" if revision else environment
-        return Preview(f"roll back {service} in {where}", lines)
+        return Preview(f"roll back {service} in {where}", lines, f"{before.words}." if before is not None else "")
 
     def _none_under_way(self, environment: str, service: str, revision: str) -> None:
         """A rollout that is under way is rolled back first: its driver would go on over whatever was restored."""

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from services.audit.shipping.status import Shipping
 
 
+def rolled_back_words(rollout: Rollout) -> str:
+    """Where a rollback has brought a service, and how one goes on from there."""
+    return f"its last rollback brought it to {rollout.plan.previous_version}; another revision: service screen, REVISIONS, R"
+
+
 def phase_word(phase: Phase) -> str:
     """A rollout's phase as it is called everywhere on the screen."""
     return "needs a person" if phase is Phase.NEEDS_ATTENTION else phase.value.replace("_", " ")

@@ -3,6 +3,7 @@
 The digest decides what is confirmed. When it changes, what was typed is gone: a confirmation never carries over to another plan.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual import on
@@ -14,6 +15,21 @@ from textual.widgets import Input
 from widgets import glyphs
 from widgets.ink import Line, Tone
 from widgets.note import Note
+
+
+class _NameInput(Input):
+    """While it is ``held`` no key changes its text, whichever way that would come: ``too_early`` is told instead."""
+
+    def __init__(self, too_early: Callable[[], None]) -> None:
+        super().__init__(disabled=True, select_on_focus=False)
+        self.held = True
+        self._too_early = too_early
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        if self.held:
+            self._too_early()
+        else:
+            super().replace(text, start, end)
 
 
 class TypedConfirmation(Vertical):
@@ -46,7 +62,9 @@ class TypedConfirmation(Vertical):
         self._waits = True
         self._changed = False
         self._prompt = Note()
-        self._input = Input(disabled=True, select_on_focus=False)
+        self._too_early = False
+        """Something was typed while nothing could be confirmed."""
+        self._input = _NameInput(self._typed_too_early)
         self._status = Note()
 
     def compose(self) -> ComposeResult:
@@ -81,12 +99,31 @@ class TypedConfirmation(Vertical):
         if (reason, waits) == (self._blocked, self._waits):
             return
         self._blocked, self._waits = reason, waits
+        self._too_early = self._too_early and bool(reason)
         self._redraw()
 
     def focus_input(self) -> None:
-        """Let the person type."""
+        """Let the person type. While it is blocked the field has the focus all the same, and what is typed is dropped."""
+        self._input.disabled = False
         # at once: a key that is on its way already belongs here
         self.screen.set_focus(self._input)
+
+    def _has_keys(self) -> bool:
+        """Whether keys come here, or will again once the terminal has its focus back. Then the field is not disabled, whatever
+        blocks it: without it the next letters would be taken for keys of the screen."""
+        if not self._input.is_attached:
+            return False
+        return self.screen.focused is self._input or not (self.app.app_focus or self._input.disabled)
+
+    def _typed_too_early(self) -> None:
+        self._too_early = True
+        self._redraw()
+
+    @on(Input.Blurred)
+    def _left(self, event: Input.Blurred) -> None:
+        event.stop()
+        self._too_early = False
+        self._redraw()
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -102,10 +139,12 @@ class TypedConfirmation(Vertical):
         if self.matches and event.value == self._expected:
             self.post_message(self.Confirmed(self, self._digest, self._expected))
         else:
+            self._too_early = bool(self._blocked)
             self._redraw()
 
     def _redraw(self) -> None:
-        self._input.disabled = bool(self._blocked)
+        self._input.held = bool(self._blocked)
+        self._input.disabled = self._input.held and not self._has_keys()
         self._prompt.show(
             (("type ", Tone.TEXT), (self._expected or "the name", Tone.STRONG), (" and press enter to deploy", Tone.TEXT))
         )
@@ -117,7 +156,8 @@ class TypedConfirmation(Vertical):
         typed, expected = self._input.value, self._expected
         changed = "the plan changed: type it again" if self._changed else ""
         if self._blocked:
-            words = f"can't be confirmed: {self._blocked}" + (f"; {changed}" if changed else "")
+            early = "wait: no key counts yet" if self._waits else "no key counts until then"
+            words = "; ".join(filter(None, (f"can't be confirmed: {self._blocked}", changed, early if self._too_early else "")))
             return ((f"{signs.pending} {words}", Tone.MUTED),) if self._waits else ((f"{signs.bad} {words}", Tone.BAD),)
         if changed:
             return ((f"{signs.warning} {changed}", Tone.WARN),)

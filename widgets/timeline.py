@@ -55,7 +55,8 @@ class _Scale:
         usual = sorted(step for step in steps if step > 0)
         limit = max(1.0, _EVEN * usual[len(usual) // 2]) if usual else 1.0
         sizes = [step if step <= limit else limit * (1 + math.log(step / limit)) for step in steps]
-        self.compressed = [(at, step) for at, step in zip(self._moments, steps, strict=False) if step > limit]
+        pairs = zip(self._moments, self._moments[1:], strict=False)
+        self.compressed = [pair for pair, step in zip(pairs, steps, strict=True) if step > limit]
         total, gone = sum(sizes) or 1.0, 0.0
         self._places = [0.0]
         for size in sizes:
@@ -74,9 +75,8 @@ def draw_ribbon(marks: Sequence[Mark], width: int) -> Lines:
     moments = [each for mark in marks for each in (mark.at, mark.until) if each is not None]
     scale = _Scale(moments, width)
     bars: list[Span] = [(signs.line, Tone.MUTED.value)] * width
-    for at, step in scale.compressed:
-        first = scale.cell(at)
-        last = scale.cell(min(each for each in moments if each >= at + step))
+    for sooner, later in scale.compressed:
+        first, last = scale.cell(sooner), scale.cell(later)
         bars[first:last] = [(signs.limit, Tone.MUTED.value)] * (last - first)
     odd = False
     for mark in marks:

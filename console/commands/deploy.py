@@ -337,8 +337,15 @@ def _figures(rollout: "Rollout", reason: "Reason") -> str:
 
 def told(rollout: "Rollout", outcome: str, reason: "Reason | None") -> Iterator[str]:
     """How a rollout ended, line by line, for a person."""
+    from services.rollout.finish import rollback_seconds
+
     place = f"{rollout.release.service} in {rollout.release.target.environment}"
-    yield f"{outcome.replace('_', ' ')}: {place}, {rollout.plan.previous_version} → {rollout.release.version}"
+    versions = f"{rollout.plan.previous_version} → {rollout.release.version}"
+    if outcome == "rolled_back":
+        # an arrow to the version that failed reads as if that one ran now
+        took = rollback_seconds(rollout)
+        versions = f"{rollout.plan.previous_version} is restored{f' ({took:.0f} s)' if took is not None else ''}"
+    yield f"{outcome.replace('_', ' ')}: {place}, {versions}"
     if reason is not None:
         yield f"  {' '.join(part for part in (reason.name, _figures(rollout, reason), reason.detail) if part)}"
     for command in rollout.left:

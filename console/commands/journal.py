@@ -152,8 +152,8 @@ def _list(args: argparse.Namespace, directory: Path) -> int:
     from console import output
     from services.audit import reading
 
-    if args.limit is not None and args.limit < 0:
-        raise Rejected("limit", str(args.limit), "is negative", "0 or more")
+    if args.limit is not None and args.limit < 1:
+        raise Rejected("limit", str(args.limit), "is below 1", "a whole number, 1 or more")
     unreadable: list[str] = []
     entries = reading.entries(directory, limit=args.limit, unreadable=unreadable, **_filters(args))
     for name in unreadable:
@@ -182,7 +182,9 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     seconds = entry.get("duration_seconds")
     data = entry.get("data")
     reason = data.get("reason") if isinstance(data, dict) else None
-    what = [field("version"), field("command")]
+    # a rollback's entry bears the version that it left
+    goal = (data.get("restored_version") or data.get("to_version")) if isinstance(data, dict) else None
+    what = [f"{field('version')} → {goal}" if goal else field("version"), field("command")]
     if isinstance(reason, dict):
         what.append(f"{reason.get('name')}: {reason.get('detail')}")
     if isinstance(seconds, int | float):

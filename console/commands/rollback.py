@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.model.release import Target
     from services.model.rollout import Rollout
     from services.rollout.follow import Followed
+    from services.rollout.provenance import TakenBack
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]", parents: list[argparse.ArgumentParser]) -> None:
@@ -107,9 +108,14 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     from services.model.reasons import reason_of
     from services.model.rollout import Reason
     from services.rollout.follow import over
+    from services.rollout.preview import taken_back_before
     from services.rollout.report import deploy_document
 
     output.note(f"Rolling back {rollout.id}: {args.service} in {rollout.release.target.environment}")
+    # looked up once it is on its way: nothing of it waits for a warning
+    before = await taken_back_before(context, inventory, rollout)
+    if before is not None:
+        output.note(f"quarterdeck: WARNING: this restores a version that was taken back. {before.words}")
     code = ExitCode.INTERRUPTED
     reason = Reason(kind="operator", name="interrupted", detail="this command was stopped; the rollback goes on in its driver")
     try:
@@ -128,7 +134,7 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     if problem:
         output.note(f"quarterdeck: THIS ROLLBACK IS NOT IN THE JOURNAL. {problem}")
     if args.output == "json":
-        output.document(rollback_document(final, result, restored=restored, problem=problem))
+        output.document(rollback_document(final, result, restored=restored, problem=problem, before=before))
     else:
         state = "restored" if restored else "not restored"
         place = f"{args.service} in {rollout.release.target.environment}"
@@ -140,15 +146,23 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     return ExitCode.DONE if restored else ExitCode.NEEDS_ATTENTION
 
 
-def rollback_document(final: "Rollout", result: "Followed", *, restored: bool, problem: str) -> "dict[str, Json]":
-    """The document of ``rollback``: ``deploy``'s, whose outcome says whether the service is restored. ``problem``: why it is not
-    in the journal."""
+def rollback_document(
+    final: "Rollout", result: "Followed", *, restored: bool, problem: str, before: "TakenBack | None" = None
+) -> "dict[str, Json]":
+    """The document of ``rollback``: ``deploy``'s, whose outcome says whether the service is restored, with the version that was
+    restored. ``problem``: why it is not in the journal. ``before``: an earlier rollback of that very version."""
     from services.rollout.report import deploy_document, verdict
 
     _, _, reason = verdict(result)
     document = deploy_document(final, "rolled_back" if restored else "needs_attention", reason)
-    if document["rollback"] is None:
-        document["rollback"] = {"trigger": "rollback", "seconds": None, "restored": restored, "left": list(final.left)}
+    told: Any = document["rollback"]
+    if told is None:
+        told = {"trigger": "rollback", "seconds": None, "restored": restored, "left": list(final.left)}
+    told |= {
+        "restored_version": final.plan.previous_version if restored else None,
+        "taken_back_before": msgspec.to_builtins(before),
+    }
+    document["rollback"] = told
     document["journal"] = {"first": final.journal_first, "last": final.journal_last, "problem": problem or None}
     return document
 

@@ -78,9 +78,9 @@ def _status(args: argparse.Namespace) -> int:
     from services.redaction import Redactor
 
     config = rooms.find(args.config, os.environ)
-    settings = rooms.load(config, redactor=Redactor()) if args.config or config.exists() else None
+    settings = rooms.load(config, redactor=Redactor())
     home = explicit_home(args) if args.home else home_of(args)
-    shipping = look(home / "journal", SystemClock().unix(), settings.journal.sinks if settings else (), config)
+    shipping = look(home / "journal", SystemClock().unix(), settings.journal.sinks, config)
     if args.output == "json":
         output.document(_document(shipping))
     else:

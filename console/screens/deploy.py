@@ -104,7 +104,6 @@ class DeployScreen(ConsoleScreen):
         self._results: dict[GateName, GateResult] = {}
         self._choices: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._asked: DeployRequest | None = None
-        self._eager = False
         self._foreseeing = Foreseeing(self)
         self._answering: tuple[bool, bool] = (False, False)
         """Whether the console is connected, and whether the environment in the form has ever answered."""
@@ -311,8 +310,6 @@ class DeployScreen(ConsoleScreen):
             confirmation.block(str(error))
             return
         confirmation.block(self._blocked())
-        if self._eager and not self._blocked() and self._field("ticket").has_focus_within:
-            confirmation.focus_input()
 
     def _ordered(self) -> tuple[GateResult, ...]:
         return tuple(self._results[name] for name in GateName if name in self._results)
@@ -373,22 +370,26 @@ class DeployScreen(ConsoleScreen):
         return next((index for index, name in enumerate(FIELDS) if self._field(name).has_focus_within), None)
 
     def action_next_field(self) -> None:
-        """Enter in a field; after the last one the confirmation follows."""
+        """Enter in a field; after the last one the confirmation follows, unless something in the form is missing or wrong."""
         following = (self._focused_field() or 0) + 1
         if following < len(FIELDS):
             self._field(FIELDS[following]).focus_input()
-            return
-        # the checklist may still be filling: then the confirmation takes the focus as soon as it can be given
-        self._eager = True
-        if self._draft is not None and not self._blocked():
+        elif self._asks_for_something():
+            # at once, though plan and checklist may be to come: what is typed next is not for the last field
             self.query_one(TypedConfirmation).focus_input()
+
+    def _asks_for_something(self) -> bool:
+        """Whether the form is complete, and no field of it is rejected as it stands."""
+        request = self.request()
+        if not (request.service and request.version and request.environment):
+            return False
+        # what was typed last may be judged nowhere yet
+        return all(self._check(name, self._field(name).value).ok is not False for name in FIELDS)
 
     def on_descendant_focus(self) -> None:
         """On a narrow terminal the plan takes the place of form and checklist while it is read."""
         plan = self.query_one(PlanDiff)
         self.set_class(plan.has_focus, "-plan")
-        if not isinstance(self.focused, Input):
-            self._eager = False
 
 
 def _named(view: EnvironmentView) -> str:

@@ -17,6 +17,9 @@ from widgets import glyphs, ink
 from widgets.ink import Line, Tone
 from widgets.note import Note
 
+WATCH = "quarterdeck watch"
+"""Follows the rollouts of the usual configuration and home."""
+
 
 def leaving_title(cards: Sequence[RolloutCard]) -> str:
     """How many go on without this console, and how many stand still because nobody watches them."""
@@ -31,18 +34,20 @@ def leaving_title(cards: Sequence[RolloutCard]) -> str:
     return ", ".join(words)
 
 
-def leaving_lines(cards: Sequence[RolloutCard], drivers: Mapping[str, int | None]) -> list[Line]:
-    """What goes on without this console. ``drivers`` are the processes of this home, by rollout."""
+def leaving_lines(cards: Sequence[RolloutCard], drivers: Mapping[str, int | None], watch: str = WATCH) -> list[Line]:
+    """What goes on without this console. ``drivers`` are the processes of this home, by rollout; ``watch`` is the command that
+    follows them."""
     lines: list[Line] = []
     for card in sorted(cards, key=lambda card: not card.orphaned):
         what = f"{card.rollout.release.service} {change_words(card)} in {card.environment}  "
         lines.append(((what, Tone.STRONG), phase_words(card)))
         lines.append(_watched(card, drivers.get(card.key)))
     lines.append(((" ", Tone.TEXT),))
-    if any(not card.orphaned for card in cards):
-        lines.append(
-            (("Leaving changes nothing for them. ", Tone.TEXT), ("quarterdeck watch", Tone.ACCENT), (" follows them.", Tone.TEXT))
-        )
+    if any(not card.orphaned for card in cards) and watch == WATCH:
+        lines.append((("Leaving changes nothing for them. ", Tone.TEXT), (watch, Tone.ACCENT), (" follows them.", Tone.TEXT)))
+    elif any(not card.orphaned for card in cards):
+        # paths are long: on a line of its own it is wrapped, not cut
+        lines += [(("Leaving changes nothing for them. To follow them:", Tone.TEXT),), ((watch, Tone.ACCENT),)]
     if any(card.orphaned for card in cards):
         lines.append((("Stay for what nobody watches: on its screen T resumes it, R rolls it back.", Tone.BAD),))
     return lines
@@ -71,9 +76,9 @@ class LeavingScreen(Worn, ModalScreen[bool]):
         padding: 1 2; background: $surface; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, cards: Sequence[RolloutCard], drivers: Mapping[str, int | None]) -> None:
+    def __init__(self, cards: Sequence[RolloutCard], drivers: Mapping[str, int | None], watch: str = WATCH) -> None:
         super().__init__()
-        self._lines = leaving_lines(cards, drivers)
+        self._lines = leaving_lines(cards, drivers, watch)
         self._title = leaving_title(cards)
 
     def compose(self) -> ComposeResult:

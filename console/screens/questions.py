@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from console.screens.confirming import ConfirmingScreen
 from console.screens.restore import RollBackScreen
 from console.screens.words import change_words, driver_words
-from console.view import Picture, RolloutCard, phase_word
+from console.view import Picture, RolloutCard, phase_word, rolled_back_words
 from services.clock import Clock
 from services.model.release import Tier
 from services.model.rollout import Phase, Rollout
@@ -105,11 +105,16 @@ class PromoteScreen(ConfirmingScreen):
             rollout.plan.steps[index].name if index < len(rollout.plan.steps) else "the end"
             for index in (rollout.step, rollout.step + 1)
         )
+        left_alone = (
+            "It is paused, and stays so until a person goes on: P ends the pause as well."
+            if rollout.phase is Phase.PAUSED
+            else "Left alone, the rollout goes on by itself once it is proven."
+        )
         lines: tuple[Line | str, ...] = (
             ((f"Nothing proves yet that it is healthy: the judge {_VERDICTS.get(verdict, verdict)}.", Tone.WARN),),
             f'This ends "{step}" early and goes on to "{following}".',
             "",
-            "The triggers go on watching. Left alone, the rollout goes on by itself once it is proven.",
+            f"The triggers go on watching. {left_alone}",
         )
         super().__init__(clock, f"promote {_place(card)} without proof", lines)
         self._step, self._newest = rollout.step, newest
@@ -143,7 +148,7 @@ class OldPictureScreen(RollBackScreen):
         picture, release = self._picture(), self._card.rollout.release
         newest = picture.rollout(self._card.key)
         if newest is not None and newest.rollout.phase is Phase.ROLLED_BACK:
-            return "it is rolled back already"
+            return rolled_back_words(newest.rollout)
         later = [
             each
             for each in picture.rollouts_of(self._card.environment, release.service)

@@ -8,6 +8,7 @@ from textual.binding import Binding, BindingType
 from console.draft import Preview
 from console.screens.confirming import ConfirmingScreen
 from services.clock import Clock
+from widgets.ink import Line, Tone
 
 
 class RollBackScreen(ConfirmingScreen):
@@ -21,7 +22,8 @@ class RollBackScreen(ConfirmingScreen):
 class RestoreScreen(RollBackScreen):
     def __init__(self, clock: Clock, preview: Preview, overtaken: Callable[[], str] = str) -> None:
         """``overtaken`` says why it is no longer to be done, if somebody else was quicker."""
-        super().__init__(clock, preview.title, preview.lines)
+        warning: tuple[Line | str, ...] = (((preview.warning, Tone.WARN),), "") if preview.warning else ()
+        super().__init__(clock, preview.title, (*warning, *preview.lines))
         self._overtaken = overtaken
 
     def objection(self) -> str:

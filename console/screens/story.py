@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -9,7 +11,8 @@ from textual.containers import Vertical
 from console.screens.base import ConsoleScreen, bindings_of
 from console.screens.pane import Pane
 from console.view import Picture, RolloutCard, Selection, phase_word
-from services.audit.story import Kind, Moment, Story, story_of
+from services.audit.story import OPEN, Kind, Moment, Story, story_of
+from services.model.rollout import StepOutcome
 from widgets import glyphs
 from widgets.format import age, seconds
 from widgets.ink import Line, Span, Tone
@@ -94,7 +97,8 @@ class StoryScreen(ConsoleScreen):
             late = [
                 entry for entry in self.console.picture.entries if entry.get("rollout") == self.key and entry["seq"] not in known
             ]
-            self._story, self._problem = story_of(self.key, [*entries, *late], whole=whole), ""
+            speed = self.console.picture.speed
+            self._story, self._problem = story_of(self.key, [*entries, *late], whole=whole, speed=speed), ""
         finally:
             self._told, self._reading = newest, False
         self.show(self.console.picture)
@@ -113,8 +117,10 @@ def about(story: Story, card: RolloutCard | None) -> list[Line]:
     parts: list[Span] = [(story.service or story.rollout, Tone.STRONG)]
     if story.version:
         previous = f"{story.previous} {signs.arrow} " if story.previous else ""
+        if story.only_restores:
+            previous = "roll back to "
         parts.append((f" {previous}{story.version}", Tone.STRONG))
-    for words in (story.environment, story.strategy, story.ticket):
+    for words in (story.environment, "" if story.only_restores else story.strategy, story.ticket):
         if words:
             parts += [dot, (words, Tone.TEXT)]
     word = story.outcome.replace("_", " ") or (phase_word(card.rollout.phase) if card is not None else "no end on record here")
@@ -132,7 +138,7 @@ def _outcome_tone(outcome: str) -> Tone:
 def marks_of(story: Story, card: RolloutCard | None, picture: Picture) -> tuple[Mark, ...]:
     """The story as a time line; what is known of its present as its last mark."""
     now = picture.now.timestamp() if picture.now is not None else None
-    marks = [_mark(moment, now) for moment in story.moments]
+    marks = [_mark(_known_now(moment, card), now, picture.speed) for moment in story.moments]
     last = _present(story, card)
     if last is not None and marks:
         reached = max(mark.until or mark.at for mark in marks)
@@ -157,18 +163,29 @@ def _present(story: Story, card: RolloutCard | None) -> Span | None:
     return f"it is {phase_word(card.rollout.phase)}, and its end is not in this journal", Tone.WARN
 
 
-def _mark(moment: Moment, now: float | None) -> Mark:
+def _known_now(moment: Moment, card: RolloutCard | None) -> Moment:
+    """A step whose end is not on record, as its rollout has it by now: done meanwhile, or under way."""
+    if moment.outcome != OPEN or card is None or moment.step is None or moment.step >= len(card.rollout.steps):
+        return moment
+    own = card.rollout.steps[moment.step]
+    driven = card.own and card.live and not card.orphaned
+    if own.outcome is StepOutcome.DONE or (own.outcome is StepOutcome.RUNNING and driven):
+        return replace(moment, outcome=own.outcome.value, seconds=own.seconds)
+    return moment
+
+
+def _mark(moment: Moment, now: float | None, speed: float) -> Mark:
     sign, tone = _sign(moment, now)
     took = moment.seconds
-    if took is None and moment.until is not None:
-        took = (moment.until - moment.at).total_seconds()
     words = moment.words
     if moment.kind is Kind.UNKNOWN and now is not None and now - moment.at.timestamp() < SETTLED:
         words = words.replace("no outcome on record, unknown whether it was done", "under way")
     if moment.kind is Kind.PAUSED and moment.until is None and now is not None:
-        words = f"{words} ({age(now - moment.at.timestamp())} so far)"
+        words = f"{words} ({age((now - moment.at.timestamp()) * speed)} so far)"
     right: Span = ("", Tone.MUTED)
-    if moment.kind is Kind.STEP:
+    if moment.kind is Kind.STEP and moment.outcome == OPEN:
+        right = ("no end recorded", _step_tone(moment.outcome))
+    elif moment.kind is Kind.STEP:
         right = (f"{moment.outcome.replace('_', ' ')}  {seconds(took)}", _step_tone(moment.outcome))
     elif took is not None:
         right = (seconds(took), Tone.MUTED)
@@ -187,8 +204,14 @@ def _mark(moment: Moment, now: float | None) -> Mark:
 def _sign(moment: Moment, now: float | None) -> Span:
     signs = glyphs.current()
     if moment.kind is Kind.STEP:
-        bad = {"aborted": (signs.aborted, Tone.WARN), "failed": (signs.bad, Tone.BAD), "skipped": (signs.skipped, Tone.MUTED)}
-        return bad.get(moment.outcome, (signs.ok, Tone.GOOD))
+        other = {
+            OPEN: (signs.unknown, Tone.WARN),
+            "running": (signs.running, Tone.ACCENT),
+            "aborted": (signs.aborted, Tone.WARN),
+            "failed": (signs.bad, Tone.BAD),
+            "skipped": (signs.skipped, Tone.MUTED),
+        }
+        return other.get(moment.outcome, (signs.ok, Tone.GOOD))
     if moment.kind is Kind.UNKNOWN and now is not None and now - moment.at.timestamp() < SETTLED:
         return signs.asking, Tone.MUTED
     restored = moment.outcome == "restored"
@@ -218,10 +241,11 @@ def _words_tone(moment: Moment) -> Tone:
 
 
 def _step_tone(outcome: str) -> Tone:
-    return {"failed": Tone.BAD, "aborted": Tone.WARN, "promoted by a person": Tone.WARN}.get(outcome, Tone.MUTED)
+    tones = {"failed": Tone.BAD, "aborted": Tone.WARN, "promoted by a person": Tone.WARN, OPEN: Tone.WARN, "running": Tone.ACCENT}
+    return tones.get(outcome, Tone.MUTED)
 
 
 def _bar(moment: Moment) -> str:
     if moment.kind is Kind.STEP:
-        return Tone.WARN if moment.outcome in ("aborted", "failed") else Tone.STABLE
+        return Tone.WARN if moment.outcome in ("aborted", "failed", OPEN) else Tone.STABLE
     return Tone.WARN if moment.kind is Kind.PAUSED and moment.until is not None else ""

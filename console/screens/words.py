@@ -276,6 +276,9 @@ def detail_of(entry: dict[str, Any]) -> str:
     reason = data.get("reason")
     if isinstance(reason, dict):
         reason = f"{reason.get('name', '')}: {reason.get('detail', '')}"
+    # the entry of a rollback bears the version that it left
+    if goal := data.get("restored_version") or data.get("to_version"):
+        reason = f"to {goal}, {reason}" if reason else f"to {goal}"
     return str(data.get("name") or data.get("step_name") or reason or "")
 
 

@@ -38,11 +38,11 @@ class ChecksOf:
         told = [f"{self._count} health checks" if self._count > 1 else "1 health check"]
         if self._errors:
             limit = self._limits.get("error-rate")
-            most = f" of {limit * 100:.3g} %" if limit is not None else ""
+            most = f" (limit {limit * 100:.3g} %)" if limit is not None else ""
             told.append(f"errors {_between([share * 100 for share in self._errors], '%')}{most}")
         if self._p99:
             limit = self._limits.get("latency-p99")
-            most = f" of {limit * 1000:.0f} ms" if limit is not None else ""
+            most = f" (limit {limit * 1000:.0f} ms)" if limit is not None else ""
             told.append(f"P99 {_between([second * 1000 for second in self._p99], 'ms')}{most}")
         return (", ".join(told),)
 

@@ -2,7 +2,8 @@
 
 It needs neither the cluster nor the checkpoint, so it can still be told when both are gone. A journal belongs to one home: where
 another home drove the rollout for a while, that part is not here, and the story says so (by the epochs, which every driver
-raises by one). Moments are wall time; durations are what the rollout measured (pace seconds), where it did.
+raises by one). Moments are wall time; durations are pace seconds: what the rollout measured, where it did, else wall time by the
+speed of the pace.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from services.audit.telling import (
     data_of,
     dict_of,
     driver_words,
+    end_words,
     evidence_words,
     final_figures,
     gates_met,
@@ -31,6 +33,10 @@ from services.audit.telling import (
 Entry = Mapping[str, Any]
 MOST_STEPS = 1000
 """No plan has as many: a number above is nobody's step."""
+OPEN = "open"
+"""The outcome of a step that was begun, and whose end is not on record here."""
+SILENT = 5.0
+"""Wall seconds from which on the time between two drivers is told."""
 _QUIET = frozenset({"holds", "no_data"})
 _WELL = frozenset({"ok", "unchanged"})
 
@@ -55,8 +61,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """``at`` it began, ``until`` it ended (``None``: an instant, or not over). ``outcome`` is one word, ``entries`` the sequence
-    numbers it is told from."""
+    """``at`` it began, ``until`` it ended (``None``: an instant, or not over; of an open step until when it is known to have
+    lasted). ``outcome`` is one word, ``step`` the number of a step, ``entries`` the sequence numbers it is told from."""
 
     at: datetime
     kind: Kind
@@ -67,11 +73,13 @@ class Moment:
     outcome: str = ""
     details: tuple[str, ...] = ()
     entries: tuple[int, ...] = ()
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """``moments`` in their order. ``over``: its end is on record here; ``begun``: so is its beginning."""
+    """``moments`` in their order; it goes from ``previous`` to ``version``. ``only_restores``: it has only a rollback to do.
+    ``over``: its end is on record here; ``begun``: so is its beginning."""
 
     rollout: str
     service: str = ""
@@ -84,26 +92,29 @@ class Story:
     begun: bool = False
     over: bool = False
     outcome: str = ""
+    only_restores: bool = False
 
 
-def story_of(rollout: str, entries: Iterable[Entry], *, whole: bool = True) -> Story:
-    """The story that ``entries`` tell of ``rollout``. ``whole``: there are no more of them in this journal."""
+def story_of(rollout: str, entries: Iterable[Entry], *, whole: bool = True, speed: float = 1.0) -> Story:
+    """The story that ``entries`` tell of ``rollout``. ``whole``: there are no more of them in this journal. ``speed``: pace
+    seconds in a wall second."""
     told = sorted(
         (entry for entry in entries if _moment(entry) is not None),
         key=lambda entry: (str(entry["timestamp"]), entry.get("seq", 0)),
     )
     if not told:
         return Story(rollout)
-    return _Telling(rollout, told, whole).story()
+    return _Telling(rollout, told, whole, speed).story()
 
 
 class _Telling:
     """One pass over the entries of a rollout."""
 
-    def __init__(self, rollout: str, entries: Sequence[Entry], whole: bool) -> None:
+    def __init__(self, rollout: str, entries: Sequence[Entry], whole: bool, speed: float) -> None:
         self._rollout = rollout
         self._entries = entries
         self._whole = whole
+        self._speed = speed
         self._moments: list[Moment] = []
         self._answered = {str(entry["ref"]): entry for entry in entries if entry.get("ref")}
         self._final = next((entry for entry in reversed(entries) if entry.get("event") == "deployment.completed"), None)
@@ -113,6 +124,10 @@ class _Telling:
         self._number = -1
         self._checks = ChecksOf()
         self._breach: datetime | None = None
+        self._undoing: datetime | None = None
+        """When the rollback was begun that has not ended yet."""
+        self._by_person = False
+        self._before = _at(entries[0])
         self._last = _at(entries[0])
         """The last entry of the step under way."""
 
@@ -129,23 +144,36 @@ class _Telling:
             self._missing(begins, "it was begun from another home: what was before is in that home's journal")
         for entry in self._entries:
             self._tell(entry)
-        self._close(_at(self._entries[-1]))
+            self._before = _at(entry)
+        self._close(_at(self._entries[-1]), "" if self._final is not None else OPEN)
         end = self._final or refused
         release = dict_of(data_of(self._start).get("release"))
         facts = {**data_of(self._final), **data_of(self._start)}
+        versions = str(facts.get("previous_version") or ""), _first(self._entries, "version")
+        goal = self._only_back_to(facts)
+        if goal is not None:
+            versions = versions[1], goal
         return Story(
             rollout=self._rollout,
             service=_first(self._entries, "service"),
             environment=_first(self._entries, "environment"),
-            previous=str(facts.get("previous_version") or ""),
-            version=_first(self._entries, "version"),
+            previous=versions[0],
+            version=versions[1],
             strategy=str(release.get("strategy") or facts.get("strategy") or ""),
             ticket=_first(self._entries, "change_ticket"),
-            moments=tuple(_paused_until(sorted(self._moments, key=lambda moment: moment.at))),
+            moments=tuple(_paused_until(sorted(self._moments, key=lambda moment: moment.at), self._speed)),
             begun=begun,
             over=end is not None,
             outcome=str(end.get("outcome") or "") if end is not None else "",
+            only_restores=goal is not None,
         )
+
+    def _only_back_to(self, facts: Mapping[str, Any]) -> str | None:
+        """The version to which a rollout goes that has only a rollback to do; its entries bear the version that is left."""
+        if self._final is not None and self._start is None and facts.get("steps") == []:
+            return str(facts.get("previous_version") or "")
+        told = [data_of(entry) for entry in self._entries if entry.get("event") == "deployment.rollback"]
+        return next((str(data.get("to_version") or "") for data in told if data.get("kind") == "rollback"), None)
 
     # ---- entry by entry
 
@@ -165,7 +193,7 @@ class _Telling:
                 self._rolled_back(entry)
             case "deployment.completed":
                 self._close(_at(entry))
-                self._say(entry, Kind.ENDED, outcome.replace("_", " "), outcome=outcome, details=final_figures(entry), timed=True)
+                self._say(entry, Kind.ENDED, end_words(entry), outcome=outcome, details=final_figures(entry), timed=True)
             case "rollout.refused":
                 why = reason_words(data_of(entry).get("reason"))
                 unmet = ", ".join(str(name) for name in list_of(data_of(entry).get("unmet")))
@@ -179,14 +207,27 @@ class _Telling:
                 where = f" at step {data_of(entry)['step'] + 1}" if isinstance(data_of(entry).get("step"), int) else ""
                 self._say(entry, Kind.DRIVER, f"taken over{where}, {driver_words(entry)}", outcome="taken_over")
             case "rollout.superseded":
-                self._close(_at(entry))
-                by = str(data_of(entry).get("by") or "another home")
-                self._say(entry, Kind.MISSING, f"from here on {by} drives it: the rest is in that home's journal", outcome="lost")
+                epoch = data_of(entry).get("epoch")
+                # the last word of a driver may come when the next one is at work already
+                if not (isinstance(epoch, int) and self._epochs and epoch < self._epochs[-1]):
+                    self._close(_at(entry), OPEN)
+                self._handed_over(entry)
             case _:
                 self._say(entry, Kind.OTHER, f"{event} {outcome}".strip(), outcome=outcome)
 
+    def _handed_over(self, entry: Entry) -> None:
+        """Say who drives from here on; where that is a driver of this home too, nothing of what follows is missing here."""
+        by, epoch = str(data_of(entry).get("by") or ""), data_of(entry).get("epoch")
+        if isinstance(epoch, int) and any(data_of(other).get("epoch") == epoch + 1 for other in self._entries):
+            self._say(entry, Kind.DRIVER, f"replaced by {by or 'the next driver'}", outcome="replaced")
+        else:
+            words = f"from here on {by or 'another home'} drives it: the rest is in that home's journal"
+            self._say(entry, Kind.MISSING, words, outcome="lost")
+
     def _executed(self, entry: Entry) -> None:
         data, phase = data_of(entry), entry.get("phase")
+        if phase == "intent" and data.get("step_name") == "rollback":
+            self._undoing = self._undoing or _at(entry)
         answer = self._answered.get(str(entry.get("id"))) if phase == "intent" else None
         if phase == "intent" and answer is None:
             words = f"no outcome on record, unknown whether it was done: {entry.get('command') or data.get('step_name')}"
@@ -237,19 +278,28 @@ class _Telling:
         data, outcome = data_of(entry), str(entry.get("outcome") or "")
         if outcome in ("started", "requested"):
             self._close(_at(entry), "aborted")
+            self._undoing = self._undoing or _at(entry)
+            self._by_person = dict_of(data.get("reason")).get("kind") == "operator"
             began = self._breach
-            late = f", {(_at(entry) - began).total_seconds():.1f} s after it was seen" if began is not None else ""
+            late = f", {self._between(began, _at(entry)):.1f} s after it was seen" if began is not None else ""
             reason = reason_words(data.get("reason"))
-            words = f"roll back{f': {reason}' if reason else ''}{late}"
+            goal = f" {entry.get('version') or '?'} → {data['to_version']}" if data.get("to_version") else ""
+            words = f"roll back{goal}{f': {reason}' if reason else ''}{late}"
             details = tuple(f"also {reason_words(each)}" for each in list_of(data.get("also")))
             self._say(entry, Kind.ROLLBACK, words, outcome=outcome, details=details)
             return
-        seconds = _seconds(entry)
-        after = f" {seconds:.1f} s after the breach" if seconds is not None else ""
+        seconds, since = _seconds(entry), "the breach"
+        if self._by_person and seconds is not None:
+            # what was measured begins with the driver, which starts after the key
+            seconds, since = self._between(self._undoing, _at(entry)) if self._undoing else seconds, "it was asked for"
+        after = f" {seconds:.1f} s after {since}" if seconds is not None else ""
         budget = f", {data['budget']:.0f} s are allowed" if isinstance(data.get("budget"), int | float) else ""
         left = tuple(f"{name}: {each}" for name in ("left", "problems", "kept") for each in list_of(data.get(name)))
-        words = f"{outcome.replace('_', ' ')}{after}{budget}"
-        self._say(entry, Kind.RESTORED, words, outcome=outcome, details=left, timed=True)
+        now = f" {data['restored_version']}" if data.get("restored_version") else ""
+        words = f"{outcome.replace('_', ' ')}{now}{after}{budget}"
+        self._say(entry, Kind.RESTORED, words, outcome=outcome, details=left, seconds=seconds)
+        if outcome != "overdue":
+            self._undoing = None
 
     # ---- steps
 
@@ -267,7 +317,7 @@ class _Telling:
         # steps without an entry of their own (waits) lie between the last one before them and the first one after
         began = self._close(self._last if passed else _at(entry))
         for left_out in passed:
-            self._moments.append(self._new_step(began, left_out, "", until=_at(entry)))
+            self._moments.append(self._timed(self._new_step(began, left_out, "", until=_at(entry))))
         self._step, self._number = self._new_step(_at(entry), number, name, entries=(_seq(entry),)), number
         self._checks, self._last = ChecksOf(), _at(entry)
 
@@ -284,17 +334,28 @@ class _Telling:
             seconds=float(seconds) if isinstance(seconds, int | float) else None,
             outcome=str(ended.get("outcome") or ("done" if until is not None else "")),
             entries=entries,
+            step=number,
         )
 
+    def _timed(self, step: Moment) -> Moment:
+        """``step`` with a duration, where nobody measured it."""
+        if step.seconds is not None or step.until is None:
+            return step
+        return replace(step, seconds=self._between(step.at, step.until))
+
+    def _between(self, sooner: datetime, later: datetime) -> float:
+        return (later - sooner).total_seconds() * self._speed
+
     def _close(self, at: datetime, outcome: str = "") -> datetime:
-        """The step under way is over; returns when."""
+        """The step under way is over, or what is told of it (:data:`OPEN`); returns when."""
         if self._step is not None:
             told = self._checks.words()
             ended = str(self._ended(self._number).get("outcome") or outcome or self._step.outcome or "done")
             step = self._step
             # what the analysis came to says more than that it is done
             verdict = step.outcome if step.outcome and ended == "done" else ended
-            self._moments.append(replace(step, until=at, outcome=verdict, details=(*step.details, *told)))
+            over = replace(step, until=at, outcome=verdict, details=(*step.details, *told))
+            self._moments.append(replace(over, seconds=None) if verdict == OPEN else self._timed(over))
             self._step = None
         return at
 
@@ -320,9 +381,23 @@ class _Telling:
         if not isinstance(epoch, int) or (self._epochs and epoch <= self._epochs[-1]):
             return
         if self._epochs and epoch > self._epochs[-1] + 1:
-            self._close(_at(entry))
+            self._close(_at(entry), OPEN)
             self._missing(entry, f"in between another home drove it (epoch {self._epochs[-1] + 1}): that part is in its journal")
+        elif self._epochs:
+            self._undriven(entry)
         self._epochs.append(epoch)
+
+    def _undriven(self, entry: Entry) -> None:
+        """The time between the last word of one driver and the first of the next; not of one that was there to be replaced."""
+        replaced = any(
+            other.get("event") == "rollout.superseded" and data_of(other).get("epoch") == self._epochs[-1]
+            for other in self._entries
+        )
+        if replaced or (_at(entry) - self._before).total_seconds() < SILENT:
+            return
+        seconds = self._between(self._before, _at(entry))
+        words = "nobody drove it, as far as this journal tells"
+        self._moments.append(Moment(self._before, Kind.MISSING, words, "", _at(entry), seconds, "undriven", (), (_seq(entry),)))
 
     def _missing(self, entry: Entry, words: str) -> None:
         self._say(entry, Kind.MISSING, words, outcome="missing", who="")
@@ -337,14 +412,15 @@ class _Telling:
         outcome: str = "",
         who: str | None = None,
         timed: bool = False,
+        seconds: float | None = None,
     ) -> None:
         person = str(entry.get("user") or "") if who is None else who
-        seconds = _seconds(entry) if timed else None
+        seconds = _seconds(entry) if timed else seconds
         at = _at(entry)
         self._moments.append(Moment(at, kind, words, person, None, seconds, outcome, details, (_seq(entry),)))
 
 
-def _paused_until(moments: Sequence[Moment]) -> Iterable[Moment]:
+def _paused_until(moments: Sequence[Moment], speed: float) -> Iterable[Moment]:
     """Every pause with its end: the moment in which somebody, or the rollback, made it go on."""
     for index, moment in enumerate(moments):
         if moment.kind is not Kind.PAUSED:
@@ -352,7 +428,8 @@ def _paused_until(moments: Sequence[Moment]) -> Iterable[Moment]:
             continue
         goes_on = (Kind.PERSON, Kind.ROLLBACK, Kind.ENDED)
         end = next((later for later in moments[index + 1 :] if later.kind in goes_on), None)
-        yield replace(moment, until=end.at if end is not None else None)
+        seconds = (end.at - moment.at).total_seconds() * speed if end is not None else None
+        yield replace(moment, until=end.at if end is not None else None, seconds=seconds)
 
 
 def _moment(entry: Entry) -> datetime | None:

@@ -82,14 +82,16 @@ def _value(value: Any) -> str:
 def reason_words(reason: Any) -> str:
     if not isinstance(reason, dict):
         return str(reason or "")
-    detail = f" ({reason['detail']})" if reason.get("detail") else ""
     if reason.get("kind") == "trigger":
-        return f"{trigger_words(reason)}{detail}"
+        return trigger_words(reason, str(reason.get("detail") or ""))
+    detail = f" ({reason['detail']})" if reason.get("detail") else ""
     return f"{reason.get('name') or ''}{detail}".strip()
 
 
-def trigger_words(reading: Mapping[str, Any]) -> str:
-    return f"{reading.get('name')} {figure(reading, 'value')} of {figure(reading, 'limit')}"
+def trigger_words(reading: Mapping[str, Any], detail: str = "") -> str:
+    limit = f"limit {figure(reading, 'limit')}" if reading.get("limit") is not None else ""
+    within = "; ".join(part for part in (limit, detail) if part)
+    return f"{reading.get('name')} {figure(reading, 'value')}{f' ({within})' if within else ''}"
 
 
 def figure(reading: Mapping[str, Any], part: str) -> str:
@@ -127,6 +129,12 @@ def judge_words(data: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     evidence = of_hundred(ENOUGH_EVIDENCE * look["log_e"] / look["limit"])
     return (f"judge {look.get('verdict') or 'looked'}: evidence {evidence} of 100",)
+
+
+def end_words(entry: Entry) -> str:
+    """How a rollout ended, and which version runs since where it was rolled back."""
+    now = data_of(entry).get("restored_version")
+    return f"{str(entry.get('outcome') or '').replace('_', ' ')}{f': {now} runs again' if now else ''}"
 
 
 def final_figures(entry: Entry) -> tuple[str, ...]:

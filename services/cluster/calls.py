@@ -20,6 +20,8 @@ MOST = 1000
 """Calls that are kept."""
 LONGEST = 4000
 """Characters of a command line that are kept."""
+GIVEN_UP = "given up"
+"""The problem of a call that its caller did not wait for: what it was for is not wanted any more."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,8 @@ _RETRY_FIRST, _RETRY_MOST = 0.5, 10.0
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*[mK]")
 """Colours (SGR) and their erasing: programs that don't know that nobody's terminal reads them."""
+_NONE_BEFORE = re.compile(r'previous terminated container "[^"]*" in pod "[^"]*" not found')
+"""What a node answers where it has no log of before a restart (kubelet, ``validateContainerLogStatus``)."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -187,8 +189,10 @@ async def follow(
         except Forbidden as error:
             words, again = error.title, False
         except Invalid as error:
-            # "is waiting to start", or "previous terminated container not found"
-            words, again = error.title, not span.previous
+            if span.previous and _NONE_BEFORE.search(error.title):
+                yield [_tell(source, await _none_before(connection, source), clock)]
+                return
+            words, again = error.title, not span.previous  # "is waiting to start"
         except NotFound as error:
             words, again = await _missing(connection, source, error)
         except QuarterdeckError as error:
@@ -256,6 +260,18 @@ async def _ending(connection: Connection, source: Source) -> tuple[str, bool]:
     why = f" ({terminated.reason})" if terminated.reason not in ("", "Error", "Completed") else ""
     deleted = "; the pod is being deleted" if pod.metadata.deletion_timestamp is not None else ""
     return f"{source.container} exited with {terminated.exit_code}{why}{deleted}", not over
+
+
+async def _none_before(connection: Connection, source: Source) -> str:
+    """Why there is no log of before a restart: there was none, or the node has it no more."""
+    try:
+        pod = msgspec.convert(await connection.get(ObjectRef("Pod", source.namespace, source.pod)), Pod)
+    except QuarterdeckError as error:
+        return f"has no log from before a restart; whether {source.container} has restarted is unknown: {error.title}"
+    status = next((each for each in _statuses(pod) if each.name == source.container), None)
+    if status is not None and status.restart_count == 0:
+        return f"{source.container} has not restarted: there is no log from before"
+    return f"the log of {source.container} before its restart is gone"
 
 
 async def _missing(connection: Connection, source: Source, error: NotFound) -> tuple[str, bool]:

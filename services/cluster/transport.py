@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from services.clock import Clock
 from services.cluster.answers import Silent, refusal
+from services.cluster.calls import GIVEN_UP
 from services.cluster.credentials import Credentials, CredentialSource
 from services.cluster.sockets import Pool
 from services.model.errors import OutcomeUnknown, QuarterdeckError, Throttled, Unavailable
@@ -125,7 +126,7 @@ class Transport:
             self._note(request, flight, started, error.title)
             raise
         except asyncio.CancelledError:
-            self._note(request, flight, started, "given up")
+            self._note(request, flight, started, GIVEN_UP)
             raise
         self._note(request, flight, started)
         return answer

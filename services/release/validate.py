@@ -107,7 +107,7 @@ def _namespace_of(candidate: Candidate, services: KnownServices, redact: Redact)
     found = [namespace for namespace, names in known.items() if candidate.service in names]
     places = ", ".join(candidate.namespaces)
     if not found:
-        names = sorted(set().union(*known.values()))
+        names = sorted({name for there in known.values() for name in there if _base_of(name, there) is None})
         near = difflib.get_close_matches(candidate.service, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         rule = f"does not exist in namespace {places} of {candidate.environment}{hint}"
@@ -117,11 +117,16 @@ def _namespace_of(candidate: Candidate, services: KnownServices, redact: Redact)
     if len(found) > 1:
         rule = f"is needed: {candidate.service} is in {len(found)} namespaces of {candidate.environment}"
         raise Rejected("namespace", "", rule, ", ".join(found))
-    base = candidate.service.removesuffix("-canary")
-    if base != candidate.service and base in known[found[0]]:
+    if base := _base_of(candidate.service, known[found[0]]):
         rule = f"is the canary of {base}, which only a rollout changes"
         raise Rejected("service", _shown(candidate.service, redact), rule, base)
     return found[0]
+
+
+def _base_of(name: str, there: set[str]) -> str | None:
+    """The service whose canary ``name`` is, of those that are ``there``; ``None`` where it is a service of its own."""
+    base = name.removesuffix("-canary")
+    return base if base != name and base in there else None
 
 
 def _problems(request: DeployRequest, settings: Settings, redact: Redact) -> Iterator[Rejected]:

@@ -104,7 +104,8 @@ async def must_be_open(station: Station, rollout: Rollout) -> None:
             "rollout",
             rollout.id,
             f"was rolled back to {rollout.plan.previous_version} already. Nothing was changed",
-            f"`quarterdeck rollback {rollout.release.service} -e {rollout.release.target.environment}` for what runs now",
+            f"`quarterdeck rollback {rollout.release.service} -e {rollout.release.target.environment}` for a rollout that began "
+            "since, else the same with `--to REVISION`",
         )
 
 

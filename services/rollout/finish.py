@@ -103,10 +103,14 @@ def _record(run: Run, final: Rollout, receipt: Receipt | None) -> Record:
 
 
 def _figures(rollout: Rollout) -> dict[str, Json]:
-    """The metrics of ``deployment.completed`` (R6.2): before, at the end, and how the steps went."""
+    """The metrics of ``deployment.completed`` (R6.2): before, at the end, and how the steps went.
+
+    The entry's version is the one that a rollback left: the one that runs since is ``restored_version``."""
     last = rollout.samples[-1] if rollout.samples else None
     return {
         "previous_version": rollout.plan.previous_version,
+        "restored_version": rollout.plan.previous_version if rollout.phase is Phase.ROLLED_BACK else None,
+        "kind": rollout.kind.value,
         "strategy": rollout.release.strategy.value,
         "reason": msgspec.to_builtins(rollout.reason),
         "left": list(rollout.left),

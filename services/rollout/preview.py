@@ -1,16 +1,29 @@
 """What a rollback would restore, in lines for a person to read before the key is pressed."""
 
+import asyncio
+import logging
+
 from services.actuator.shown import shown
 from services.actuator.undo import fold
 from services.cluster.inventory import Inventory
-from services.model.objects import dotted
+from services.cluster.watched import rollouts
+from services.coordination.records import records_in
+from services.model.errors import QuarterdeckError
+from services.model.objects import Json, dotted
 from services.model.release import Target
 from services.model.rollout import Rollout
 from services.rollout import home as homes
+from services.rollout.provenance import TakenBack, taken_back
 from services.rollout.revisions import to_revision
 from services.rollout.station import Station
 
 _SHOWN = 100
+_MOST_ENDS = 50
+"""Ends of rollouts of a service that are looked for in the journal."""
+_PATIENCE = 1.0
+"""Wall seconds for the journal: nobody waits longer with a rollback for what a warning would say."""
+
+log = logging.getLogger(__name__)
 
 
 def restored_values(rollout: Rollout) -> tuple[str, ...]:
@@ -38,6 +51,35 @@ async def restoring_revision(station: Station, inventory: Inventory, target: Tar
         created=now,
         pace=station.clock.pace(),
     )
+
+
+async def taken_back_before(station: Station, inventory: Inventory, rollout: Rollout) -> TakenBack | None:
+    """The last rollback of the version that ``rollout`` restores, as far as the checkpoints and records of the cluster and the
+    journal of this home tell."""
+    release = rollout.release
+    found = [watch.rollout for watch in rollouts(inventory, station.clock)]
+    return taken_back(
+        rollout.plan.previous_version,
+        environment=release.target.environment,
+        service=release.service,
+        rollouts=[each for each in found if each.id != rollout.id],
+        records=records_in(inventory.records.values(), release.service),
+        entries=await _ends(station, release.service, release.target.environment),
+    )
+
+
+async def _ends(station: Station, service: str, environment: str) -> list[dict[str, Json]]:
+    """A journal that can't be read tells of no rollback; those that the cluster knows of are told all the same."""
+
+    def read() -> list[dict[str, Json]]:
+        return station.journal.entries(service=service, environment=environment, event="deployment.completed", limit=_MOST_ENDS)
+
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await asyncio.to_thread(read)
+    except (OSError, ValueError, QuarterdeckError, TimeoutError) as error:
+        log.warning("what the journal says of earlier rollbacks of %s was not read: %r", service, error)
+        return []
 
 
 def revision_lines(rollout: Rollout, revision: str = "") -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def choose(live: dict[str, Json], sets: Sequence[dict[str, Json]], revision: str
     now = value_at(live, TEMPLATE)
     known = sorted(sets, key=revision_of, reverse=True)
     others = [found for found in known if differences(now, template_of(found))]
-    listed = ", ".join(f"{revision_of(found)} ({_images(found)})" for found in others) or "none is left"
+    listed = _listed(others)
     if revision:
         if not (revision.isascii() and revision.isdigit()):
             raise Rejected("to", revision, "is not a revision number", listed)
@@ -118,6 +118,19 @@ def choose(live: dict[str, Json], sets: Sequence[dict[str, Json]], revision: str
         name = value_at(live, "/metadata/name")
         raise Rejected("service", str(name), "has no earlier revision to go back to", "a service with a previous ReplicaSet")
     return others[0]
+
+
+async def kept(connection: Connection, deployment: ObjectRef) -> tuple[int, str]:
+    """The number of the revision that a Deployment runs (0: the controller has not numbered it), and in words the others that the
+    cluster keeps."""
+    live = await connection.get(deployment)
+    now = value_at(live, TEMPLATE)
+    known = sorted(await _owned(connection, live, deployment.namespace), key=revision_of, reverse=True)
+    return revision_of(live), _listed([found for found in known if differences(now, template_of(found))])
+
+
+def _listed(sets: Sequence[dict[str, Json]]) -> str:
+    return ", ".join(f"{revision_of(found)} ({_images(found)})" for found in sets) or "none is left"
 
 
 async def owned_sets(connection: Connection, deployment: ObjectRef) -> list[dict[str, Json]]:

@@ -67,7 +67,13 @@ async def roll_back(run: Run) -> Rollout:
     await run.note(
         "deployment.rollback",
         outcome="started",
-        data={"reason": plain(reason), "also": [plain(other) for other in run.rollout.also], "values": len(run.rollout.undo)},
+        data={
+            "kind": run.rollout.kind.value,
+            "to_version": run.rollout.plan.previous_version,
+            "reason": plain(reason),
+            "also": [plain(other) for other in run.rollout.also],
+            "values": len(run.rollout.undo),
+        },
         seconds=0.25,
     )
     found = Restoration()
@@ -94,6 +100,7 @@ async def roll_back(run: Run) -> Rollout:
         outcome="restored" if found.restored else "not_restored",
         duration=seconds,
         data={
+            "restored_version": run.rollout.plan.previous_version if found.restored else None,
             "reason": plain(reason),
             "left": list(found.left),
             "problems": list(found.problems),

@@ -9,14 +9,14 @@ from services.audit.place import release
 from services.cluster.inventory import Inventory
 from services.cluster.watched import RolloutWatch, rollouts
 from services.coordination import Coordination
-from services.model.errors import NeedsAttention, Rejected
+from services.model.errors import NeedsAttention, QuarterdeckError, Rejected
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
 from services.rollout import home as homes
 from services.rollout.events import entry
 from services.rollout.intents import Ask, Intent, send
 from services.rollout.remembered import started_here, unfinished
-from services.rollout.revisions import to_revision
+from services.rollout.revisions import kept, to_revision
 from services.rollout.start import start_driver
 from services.rollout.station import Station
 
@@ -46,12 +46,7 @@ async def start_rollback(
         return forgotten, start_driver(station, forgotten.id, take_over=True, rollback=True, reason=reason)
     if newest is not None and not revision:
         if newest.phase is Phase.ROLLED_BACK:
-            raise Rejected(
-                "service",
-                service,
-                f"was rolled back to {newest.plan.previous_version} already (rollout {newest.id})",
-                "--to REVISION for another one",
-            )
+            raise await _already(inventory, newest)
         return newest, start_driver(station, newest.id, take_over=True, rollback=True, reason=reason)
     now = station.clock.now()
     rollout = await to_revision(
@@ -66,7 +61,13 @@ async def start_rollback(
         pace=station.clock.pace(),
     )
     await station.journal.append_within(
-        entry(rollout, "deployment.rollback", outcome="requested", data={"notes": list(rollout.plan.notes)}), 0.25
+        entry(
+            rollout,
+            "deployment.rollback",
+            outcome="requested",
+            data={"kind": rollout.kind.value, "to_version": rollout.plan.previous_version, "notes": list(rollout.plan.notes)},
+        ),
+        0.25,
     )
     await keep_for_driver(station, inventory, rollout)
     # It is a rollback from its beginning: a driver that is told so goes on where the home takes no file either.
@@ -92,6 +93,25 @@ def write_started(station: Station, rollout: Rollout) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not release(station.journal.directory):
             raise
         homes.write_started(station.home, rollout)
+
+
+async def _already(inventory: Inventory, newest: Rollout) -> Rejected:
+    """Why a service is not rolled back whose last rollout was, and which revisions it could go to instead."""
+    where = ""
+    accepted = "another revision with --to REVISION, or on the service screen: REVISIONS, R"
+    try:
+        number, others = await kept(inventory.connection, newest.plan.stable)
+    except QuarterdeckError as error:
+        log.warning("the revisions of %s were not read: %s", newest.plan.stable, error)
+    else:
+        where = f"; it runs revision {number} now" if number else ""
+        accepted += f". Kept: {others}"
+    return Rejected(
+        "service",
+        newest.release.service,
+        f"was brought to {newest.plan.previous_version} by its last rollback (rollout {newest.id}{where})",
+        accepted,
+    )
 
 
 def _newest(station: Station, inventory: Inventory, service: str) -> tuple[RolloutWatch | None, Rollout | None]:

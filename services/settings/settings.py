@@ -159,7 +159,8 @@ class Settings(Section):
         for canonical, environment in self.environments.items():
             if name == canonical or name in environment.aliases:
                 return canonical, environment
-        raise Rejected("environment", name[:80], "is not one of the configured environments", ", ".join(self.names()))
+        rule = "is not one of the configured environments" if name else "is missing, and there is no default"
+        raise Rejected("environment", name[:80], rule, ", ".join(self.names()))
 
     def operator(self, login: str) -> Person | None:
         """The person with this login, if the configuration names one."""

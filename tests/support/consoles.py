@@ -475,8 +475,8 @@ class TestConsole(ConsoleApp):
     session: StubSession  # type: ignore[assignment]
     own_clock: ManualClock
 
-    def __init__(self, shown: Picture | None = None) -> None:
-        super().__init__(argparse.Namespace())
+    def __init__(self, shown: Picture | None = None, **arguments: str) -> None:
+        super().__init__(argparse.Namespace(**arguments))
         self.clock = self.own_clock = ManualClock()
         self.session = StubSession()
         self.picture = picture() if shown is None else shown

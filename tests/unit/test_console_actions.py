@@ -1,5 +1,6 @@
 """The registry: what can be done when, and that keys, key bar, help and palette all say the same."""
 
+import msgspec
 import pytest
 from support.consoles import TestConsole, card, environment, picture, rollout, service, until, words_on
 from textual.binding import Binding
@@ -93,6 +94,13 @@ SITUATIONS = {
 def test_what_can_be_done_when(name):
     situation, allowed = SITUATIONS[name]
     assert {id for id in CHANGES if BY_ID[id].guard(situation) is None} == allowed
+
+
+def test_a_service_that_was_rolled_back_says_where_it_is_and_how_to_go_on():
+    plan = msgspec.structs.replace(rollout().plan, previous_version="v2.15.0")
+    shown = picture(rollouts=(card(rollout(phase=Phase.ROLLED_BACK, plan=plan)),))
+    why = BY_ID["rollback"].guard(on(shown, Selection("production", "payment-service"), "service"))
+    assert why == "its last rollback brought it to v2.15.0; another revision: service screen, REVISIONS, R"
 
 
 @pytest.mark.parametrize("name", SITUATIONS)

@@ -1,5 +1,6 @@
 """The log of calls: what was asked of which cluster, as command lines, with what answer, and no secret in any of them."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -199,6 +200,47 @@ def test_that_something_is_not_there_is_an_answer_to_a_read_and_a_failure_of_a_c
     calls.note("prod", request("GET", DEPLOYMENT), status=404, seconds=0.01, problem="not found")
     calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=404, seconds=0.01, problem="not found")
     assert [each.failed for each in merged(calls.calls, [], process=("laptop", 1))] == [False, True]
+
+
+async def test_a_read_that_nobody_waits_for_any_more_is_given_up_and_no_fault(tmp_path: Path):
+    api, clock = FakeApi(), QuickClock()
+    calls = CallLog(clock, command_of, str)
+    await api.start()
+    clusters = Clusters(kubeconfig(tmp_path, api.port), clock, calls=calls)
+    asked = asyncio.Event()
+
+    async def hangs(_: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    try:
+        connection = await clusters.connect("test")
+        api.once(hangs, path="slow")
+        reading = asyncio.create_task(connection.get(ObjectRef("Deployment", "p", "slow")))
+        await asyncio.wait_for(asked.wait(), 10)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    finally:
+        await clusters.close()
+        await api.stop()
+    app = TestConsole(picture(entries=()))
+    app.session.calls = calls.calls
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("at")
+        await until(pilot, lambda: "given up" in words_on(app))
+        assert "no answer" not in words_on(app)
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: "faults only" in words_on(app))
+        assert "given up" not in words_on(app)
+
+
+def test_a_change_that_was_given_up_stays_a_fault_since_nobody_knows_whether_it_took_effect():
+    calls = log()
+    calls.note("prod", request("PATCH", DEPLOYMENT, [], JSON_PATCH), status=None, seconds=0.1, problem="given up")
+    told = merged(calls.calls, [], process=("laptop", 1))[0]
+    assert (told.answer, told.failed) == ("given up", True)
 
 
 async def test_the_line_that_is_selected_is_copied(monkeypatch):

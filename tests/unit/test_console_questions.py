@@ -139,6 +139,17 @@ async def test_in_production_an_analysis_without_a_verdict_is_ended_only_after_a
         await until(pilot, lambda: app.session.asked == [("promote", "r-1")])
 
 
+async def test_of_a_paused_rollout_it_says_that_it_stays_so_and_that_P_ends_the_pause() -> None:
+    paused = rollout(phase=Phase.PAUSED, pause_reason="operator: paused by root")
+    app = TestConsole(picture(rollouts=(card(paused),)))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(app.screen, PromoteScreen) and "It is paused, and stays so" in words_on(app))
+        assert "P ends the pause as well" in " ".join(words_on(app).replace("│", " ").split())
+        assert "goes on by itself" not in words_on(app)
+
+
 async def test_the_question_is_void_once_another_step_has_begun() -> None:
     shown = rollout()
     app = TestConsole(picture(rollouts=(card(shown),)))
@@ -222,6 +233,8 @@ async def test_what_comes_with_a_fresh_picture_voids_the_question() -> None:
         later = rollout("r-2", version="v2.16.0", created=datetime(2026, 1, 1, 0, 9, tzinfo=UTC))
         app.new_picture(picture(rollouts=(card(later), DONE)))
         await until(pilot, lambda: "began to bring it to v2.16.0 since. Nothing was done." in words_on(app))
+        app.new_picture(picture(rollouts=(card(rollout(phase=Phase.ROLLED_BACK)),)))
+        await until(pilot, lambda: "Its last rollback brought it to v2.14.1; another revision:" in words_on(app))
         await pilot.press("alt+R")
         assert app.session.asked == []
 

@@ -1,6 +1,7 @@
 """The console driven by keys, on pictures pushed by hand."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -39,7 +40,7 @@ from console.screens.service import ServiceScreen
 from console.view import Picture, Selection
 from services.model.errors import Conflict, NeedsAttention, Unavailable
 from services.model.fleet import FleetView
-from services.model.gates import GateOutcome
+from services.model.gates import GateOutcome, GateResult
 from services.model.rollout import Arm, Phase, Sample, TriggerName
 from widgets.confirm import TypedConfirmation
 from widgets.grid import Grid
@@ -639,10 +640,56 @@ async def test_an_unmet_gate_blocks_the_confirmation_and_asking_again_lifts_it(a
     async with app.run_test(size=WIDE) as pilot:
         await fill(pilot)
         await until(pilot, lambda: "not passed: approval" in words_on(app))
-        assert app.screen.query_one("TypedConfirmation Input").disabled
+        await pilot.press(*"production", "enter")
+        assert app.screen.query_one("TypedConfirmation Input", Input).value == ""
+        assert app.session.asked == []
         app.session.results = gates()
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: not app.screen.query_one("TypedConfirmation Input").disabled)
+        await until(pilot, lambda: "waiting for the name" in words_on(app))
+        await pilot.press(*"production", "enter")
+        await until(pilot, lambda: app.session.asked == [("start", "payment-service", "production")])
+
+
+async def test_what_is_typed_before_the_checklist_is_complete_goes_nowhere_and_confirms_nothing(app, monkeypatch):
+    complete = asyncio.Event()
+
+    async def slow(draft: object, confirmed: str | None = None) -> AsyncIterator[GateResult]:
+        await complete.wait()
+        for result in gates():
+            yield result
+
+    monkeypatch.setattr(app.session, "checks", slow)
+    async with app.run_test(size=WIDE) as pilot:
+        await fill(pilot)
+        confirmation = app.screen.query_one(TypedConfirmation)
+        assert confirmation.has_focus_within
+        await pilot.press(*"production", "enter")
+        await until(pilot, lambda: confirmation.digest)
+        await pilot.press(*"production", "enter")
+        await until(pilot, lambda: "the checklist is not complete; wait: no key counts yet" in words_on(app))
+        assert app.screen._field("ticket").value == "CHG-4821"
+        assert app.screen.query_one("TypedConfirmation Input", Input).value == ""
+        complete.set()
+        await until(pilot, lambda: "waiting for the name" in words_on(app))
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.session.asked == []
+        assert isinstance(app.screen, DeployScreen)
+        await pilot.press(*"production", "enter")
+        await until(pilot, lambda: app.session.asked == [("start", "payment-service", "production")])
+
+
+async def test_after_the_ticket_an_incomplete_or_rejected_form_keeps_the_focus_where_it_can_be_mended(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await fill(pilot)
+        app.screen._field("version").set_value("")
+        app.screen._field("ticket").focus_input()
+        await pilot.press("enter")
+        assert app.screen._field("ticket").has_focus_within
+        app.screen._field("version").set_value("v2.15.0")
+        app.session.problems["ticket"] = "is not a ticket key"
+        await pilot.press("x", "enter")
+        assert app.screen._field("ticket").has_focus_within
 
 
 @pytest.mark.parametrize("outcome", [GateOutcome.UNKNOWN, GateOutcome.FAIL])
@@ -752,7 +799,7 @@ async def test_the_form_opens_while_connecting_and_goes_on_by_itself():
         assert words_on(app).count("◌ still connecting") == 2
         app.new_picture(picture())
         confirmation = app.screen.query_one(TypedConfirmation)
-        await until(pilot, lambda: confirmation.digest and not confirmation.query_one(Input).disabled)
+        await until(pilot, lambda: confirmation.digest and "waiting for the name" in words_on(app))
         assert "runs v2.14.1" in words_on(app)
 
 
@@ -1040,6 +1087,20 @@ async def test_ctrl_q_with_rollouts_says_first_who_watches_them(app, monkeypatch
         await until(pilot, lambda: said)
     assert said[0][0] == 0
     assert "payment-service in production" in said[0][1]
+
+
+async def test_what_follows_them_names_the_configuration_and_the_home_that_were_given(monkeypatch):
+    app = TestConsole(config="/srv/our team/quarterdeck.yaml", home="/srv/state")
+    said = []
+    monkeypatch.setattr(app, "exit", lambda code, message=None: said.append(message))
+    follows = "quarterdeck watch --config '/srv/our team/quarterdeck.yaml' --home /srv/state"
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: follows in words_on(app))
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: said)
+    assert f"`{follows}` follows them" in said[0]
 
 
 @pytest.mark.parametrize("key", ["enter", "q"])

@@ -28,3 +28,15 @@ def test_a_reason_has_its_figures_in_their_unit(name, value, limit, words):
     ended = rollout(phase=Phase.ROLLED_BACK, triggers=READINGS)
     said = list(told(ended, "rolled_back", Reason(kind="trigger", name=name, value=value, limit=limit, detail="why")))
     assert said[1] == f"  {words}"
+
+
+def test_what_was_rolled_back_is_told_by_what_runs_now():
+    ended = rollout(phase=Phase.ROLLED_BACK, breach_at=100.0, finished=112.3)
+    place = f"{ended.release.service} in {ended.release.target.environment}"
+    reason = Reason(kind="operator", name="rollback", detail="asked for by jane")
+    assert next(told(ended, "rolled_back", reason)) == f"rolled back: {place}, {ended.plan.previous_version} is restored (12 s)"
+    unmeasured = rollout(phase=Phase.ROLLED_BACK, breach_at=None)
+    assert next(told(unmeasured, "rolled_back", reason)).endswith(f", {ended.plan.previous_version} is restored")
+    assert next(told(rollout(phase=Phase.SUCCEEDED), "succeeded", None)).endswith(
+        f"{ended.plan.previous_version} → {ended.release.version}"
+    )

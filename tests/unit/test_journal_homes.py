@@ -161,6 +161,16 @@ def test_a_result_that_nobody_can_take(home: Path, words: tuple[str, ...]) -> No
     assert not (home / "log").exists(), "it is no failure of ours"
 
 
+def test_how_shipping_stands_is_not_known_without_a_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUARTERDECK_CONFIG", str(tmp_path / "none.yaml"))
+    code, _, err = cli(capsys, "journal", "ship", "--status", "--home", str(tmp_path))
+    assert code == 2
+    assert f"There is no configuration at {tmp_path}/none.yaml" in err
+    assert "No sink is configured" not in err
+
+
 def test_a_look_at_what_would_be_retained_makes_no_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = cli(capsys, "journal", "retain", "--dry-run", "--home", str(tmp_path / "none"), "-o", "json")
     assert (code, json.loads(out)) == (0, {"dry_run": True, "days": 400, "steps": []})

@@ -9,6 +9,7 @@ from support.clock import ManualClock
 
 from console.cli import main
 from services.audit import Event, Journal
+from services.model.objects import Json
 from services.redaction import Redactor
 
 
@@ -82,6 +83,13 @@ async def test_list_gives_one_document_with_every_entry_as_stored(tmp_path: Path
     assert len(json.loads(out)["entries"]) == 10
 
 
+@pytest.mark.parametrize("limit", ["0", "-3"])
+def test_a_limit_that_leaves_nothing_is_rejected(limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = cli(capsys, "journal", "list", "--home", str(tmp_path), "--limit", limit)
+    assert code == 2
+    assert f"limit: is below 1\n  Got '{limit}'.\n  Accepted: a whole number, 1 or more." in err
+
+
 async def test_list_for_people_is_one_aligned_line_an_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     await journal_of(tmp_path / "journal")
     code, out, _ = cli(capsys, "journal", "list", "--home", str(tmp_path), "--limit", "5")
@@ -89,6 +97,20 @@ async def test_list_for_people_is_one_aligned_line_an_entry(tmp_path: Path, caps
     assert (code, len(lines)) == (0, 6)
     column = lines[0].index("EVENT")
     assert all(line[column:].startswith("deployment.") for line in lines[1:])
+
+
+async def test_a_rollback_is_listed_with_the_version_that_was_left_and_the_one_that_runs_since(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal.open(tmp_path / "journal", redactor=Redactor(), clock=ManualClock())
+    facts: dict[str, Json] = {"previous_version": "v2.15.0", "restored_version": "v2.15.0"}
+    await journal.append(Event(event="deployment.completed", user="jane", version="v2.14.0", outcome="rolled_back", data=facts))
+    await journal.append(Event(event="deployment.completed", user="jane", version="v2.16.0", outcome="succeeded", data={}))
+    journal.close()
+    _, out, _ = cli(capsys, "journal", "list", "--home", str(tmp_path))
+    back, succeeded = [line for line in out.splitlines() if "deployment.completed" in line]
+    assert back.rstrip().endswith("v2.14.0 → v2.15.0")
+    assert succeeded.rstrip().endswith("v2.16.0")
 
 
 async def test_hostile_text_cannot_act_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,10 +18,10 @@ from console.screens.entry import EntryScreen
 from console.screens.journal import Entries, JournalScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.story import StoryScreen
-from console.view import Replaced
+from console.view import Picture, Replaced
 from console.window import LARGEST, Window
 from services.audit.paging import Page
-from services.model.rollout import Phase
+from services.model.rollout import Phase, StepOutcome
 
 WIDE = (120, 40)
 
@@ -223,6 +224,43 @@ async def test_the_story_of_a_rollout_that_no_cluster_has_any_more() -> None:
         await until(pilot, lambda: isinstance(app.screen, StoryScreen) and "told from the journal" in words_on(app))
         await pilot.press("G")
         await until(pilot, lambda: "no end is on record here" in words_on(app))
+
+
+def begun_steps(**changes: Any) -> Picture:
+    """A sandbox at ten times the pace; the journal's last word of the rollout is of the step under way, its fourth."""
+    entries = (
+        entry(1, "deployment.started", outcome="started"),
+        entry(5, "deployment.health_check", outcome="holds", data={"step": 2}),
+        entry(11, "deployment.health_check", outcome="holds", data={"step": 3}),
+        entry(13, "deployment.health_check", outcome="holds", data={"step": 3}),
+    )
+    steps = list(rollout().steps)
+    steps[3] = msgspec.structs.replace(steps[3], outcome=StepOutcome.RUNNING, seconds=105.0)
+    shown = card(rollout(step=3, steps=tuple(steps)), **changes)
+    return picture(rollouts=(shown,), entries=entries, speed=10.0)
+
+
+async def story_lines(shown: Picture) -> list[str]:
+    app = TestConsole(shown)
+    async with app.run_test(size=WIDE) as pilot:
+        app.push_screen(StoryScreen("r-1"))
+        await until(pilot, lambda: "step 4" in words_on(app))
+        return [line for line in words_on(app).splitlines() if "step 3" in line or "step 4" in line]
+
+
+async def test_a_step_under_way_is_told_as_running_and_as_long_as_its_rollout_has_it() -> None:
+    done, running = await story_lines(begun_steps())
+    assert "✔ step 3" in done
+    # six seconds by the clock are a minute in the sandbox
+    assert "done  1m 00s" in done
+    assert "▶ step 4" in running
+    assert "running  1m 45s" in running
+
+
+async def test_a_step_whose_driver_died_in_it_is_not_told_as_done() -> None:
+    _, left = await story_lines(begun_steps(watched=False))
+    assert "? step 4" in left
+    assert "no end recorded" in left
 
 
 # ---- other people's rollouts

@@ -122,6 +122,7 @@ def test_a_service_in_two_namespaces_needs_the_namespace() -> None:
 def test_the_canary_of_a_service_is_not_a_service() -> None:
     error = rejected(asked(service="payment-service-canary"))
     assert (error.field, error.accepted) == ("service", "payment-service")
+    assert rejected(asked(service="nope")).accepted == "blue-canary, payment-service"
     assert validate(asked(service="blue-canary"), SETTINGS, CONTEXTS, known).service == "blue-canary"
 
 

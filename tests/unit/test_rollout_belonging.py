@@ -109,6 +109,7 @@ async def test_what_was_rolled_back_is_not_rolled_back_again(tmp_path: Path, tak
     assert code is ExitCode.REJECTED
     assert ended is not None
     assert "was rolled back to v2.14.1 already" in ended.title
+    assert "for a rollout that began since, else the same with `--to REVISION`" in f"{ended.detail} {ended.hint}"
     assert cluster.objects == before, "not even the lease of whoever drives the service by now was taken"
 
 

@@ -16,7 +16,7 @@ from services.cluster.inventory import Inventory
 from services.coordination import Coordination
 from services.coordination.records import records
 from services.model.errors import ExitCode, HeldByAnother, Invalid, QuarterdeckError
-from services.model.objects import ObjectRef
+from services.model.objects import ObjectRef, value_at
 from services.model.rollout import Phase, Rollout, StepState, UndoRecord
 from services.model.steps import EnsureWorkload, MeasureBaseline, SetTraffic
 from services.redaction import Redactor
@@ -135,6 +135,8 @@ async def test_an_end_that_a_killed_driver_told_already_is_told_once(tmp_path: P
         tmp_path, msgspec.structs.replace(final, phase=Phase.NEEDS_ATTENTION), broken="save", error=REFUSED
     )  # another end is news
     journal = Journal.open(tmp_path, redactor=Redactor(), clock=SystemClock())
-    ends = [entry["outcome"] for entry in journal.entries(rollout=final.id, event="deployment.completed")]
+    told = journal.entries(rollout=final.id, event="deployment.completed")
     journal.close()
-    assert ends == ["rolled_back", "needs_attention"]
+    assert [entry["outcome"] for entry in told] == ["rolled_back", "needs_attention"]
+    restored = [value_at(entry, "/data/restored_version") for entry in told]
+    assert restored == [final.plan.previous_version, None], "which version runs now is said only where it is known"

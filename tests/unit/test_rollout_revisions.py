@@ -1,19 +1,23 @@
 """Going back to an earlier revision where nothing was recorded, as ``kubectl rollout undo`` does."""
 
 import copy
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 from support.memory_cluster import MemoryTransport, memory_connection
-from support.rollouts import NOW, deployment, target, virtual_service
+from support.rollouts import NOW, deployment, rollout, target, virtual_service
 
 from services.actuator.accounts import told
 from services.actuator.patch import written
 from services.actuator.undo import fold, plan_restore
 from services.cluster.connection import Connection
+from services.cluster.watched import RolloutWatch
 from services.model.errors import Rejected
 from services.model.objects import Json, ObjectRef
-from services.model.rollout import Rollout
+from services.model.rollout import Phase, Rollout
+from services.rollout import undoing
 from services.rollout.revisions import choose, template_of, to_revision
 
 
@@ -161,3 +165,25 @@ async def test_a_running_canary_whose_share_is_not_known_is_refused_with_what_to
     assert "canary of 2 pods" in caught.value.rule
     for command in ("kubectl scale deployment/pay-canary --replicas=0", "kubectl rollout undo deployment/pay -n production"):
         assert command in caught.value.accepted
+
+
+async def test_a_service_that_was_rolled_back_says_where_it_is_and_which_revisions_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection, memory = memory_connection()
+    put_service(memory)
+    memory.edit(STABLE, lambda live: live["metadata"].update(annotations={"deployment.kubernetes.io/revision": "6"}))
+    plan = msgspec.structs.replace(rollout().plan, stable=STABLE, previous_version="v3")
+    last = msgspec.structs.replace(rollout(), plan=plan, phase=Phase.ROLLED_BACK)
+    monkeypatch.setattr(undoing, "rollouts", lambda *_, **__: (RolloutWatch(rollout=last),))
+    monkeypatch.setattr(undoing, "unfinished", lambda *_: None)
+    station: Any = SimpleNamespace(clock=None, home=None)
+    inventory: Any = SimpleNamespace(connection=connection)
+    with pytest.raises(Rejected) as caught:
+        await undoing.start_rollback(station, inventory, TARGET, last.release.service)
+    assert f"was brought to v3 by its last rollback (rollout {last.id}; it runs revision 6 now)" in caught.value.rule
+    assert "--to REVISION, or on the service screen: REVISIONS, R" in caught.value.accepted
+    assert "4 (" in caught.value.accepted
+    memory.objects.clear()
+    with pytest.raises(Rejected, match="was brought to v3 by its last rollback"):
+        await undoing.start_rollback(station, inventory, TARGET, last.release.service)

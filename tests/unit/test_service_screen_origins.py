@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.consoles import NOW, revision, rollout
 
 from services.model.objects import ObjectRef
-from services.model.rollout import Phase, Record, Rollout, UndoRecord
-from services.rollout.provenance import origins
+from services.model.rollout import Driver, Phase, Reason, Record, Rollout, UndoRecord
+from services.rollout.provenance import origins, taken_back
 from services.traffic.router import Surroundings
 from services.traffic.rules import rules_around
 
@@ -82,6 +82,68 @@ def test_a_revision_that_a_rollback_put_back_is_told_with_who_and_when():
     assert who(90_000, version, rollouts=[only_traffic]) is None, "stable was never another one"
     later = rollout("r-2", operator="bob", phase=Phase.SUCCEEDED, created=at(10), written=at(5))
     assert who(90_000, version, rollouts=[back, later]) is None
+
+
+def test_a_canary_that_never_reached_stable_takes_nothing_of_who_put_a_revision_back():
+    stable = rollout().plan.stable
+    undo = (UndoRecord(object=stable, path="/spec/template/spec/containers/0/image", old="a", new="b", step=1),)
+    back = rollout(operator="jane", phase=Phase.ROLLED_BACK, undo=undo, created=at(60), written=at(30))
+    version = back.plan.previous_version
+    for phase in (Phase.RUNNING, Phase.ROLLED_BACK):
+        canary = rollout("r-2", operator="bob", phase=phase, undo=(), created=at(20), written=at(5))
+        found = who(90_000, version, rollouts=[canary, back])
+        assert (found.operator, found.restored) == ("jane", at(30).timestamp())
+    promoting = rollout("r-3", phase=Phase.RUNNING, undo=undo, created=at(20), written=at(5))
+    assert who(90_000, version, rollouts=[promoting, back]) is None, "stable is on its way to another one"
+
+
+# ---- a version that was taken back
+
+
+SAM = Driver(operator="sam", host="desk", home="cafe42", token="t", since=at(40))
+
+
+def ended(**changes) -> Rollout:
+    """A rollout of v2.15.0 that jane began and sam rolled back 30 s ago."""
+    asked = Reason(kind="operator", name="rollback", detail="P99 doubled")
+    facts = {"operator": "jane", "version": "v2.15.0", "driver": SAM, "reason": asked, "created": at(60), "written": at(30)}
+    return rollout(**{**facts, "phase": Phase.ROLLED_BACK, **changes})
+
+
+def back(version: str = "v2.15.0", *, rollouts=(), records=(), entries=()):
+    return taken_back(version, **PLACE, rollouts=rollouts, records=records, entries=entries)
+
+
+def completed(outcome: str, before: float, rollout: str = "r-5", **data):
+    entry = started("ann", before, rollout, event="deployment.completed")
+    return {**entry, "outcome": outcome, "data": {"previous_version": "v2.14.1", **data}}
+
+
+def test_a_version_that_was_rolled_back_is_told_with_when_by_whom_and_what_for():
+    found = back(rollouts=[ended()])
+    stamp = f"{at(30):%Y-%m-%d %H:%M:%S}Z"
+    words = f"v2.15.0 was rolled back to v2.14.1 at {stamp} by sam: P99 doubled (rollout r-1, begun by jane)"
+    assert found.words == words
+    assert back("v2.14.1", rollouts=[ended()]) is None, "that is where it went back to"
+    assert back(rollouts=[ended(service="search")]) is None
+    fired = Reason(kind="trigger", name="error-rate", value=0.081, limit=0.05, detail="81 of 1000 failed")
+    by_itself = back(rollouts=[ended(reason=fired)])
+    assert by_itself.by == ""
+    assert "error-rate 8.1 %" in by_itself.words
+
+
+def test_records_and_the_journal_tell_of_a_rollback_where_no_checkpoint_is_left():
+    old = msgspec.structs.replace(record("lee", 30), outcome="rolled_back", restored=True)
+    assert (back(records=[old]).to, back(records=[old]).operator) == ("v2.14.1", "lee")
+    why = {"kind": "operator", "name": "rollback", "detail": "P99 doubled"}
+    told = back(records=[old], entries=[completed("rolled_back", 30, "r-9", reason=why)])
+    assert (told.rollout, told.reason) == ("r-9", "P99 doubled"), "of one rollout the source counts that tells most"
+
+
+def test_a_version_that_succeeded_since_it_was_rolled_back_is_not_warned_of():
+    assert back(rollouts=[ended(), ended(id="r-2", phase=Phase.SUCCEEDED, written=at(5))]) is None
+    assert back(entries=[completed("rolled_back", 30), completed("succeeded", 10, "r-6")]) is None
+    assert back(entries=[completed("succeeded", 30), completed("rolled_back", 10)]).rollout == "r-5"
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(Phase)), st.integers(0, 1000), st.integers(0, 1000)), max_size=5))

@@ -21,6 +21,7 @@ from console.screens.service import ServiceScreen
 from console.tailing import LogsOf, Tail
 from console.view import Picture
 from console.watching import Watching
+from services.audit import Event
 from services.cluster.fleet import fleet_view
 from services.cluster.inventory import Inventory, Unreadable
 from services.cluster.podlogs import Span
@@ -260,6 +261,35 @@ async def test_the_way_back_to_a_revision_is_shown_with_every_value(session: Ope
     assert "accounts:v2.6.3" in text
     assert "Expected: " in text
     assert "Expected: 0 s" not in text
+
+
+async def test_the_way_back_to_a_version_that_was_taken_back_says_so_first(session: Open) -> None:
+    why = {"kind": "operator", "name": "rollback", "detail": "P99 doubled"}
+    await session.context.journal.append(
+        Event(
+            event="deployment.completed",
+            user="jane",
+            environment="production",
+            service="accounts",
+            version="v2.6.3",
+            outcome="rolled_back",
+            rollout="accounts-1",
+            data={"previous_version": "v2.7.0", "reason": why},
+        )
+    )
+    assert (await session.rollbacks.preview("production", "search", "1")).warning == ""
+    preview = await session.rollbacks.preview("production", "accounts", "1")
+    assert preview.warning.startswith("v2.6.3 was rolled back to v2.7.0 at ")
+    app = TestConsole()
+    async with app.run_test(size=WIDE) as pilot:
+        app.push_screen(RestoreScreen(app.own_clock, preview))
+        await until(pilot, lambda: "accounts v2.7.0 → v2.6.3" in words_on(app))
+        lines = words_on(app).splitlines()
+        warned = next(index for index, line in enumerate(lines) if "v2.6.3 was rolled back to v2.7.0 at" in line)
+        assert warned < next(index for index, line in enumerate(lines) if "accounts v2.7.0 → v2.6.3" in line)
+        assert "P99 doubled" in words_on(app)
+        await app.own_clock.advance(0.5)
+        await until(pilot, lambda: "R rolls back now" in words_on(app))
 
 
 async def test_a_revision_that_is_gone_is_said_and_nothing_is_done(session: Open, home: Path) -> None:

@@ -250,6 +250,12 @@ def test_nothing_else_is_an_environment(name: str) -> None:
     assert caught.value.accepted == "dev, staging, production, stage, prod"
 
 
+def test_no_environment_is_missing_and_not_unknown() -> None:
+    with pytest.raises(Rejected) as caught:
+        configured().resolve_environment("")
+    assert caught.value.rule == "is missing, and there is no default"
+
+
 def test_a_missing_file_says_which_and_how_to_make_one(tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
     with pytest.raises(ConfigurationError) as caught:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.audit.story import Kind, Story, story_of
+from console.screens.story import about
+from services.audit.story import OPEN, Kind, Story, story_of
 from widgets import ink
 from widgets.ink import Tone
 from widgets.timeline import Mark, draw_marks, draw_ribbon
@@ -125,13 +126,13 @@ def test_a_rollback_is_told_from_the_confirmation_to_the_restored_service() -> N
     assert "confirmed: v2.14.1 → v2.15.0 by canary, CHG-4821, typed 'production'" in text
     assert "2 of 2 gates met" in text
     assert "approval pass: Alex Rivera, Sam Chen approved" in text
-    assert "fired: error-rate 8.1 % of 5 %" in text
-    assert "roll back: error-rate 8.1 % of 5 % (81 of 1000 requests failed), 0.5 s after it was seen" in text
+    assert "fired: error-rate 8.1 % (limit 5 %)" in text
+    assert "roll back: error-rate 8.1 % (limit 5 %; 81 of 1000 requests failed), 0.5 s after it was seen" in text
     assert "restored 2.4 s after the breach, 300 s are allowed" in text
     steps = moments(story, Kind.STEP)
     assert [step.words for step in steps] == [f"step {n}: {each['name']}" for n, each in enumerate(STEPS, 1)]
     assert "weight 0 → 5 ok in 4 ms" in steps[1].details[0]
-    assert "3 health checks, errors 0.1–8.1 % of 5 %, P99 45 ms" in steps[3].details
+    assert "3 health checks, errors 0.1–8.1 % (limit 5 %), P99 45 ms" in steps[3].details
     assert steps[3].outcome == "aborted"
     pause = moments(story, Kind.PAUSED)[0]
     assert (pause.who, (pause.until - pause.at).total_seconds()) == ("sam", 20.0)
@@ -163,6 +164,102 @@ def test_what_another_home_drove_is_missing_and_said_so() -> None:
     assert "begun from another home" in missing[0]
     assert "epoch 3" in missing[1]
     assert "taken over at step 5, on desk, epoch 2" in words(story)
+    assert "nobody drove it" not in words(story)
+
+
+def killed() -> Book:
+    """Its driver died in the middle of step 4."""
+    return Book().began().checked(2, 0).did(30, "5 %", 1).checked(40, 3, 0.001).checked(50, 3, 0.002)
+
+
+def test_a_step_without_an_end_on_record_is_open_and_those_before_it_are_done() -> None:
+    story = killed().told()
+    steps = moments(story, Kind.STEP)
+    assert [step.outcome for step in steps] == ["done", "done", "done", OPEN]
+    assert steps[3].seconds is None
+    assert not story.over
+
+
+def test_an_open_step_that_gave_a_verdict_has_no_end_either() -> None:
+    book = killed()
+    book.add(60, "deployment.health_check", "undecided", duration_seconds=20.0, data={"step": 3, "requests": 900})
+    step = moments(book.told(), Kind.STEP)[3]
+    assert step.outcome == OPEN
+    assert "undecided, 900 requests" in step.details
+
+
+def test_what_another_home_took_over_in_the_middle_of_a_step_is_not_done() -> None:
+    book = killed()
+    book.add(55, "rollout.superseded", "superseded", data={"by": "sam@laptop", "epoch": 1, "step": 3})
+    assert moments(book.told(), Kind.STEP)[3].outcome == OPEN
+
+
+def test_every_duration_is_in_pace_seconds() -> None:
+    book = killed()
+    book.add(55, "rollout.paused", "operator", data={"reason": "operator: paused by sam"})
+    book.add(75, "rollout.resumed", "done", user="sam")
+    book.checked(80, 3, 0.081, "regressed")
+    book.add(80.5, "deployment.rollback", "started", data={"reason": TRIGGER})
+    story = book.told(speed=10.0)
+    assert [step.seconds for step in moments(story, Kind.STEP)] == pytest.approx([282.0, 0.0, 98.0, 405.0])
+    assert moments(story, Kind.PAUSED)[0].seconds == 200.0
+    assert "5.0 s after it was seen" in words(story)
+
+
+def test_the_time_without_a_driver_is_told_before_who_took_over() -> None:
+    book = killed().did(196, "claim", None, epoch=2)
+    book.add(196.5, "rollout.taken_over", "done", data={"epoch": 2, "step": 3})
+    book.checked(200, 3, 0.001)
+    story = book.told()
+    told = [moment.words for moment in story.moments]
+    gap = next(moment for moment in story.moments if moment.words.startswith("nobody drove it"))
+    assert (gap.at, gap.until, gap.seconds) == (T0 + timedelta(seconds=50), T0 + timedelta(seconds=196), 146.0)
+    assert told.index(gap.words) < told.index("taken over at step 4, on desk, epoch 2")
+
+
+def test_a_driver_that_was_there_to_be_replaced_leaves_no_time_without_one() -> None:
+    book = killed().did(70, "claim", None, epoch=2)
+    book.add(70.5, "rollout.superseded", "superseded", data={"by": "", "epoch": 1, "step": 3})
+    told = words(book.told())
+    assert "nobody drove it" not in told
+    assert "replaced by the next driver" in told
+    assert "another home" not in told
+
+
+def test_a_rollback_that_a_person_asked_for_is_counted_from_there() -> None:
+    book = killed().did(60, "rollback", None, epoch=2)
+    asked = {"kind": "operator", "name": "rollback", "detail": "asked for by jane"}
+    book.add(61, "deployment.rollback", "started", data={"reason": asked})
+    book.add(61.2, "deployment.rollback", "restored", duration_seconds=0.2, data={"budget": 300.0, "reason": asked})
+    assert "restored 1.2 s after it was asked for, 300 s are allowed" in words(book.told())
+    assert "restored 12.0 s after it was asked for" in words(book.told(speed=10.0))
+
+
+def to_a_revision() -> Book:
+    """A rollback to v2.15.0 and nothing else: what its entries bear is the version that was left."""
+    book, asked = Book(), {"kind": "operator", "name": "rollback", "detail": "asked for with the rollback key"}
+    goes = {"kind": "rollback", "to_version": "v2.15.0"}
+    book.add(0, "deployment.rollback", "started", version="v2.14.0", data={**goes, "reason": asked})
+    book.add(2, "deployment.rollback", "restored", version="v2.14.0", data={"restored_version": "v2.15.0", "reason": asked})
+    facts = {"previous_version": "v2.15.0", "restored_version": "v2.15.0", "strategy": "rolling", "steps": []}
+    book.add(3, "deployment.completed", "rolled_back", version="v2.14.0", data=facts)
+    return book
+
+
+def test_a_rollback_to_a_revision_says_which_version_was_left_and_which_runs_now() -> None:
+    story = to_a_revision().told()
+    text = words(story)
+    assert (story.previous, story.version, story.only_restores) == ("v2.14.0", "v2.15.0", True)
+    assert "roll back v2.14.0 → v2.15.0: rollback (asked for with the rollback key)" in text
+    assert "restored v2.15.0" in text
+    assert "rolled back: v2.15.0 runs again" in text
+    head = "".join(str(span[0]) for span in about(story, None)[0])
+    assert "roll back to v2.15.0" in head
+    assert "v2.14.0" not in head
+    under_way = story_of("r-1", to_a_revision().entries[:1])
+    assert (under_way.version, under_way.only_restores) == ("v2.15.0", True)
+    deployed = rolled_back().told()
+    assert (deployed.previous, deployed.version, deployed.only_restores) == ("v2.14.1", "v2.15.0", False)
 
 
 def test_a_story_that_is_too_long_says_that_its_beginning_is_left_out() -> None:
@@ -305,7 +402,7 @@ def test_the_judge_s_verdicts_are_told_with_their_evidence() -> None:
     assert "evidence of regression 9 / 100, of health 99 / 100: errors 0.21 % against 0.19 %" in step.details
     trigger = next(moment for moment in moments if moment.kind is Kind.TRIGGER)
     assert trigger.details == ("judge regressed: evidence 100 of 100",)
-    assert "judge 100 of 100" in trigger.words
+    assert "judge 100 (limit 100)" in trigger.words
 
 
 @given(

@@ -118,13 +118,52 @@ async def test_while_blocked_it_says_why_and_does_nothing():
         await pilot.press(*"production")
         app.field.block("approval: one of two people has signed off")
         await pilot.pause()
-        assert app.field.query_one(Input).disabled
         assert "one of two people" in app.status
         field = app.field.query_one(Input)
+        assert field.has_focus, "the next letters are not for keys of the screen"
+        await pilot.press("backspace", "x", "enter")
+        assert field.value == "production"
+        assert "one of two people has signed off; no key counts until then" in app.status
         field.post_message(Input.Submitted(field, "production"))
         await pilot.pause()
         assert app.confirmed == []
         assert not app.field.matches
+
+
+@pytest.mark.parametrize("paste", [False, True], ids=["typed", "pasted"])
+async def test_what_comes_before_it_can_be_confirmed_is_dropped_and_said_to_be(paste):
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.field.block("the checklist is not complete", waits=True)
+        app.field.focus_input()
+        app.field.ask("production", "digest-1")
+        if paste:
+            app.field.query_one(Input).post_message(events.Paste("production"))
+        else:
+            await pilot.press(*"production")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.status == "· can't be confirmed: the checklist is not complete; wait: no key counts yet"
+        app.field.block("")
+        await pilot.press("enter")
+        assert app.field.query_one(Input).value == ""
+        assert app.confirmed == []
+        await pilot.press(*"production", "enter")
+        await until(pilot, lambda: app.confirmed == [("digest-1", "production")])
+
+
+async def test_it_keeps_the_keys_while_it_is_blocked_and_over_a_look_at_another_window():
+    app = Confirming()
+    async with app.run_test() as pilot:
+        app.ready()
+        await pilot.pause()
+        app.field.block("asking again", waits=True)
+        app.post_message(events.AppBlur())
+        await pilot.pause()
+        app.post_message(events.AppFocus())
+        await until(pilot, lambda: app.focused is app.field.query_one(Input))
+        app.set_focus(None)
+        await until(pilot, lambda: app.field.query_one(Input).disabled)
 
 
 async def test_without_a_plan_nothing_can_be_confirmed():
