@@ -10,6 +10,7 @@ from console import guards
 from console.attention import can_attend
 from console.guards import Guard, Situation
 from services.model.rollout import Phase
+from services.rollout.state import expected_rollback
 from widgets.format import expected
 
 __all__ = ["ACTIONS", "BY_ID", "Action", "Situation", "actions_on", "key_name", "label_for", "typed"]
@@ -480,9 +481,9 @@ def label_for(action: Action, situation: Situation) -> str:
     if action.id == "rollback" and card.rollout.phase is Phase.ROLLING_BACK and not card.orphaned:
         return "ROLL BACK (under way)"
     if action.id == "rollback" and (card.live or card.window_left > 0):
-        plan = card.rollout.plan
-        takes = f"about {expected(plan.rollback_seconds)} " if plan.rollback_seconds else ""
-        return f"ROLL BACK now ({takes}to {plan.previous_version})"
+        seconds = expected_rollback(card.rollout)
+        takes = f"about {expected(seconds)} " if seconds else ""
+        return f"ROLL BACK now ({takes}to {card.rollout.plan.previous_version})"
     if action.id == "take_over" and card.own:
         return "resume"
     if action.id == "take_over" and card.live and not card.orphaned and card.driver:

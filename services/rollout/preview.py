@@ -15,6 +15,7 @@ from services.model.rollout import Rollout
 from services.rollout import home as homes
 from services.rollout.provenance import TakenBack, taken_back
 from services.rollout.revisions import to_revision
+from services.rollout.state import expected_rollback
 from services.rollout.station import Station
 
 _SHOWN = 100
@@ -99,7 +100,7 @@ def _values(rollout: Rollout) -> tuple[str, ...]:
     for item in fold(rollout.undo):
         last, original = (_shown(shown(item.path, value, item.guards)) for value in (item.last, item.original))
         lines.append(f"{item.object} {dotted(item.path)}: {last} → {original}")
-    return (*lines, "", f"Expected: {rollout.plan.rollback_seconds:.0f} s until the requests are where they were.")
+    return (*lines, "", f"Expected: {expected_rollback(rollout):.0f} s until the requests are where they were.")
 
 
 def _shown(value: object) -> str:

@@ -25,7 +25,7 @@ from services.model.rollout import (
     TriggerReading,
     UndoRecord,
 )
-from services.model.steps import Analyse, AnyStep, MeasureBaseline, OnUndecided, Pause, Plan, SetTraffic, Step
+from services.model.steps import Analyse, AnyStep, MeasureBaseline, OnUndecided, Pause, Plan, SetTraffic, Step, WaitReady
 
 MAX_SAMPLES = 60
 MAX_ALERTS = 1000
@@ -311,6 +311,16 @@ def stamped(rollout: Rollout, *, pace: float, written: datetime) -> Rollout:
 def promoting(rollout: Rollout) -> bool:
     """Whether the stable workload has begun to change, by what was recorded (not by what was planned)."""
     return any(record.object == rollout.plan.stable and record.path.startswith("/spec/template") for record in rollout.undo)
+
+
+def expected_rollback(rollout: Rollout) -> float:
+    """Predicted pace seconds from the rollback key to the restored service, from where the rollout is: once stable has begun to
+    change, its pods have to be rolled back too, which takes about as long as they were expected to take on the way there."""
+    plan = rollout.plan
+    if plan.canary is None or not promoting(rollout):
+        return plan.rollback_seconds
+    rolls = (step.expected_seconds for step in plan.steps if isinstance(step, WaitReady) and step.workload == plan.stable)
+    return plan.rollback_seconds + max(rolls, default=0.0)
 
 
 def announced(rollout: Rollout) -> Rollout:

@@ -288,3 +288,15 @@ def test_a_checkpoint_of_a_machine_whose_clock_differs(behind: float, away: floa
 def test_a_checkpoint_that_was_never_written_is_only_kept_from_the_future() -> None:
     assert state.rebased(fresh(), pace=5000.0, now=NOW, speed=1.0) == fresh()
     assert state.rebased(fresh(), pace=40.0, now=NOW, speed=1.0).started == 40.0
+
+
+def test_a_rollback_takes_longer_once_stable_was_changed() -> None:
+    ready = WaitReady(name="stable ready", workload=STABLE, timeout=300, expected_seconds=18)
+    plan = msgspec.structs.replace(PLAN, canary=ObjectRef("Deployment", "shop", "app-canary"), steps=(*PLAN.steps[:-1], ready))
+    rollout = msgspec.structs.replace(fresh(), plan=plan)
+    assert state.expected_rollback(rollout) == 2
+    image = UndoRecord(object=STABLE, path="/spec/template/spec/containers/0/image", old="app:v1", new="app:v2", step=4)
+    promoted = msgspec.structs.replace(rollout, undo=(image,))
+    assert state.expected_rollback(promoted) == 20
+    rolling = msgspec.structs.replace(plan, canary=None)
+    assert state.expected_rollback(msgspec.structs.replace(promoted, plan=rolling)) == 2, "its plan counts the pods already"
