@@ -108,14 +108,10 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
     from services.model.reasons import reason_of
     from services.model.rollout import Reason
     from services.rollout.follow import over
-    from services.rollout.preview import taken_back_before
     from services.rollout.report import deploy_document
 
     output.note(f"Rolling back {rollout.id}: {args.service} in {rollout.release.target.environment}")
-    # looked up once it is on its way: nothing of it waits for a warning
-    before = await taken_back_before(context, inventory, rollout)
-    if before is not None:
-        output.note(f"quarterdeck: WARNING: this restores a version that was taken back. {before.words}")
+    warning = asyncio.create_task(_warned(context, inventory, rollout))
     code = ExitCode.INTERRUPTED
     reason = Reason(kind="operator", name="interrupted", detail="this command was stopped; the rollback goes on in its driver")
     try:
@@ -125,10 +121,12 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
         output.problem(error)
         result, reason, code = None, reason_of(error), ExitCode(error.exit_code)
     if result is None:
+        warning.cancel()
         output.note(f"quarterdeck: left; the rollback goes on in its driver. Watch it: quarterdeck watch {rollout.id}")
         if args.output == "json":
             output.document(deploy_document(rollout, "interrupted", reason))
         return code
+    before = await warning
     final, restored = await _told_end(context, result)
     problem = "" if result.abandoned else not_recorded(context, final)
     if problem:
@@ -144,6 +142,18 @@ async def _follow(args: argparse.Namespace, context: "Context", inventory: "Inve
         if result.error is not None:
             output.problem(result.error)
     return ExitCode.DONE if restored else ExitCode.NEEDS_ATTENTION
+
+
+async def _warned(context: "Context", inventory: "Inventory", rollout: "Rollout") -> "TakenBack | None":
+    """Say so where the version that is restored was taken back before. It is looked up once the rollback is on its way, beside
+    following it: nothing waits for a warning."""
+    from console import output
+    from services.rollout.preview import taken_back_before
+
+    before = await taken_back_before(context, inventory, rollout)
+    if before is not None:
+        output.note(f"quarterdeck: WARNING: this restores a version that was taken back. {before.words}")
+    return before
 
 
 def rollback_document(

@@ -56,17 +56,21 @@ async def restoring_revision(station: Station, inventory: Inventory, target: Tar
 
 async def taken_back_before(station: Station, inventory: Inventory, rollout: Rollout) -> TakenBack | None:
     """The last rollback of the version that ``rollout`` restores, as far as the checkpoints and records of the cluster and the
-    journal of this home tell."""
+    journal of this home tell. Whatever goes wrong with it hinders no rollback: it is logged, and nothing is told."""
     release = rollout.release
-    found = [watch.rollout for watch in rollouts(inventory, station.clock)]
-    return taken_back(
-        rollout.plan.previous_version,
-        environment=release.target.environment,
-        service=release.service,
-        rollouts=[each for each in found if each.id != rollout.id],
-        records=records_in(inventory.records.values(), release.service),
-        entries=await _ends(station, release.service, release.target.environment),
-    )
+    try:
+        found = [watch.rollout for watch in rollouts(inventory, station.clock)]
+        return taken_back(
+            rollout.plan.previous_version,
+            environment=release.target.environment,
+            service=release.service,
+            rollouts=[each for each in found if each.id != rollout.id],
+            records=records_in(inventory.records.values(), release.service),
+            entries=await _ends(station, release.service, release.target.environment),
+        )
+    except Exception:
+        log.exception("whether %s was taken back before is not known", rollout.plan.previous_version)
+        return None
 
 
 async def _ends(station: Station, service: str, environment: str) -> list[dict[str, Json]]:
