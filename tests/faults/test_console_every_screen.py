@@ -158,7 +158,7 @@ async def test_random_keys_neither_break_a_screen_nor_change_a_cluster(sandbox: 
             assert app.is_running, keys
         await _home(app)
         await pilot.resize_terminal(100, 30)
-        await soon(app, lambda: "ENVIRONMENTS" in words_on(app))
+        await soon(app, lambda: _at_home(app) and "ENVIRONMENTS" in words_on(app))
     assert objects(sandbox) == before
     assert all(more.get("return_code", 0) == 0 for _, more in left), left
     log = (home / "log" / "quarterdeck.log").read_text(errors="replace")
@@ -167,6 +167,11 @@ async def test_random_keys_neither_break_a_screen_nor_change_a_cluster(sandbox: 
 
 
 async def _home(app: ConsoleApp) -> None:
+    await soon(app, lambda: _at_home(app))
+
+
+def _at_home(app: ConsoleApp) -> bool:
+    """Leaves every other screen; a question that was asked there may come a moment later, once the cluster has answered."""
     while len(app.screen_stack) > 1:
         app.pop_screen()
-    await soon(app, lambda: isinstance(app.screen, FleetScreen) and app.screen.entered)
+    return isinstance(app.screen, FleetScreen) and app.screen.entered
