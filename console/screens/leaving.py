@@ -43,9 +43,10 @@ def leaving_lines(cards: Sequence[RolloutCard], drivers: Mapping[str, int | None
         lines.append(((what, Tone.STRONG), phase_words(card)))
         lines.append(_watched(card, drivers.get(card.key)))
     lines.append(((" ", Tone.TEXT),))
-    if any(not card.orphaned for card in cards) and watch == WATCH:
+    followed = any(not card.orphaned for card in cards)
+    if followed and watch == WATCH:
         lines.append((("Leaving changes nothing for them. ", Tone.TEXT), (watch, Tone.ACCENT), (" follows them.", Tone.TEXT)))
-    elif any(not card.orphaned for card in cards):
+    elif followed:
         # paths are long: on a line of its own it is wrapped, not cut
         lines += [(("Leaving changes nothing for them. To follow them:", Tone.TEXT),), ((watch, Tone.ACCENT),)]
     if any(card.orphaned for card in cards):
