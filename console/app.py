@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events, on, work
 from textual._context import active_message_pump
+from textual.css.query import NoMatches
+from textual.dom import NoScreen
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -29,6 +31,7 @@ from console.finding import Finding
 from console.guards import Situation
 from console.mending import Mending, begin_anew
 from console.palette import Actions, Palette
+from console.parting import is_being_taken_apart
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
 from console.session import Session
@@ -339,10 +342,14 @@ class ConsoleApp(Finding):
 
     def _handle_exception(self, error: Exception) -> None:
         """The last net: what gets here has ended the message loop of a widget, of a screen, or of the application."""
+        failed = active_message_pump.get(None)
+        if isinstance(error, (NoMatches, NoScreen)) and failed is not self and is_being_taken_apart(failed):
+            log.info("what %s still wanted to do had gone: it is being taken apart", type(failed).__name__)
+            return
         log.critical("a part of the console ended on an unexpected error", exc_info=error)
         if self.is_headless:
             super()._handle_exception(error)
-        elif active_message_pump.get(None) is self or not self.mend(error):
+        elif failed is self or not self.mend(error):
             self.exit(
                 int(ExitCode.FAILED),
                 return_code=int(ExitCode.FAILED),

@@ -9,9 +9,9 @@ from textual import work
 from textual.await_complete import AwaitComplete
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.css.query import NoMatches
-from textual.message import Message
 
 from console.actions import Action, Situation, actions_on, label_for
+from console.parting import is_being_taken_apart
 from widgets.text import sanitize
 
 if TYPE_CHECKING:
@@ -31,28 +31,14 @@ class Palette(CommandPalette):
         if self.query_one(CommandList).size.height:
             super()._action_command_list(action)
 
-    async def _dispatch_message(self, message: Message) -> None:
-        # "no matches" is told half a second later: by then it may be taken apart, and that would end the application
-        # (textual 8.2.8: NoMatches in _show_no_matches)
-        try:
-            await super()._dispatch_message(message)
-        except NoMatches:
-            if self._whole:
-                raise
-
     @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)
     async def _gather_commands(self, search_value: str) -> None:
         # what it still gathers then finds no list any more (textual 8.2.8: NoMatches in _watch__list_visible)
         try:
             await unwrap(CommandPalette._gather_commands)(self, search_value)
         except NoMatches:
-            if self._whole:
+            if self.is_current and not is_being_taken_apart(self):
                 raise
-
-    @property
-    def _whole(self) -> bool:
-        """Whether it is shown, and nothing of it is being taken apart."""
-        return self.is_current and not self._pruning and not self.app._closing
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         # enter twice on a busy machine: the second would take away a screen below, or fail where there is none (textual 8.2.8)

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 from support.consoles import TestConsole, card, picture, rollout, until, words_on
-from textual import events
 from textual.command import CommandList
 from textual.widgets import Input
 
@@ -95,17 +94,27 @@ async def test_the_question_before_leaving_an_orphan_has_that_title() -> None:
         assert "goes on" not in words_on(app)
 
 
-async def test_what_the_palette_says_too_late_ends_nothing() -> None:
+async def test_what_the_palette_says_too_late_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     app = TestConsole()
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("ctrl+p")
         await until(pilot, lambda: isinstance(app.screen, Palette))
         palette = app.screen
         await pilot.press(*"zzzz")
+        leave, called = palette._message_loop_exit, asyncio.Event()
+
+        def no_matches() -> None:
+            called.set()
+            palette.query_one(CommandList)
+
+        async def leaves() -> None:
+            # as the timer of its "no matches" does, where the machine is busy: what it calls is called once the list has gone
+            palette.call_next(no_matches)
+            await leave()
+
+        monkeypatch.setattr(palette, "_message_loop_exit", leaves)
         app.pop_screen()
-        await until(pilot, lambda: not palette.query(CommandList))
-        # as its countdown to "no matches" does, where the machine is busy
-        await palette._dispatch_message(events.Callback(callback=lambda: palette.query_one(CommandList)))
+        await until(pilot, called.is_set)
         # …and a search that was still under way
         await palette._gather_commands("roll").wait()
         await until(pilot, lambda: "SERVICES" in words_on(app))
