@@ -46,8 +46,8 @@ class Intents(InOrder):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.clock = clock
-        self._looking = False
-        """Whether what a rollback would restore is being looked up, or shown."""
+        self._looking: tuple[str, str, str] | None = None
+        """Environment, service and revision of which is being looked up, or shown, what a rollback would restore."""
         self._ended: set[tuple[str, datetime]] = set()
         """The ends of drivers that the operator was told of."""
         self._replaced: dict[str, str] = {}
@@ -130,10 +130,7 @@ class Intents(InOrder):
         selection = situation.selection
         if card is not None:
             selection = Selection(card.environment, card.rollout.release.service, card.key)
-        # one look at a time: R pressed again before it is there must not open another behind it
-        if not self._looking:
-            self._looking = True
-            self._show_rollback(selection)
+        self._look(selection)
 
     @work(group="rollback", exit_on_error=False)
     async def _roll_back_now(self, card: RolloutCard, asked_on: Screen[Any]) -> None:
@@ -154,16 +151,34 @@ class Intents(InOrder):
 
     def roll_back_to(self, environment: str, service: str, revision: str) -> None:
         """To one revision of a service, after showing what that restores."""
-        if not self._looking:
-            self._looking = True
-            self._show_rollback(Selection(environment, service), revision)
+        self._look(Selection(environment, service), revision)
+
+    def _look(self, selection: Selection, revision: str = "") -> None:
+        """One look at a time: R pressed again before its answer is there opens no second question. Pressed on another service,
+        it is about that one: the look before asks nothing any more."""
+        asked = (selection.environment, selection.service, revision)
+        if asked != self._looking:
+            self._looking = asked
+            asked_on = next(screen for screen in reversed(self.screen_stack) if isinstance(screen, ConsoleScreen))
+            self._show_rollback(asked, asked_on)
 
     @work(group="rollback", exit_on_error=False)
-    async def _show_rollback(self, selection: Selection, revision: str = "") -> None:
-        environment, service = selection.environment, selection.service
-        asked_on = self.screen
+    async def _show_rollback(self, asked: tuple[str, str, str], asked_on: Screen[Any]) -> None:
+        environment, service, revision = asked
         try:
             preview = await self.session.rollbacks.preview(environment, service, revision)
+            if self._looking is not asked:
+                return
+            if self.screen is not asked_on:
+                # a question that comes up elsewhere would get the R that was meant for what is selected there
+                toast(
+                    self.screen,
+                    "You went on before the cluster had answered. R, pressed there again, shows what it would go back to.",
+                    title=f"{service} in {environment}: nothing was rolled back",
+                    severity="warning",
+                    seconds=15,
+                )
+                return
             wanted = await self.push_screen_wait(
                 RestoreScreen(self.clock, preview, lambda: self.session.rollbacks.overtaken(environment, service))
             )
@@ -174,7 +189,8 @@ class Intents(InOrder):
             toast(self.screen, str(error), title=title, severity="error" if unknown else "warning", seconds=15)
             return
         finally:
-            self._looking = False
+            if self._looking is asked:
+                self._looking = None
         if wanted:
             key = await self._told("rollback", self.session.rollbacks.of_service(environment, service))
             if key:

@@ -7,12 +7,15 @@ from support.consoles import TestConsole, card, picture, rollout, until, words_o
 from textual.command import CommandList
 from textual.widgets import Input
 
-from console.draft import Answer
+from console.draft import Answer, Preview
 from console.palette import Palette
 from console.screens.deploy import DeployScreen
+from console.screens.fleet import FleetScreen
 from console.screens.journal import JournalScreen
 from console.screens.leaving import leaving_title
+from console.screens.restore import RestoreScreen
 from console.screens.rollout import RolloutScreen
+from console.screens.service import ServiceScreen
 from console.view import RolloutCard
 
 WIDE = (120, 40)
@@ -118,3 +121,52 @@ async def test_what_the_palette_says_too_late_ends_nothing(monkeypatch: pytest.M
         # …and a search that was still under way
         await palette._gather_commands("roll").wait()
         await until(pilot, lambda: "SERVICES" in words_on(app))
+
+
+def slow_to_look() -> tuple[TestConsole, dict[str, asyncio.Event]]:
+    """A console on clusters that say what a rollback of a service would restore once the event of the service is set."""
+    app = TestConsole(picture(rollouts=()))
+    looked, preview = {name: asyncio.Event() for name in ("accounts", "payment-service")}, app.session.rollbacks.preview
+
+    async def slow(environment: str, service: str, revision: str = "") -> Preview:
+        shown = await preview(environment, service, revision)
+        await looked[service].wait()
+        return shown
+
+    app.session.rollbacks.preview = slow  # type: ignore[method-assign]
+    return app, looked
+
+
+async def test_the_question_of_a_rollback_does_not_come_up_where_one_went_meanwhile() -> None:
+    app, looked = slow_to_look()
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked == [("preview", "production", "accounts")])
+        await pilot.press("J")
+        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+        looked["accounts"].set()
+        await until(pilot, lambda: "accounts in production: nothing was rolled back" in words_on(app))
+        assert isinstance(app.screen, JournalScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+
+
+async def test_r_on_another_service_is_about_that_one_and_asks_once() -> None:
+    app, looked = slow_to_look()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("R", "R")
+        await until(pilot, lambda: app.session.asked == [("preview", "production", "accounts")])
+        app.open_service("production", "payment-service")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen) and app.screen.entered)
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked[1:] == [("preview", "production", "payment-service")])
+        looked["accounts"].set()
+        await pilot.pause()
+        assert isinstance(app.screen, ServiceScreen)
+        looked["payment-service"].set()
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        assert "roll back payment-service in production" in words_on(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
