@@ -70,10 +70,11 @@ class ConsoleApp(Finding):
     ToastRack { margin-bottom: 2; }
     RolloutScreen.-narrow ToastRack { dock: top; margin: 7 0 0 0; }
     PromptScreen ToastRack { dock: top; margin: 1 0 0 0; }
-    .-small ToastRack { scrollbar-size-vertical: 0; }
-    .-small ToastHolder { display: none; }
-    .-small ToastHolder:last-child { display: block; }
-    .-small Toast { width: 100%; max-width: 100%; max-height: 4; margin: 0; padding: 0 1; }
+    ConfirmingScreen ToastRack { margin-bottom: 0; }
+    .-small ToastRack, ConfirmingScreen ToastRack { scrollbar-size-vertical: 0; }
+    .-small ToastHolder, ConfirmingScreen ToastHolder { display: none; }
+    .-small ToastHolder:last-child, ConfirmingScreen ToastHolder:last-child { display: block; }
+    .-small Toast, ConfirmingScreen Toast { width: 100%; max-width: 100%; max-height: 4; margin: 0; padding: 0 1; }
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:

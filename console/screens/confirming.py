@@ -30,7 +30,8 @@ class ConfirmingScreen(Worn, ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(False)", "leave it")]
     DEFAULT_CSS = """
     ConfirmingScreen { align: center middle; }
-    ConfirmingScreen > VerticalScroll { width: 90%; max-width: 110; height: auto; max-height: 90%;
+    ConfirmingScreen > VerticalScroll { width: 90%; max-width: 110; height: auto; max-height: 100%;
+        margin-bottom: 4; /* for the newest toast: nothing lies over what is being confirmed */
         border: round $warning; padding: 1 2; background: $surface; scrollbar-size-vertical: 1; }
     """
     key: ClassVar[str]

@@ -17,6 +17,7 @@ from console.screens.restore import RestoreScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
 from console.view import RolloutCard
+from widgets.toast import toast
 
 WIDE = (120, 40)
 
@@ -170,3 +171,18 @@ async def test_r_on_another_service_is_about_that_one_and_asks_once() -> None:
         assert "roll back payment-service in production" in words_on(app)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ServiceScreen))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_no_toast_lies_over_what_is_being_confirmed(size: tuple[int, int]) -> None:
+    app = TestConsole(picture(rollouts=()))
+    lines = tuple(f"value {number} back to {number - 1}" for number in range(1, 60))
+    async with app.run_test(size=size, notifications=True) as pilot:
+        app.push_screen(RestoreScreen(app.own_clock, Preview("roll back accounts in production", lines)))
+        await until(pilot, lambda: "value 1 back to 0" in words_on(app))
+        before = [line.rstrip() for line in words_on(app).rstrip().splitlines()]
+        for word in ("one", "another", "the newest"):
+            toast(app.screen, f"{word}: {'long ' * 60}", title=f"{word} of somebody", severity="warning")
+        await until(pilot, lambda: "the newest of somebody" in words_on(app))
+        assert [line.rstrip() for line in words_on(app).splitlines()][: len(before)] == before
+        assert "works when it has rested" in before[-1]
