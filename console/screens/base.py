@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 LEAST = (80, 24)
 """Columns and rows that every screen is made for. On fewer all keys work, and some parts can't be seen."""
-_TOLD_IN = 6
-"""Lines at the foot of a small screen that a toast and the keys take."""
 _UNFIT = 15
 """By how much a key that does not work now is of less use than it would be."""
 
@@ -292,10 +290,10 @@ class ConsoleScreen(Worn, Screen[None]):
         return self.focused if isinstance(self.focused, Input) else None
 
     def place_toasts(self) -> None:
-        """Toasts are told above a text field at the foot of the screen, never over what is being typed."""
+        """Toasts are told above a text field in the lower half of the screen, never over what is being typed."""
         field, height = self.typed_in(), self.size.height
         for rack in self.query_children(ToastRack):
-            if field is not None and field.region.y >= height - _TOLD_IN:
+            if field is not None and field.region.y >= height // 2:
                 rack.styles.margin = (0, 0, height - field.region.y, 0)
             else:
                 rack.styles.margin = None

@@ -9,6 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widget import Widget
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
@@ -296,6 +297,7 @@ class DeployScreen(ConsoleScreen):
         self._draft = draft
         self.query_one(PlanDiff).show(shown_plan(draft.plan))
         sentence.show(*sentence_of(draft))
+        self.after_refresh(self.place_toasts)  # it may be longer, or shorter
         confirmation.ask(draft.release.target.environment, draft.plan.digest)
         confirmation.block("the checklist is not complete", waits=True)
         self._foreseeing.ask(draft)
@@ -332,6 +334,10 @@ class DeployScreen(ConsoleScreen):
             self.query_one(TypedConfirmation).block("an unexpected error, see the log; ctrl+r asks again")
 
     # ---- the confirmation
+
+    def typed_in(self) -> Widget | None:
+        # who types the name has to see what it confirms
+        return self.query_one("#sentence") if self.query_one(TypedConfirmation).has_focus_within else super().typed_in()
 
     @on(TypedConfirmation.Confirmed)
     def confirmed(self, event: TypedConfirmation.Confirmed) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from support.consoles import TestConsole, card, picture, rollout, until, words_on
+from support.scenes import SCENES
 from textual.command import CommandList
 from textual.widgets import Input
 
@@ -17,6 +18,7 @@ from console.screens.restore import RestoreScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
 from console.view import RolloutCard
+from widgets.confirm import TypedConfirmation
 from widgets.toast import toast
 
 WIDE = (120, 40)
@@ -186,3 +188,19 @@ async def test_no_toast_lies_over_what_is_being_confirmed(size: tuple[int, int])
         await until(pilot, lambda: "the newest of somebody" in words_on(app))
         assert [line.rstrip() for line in words_on(app).splitlines()][: len(before)] == before
         assert "works when it has rested" in before[-1]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_no_toast_lies_over_the_deploy_that_is_being_confirmed(size: tuple[int, int]) -> None:
+    scene = SCENES["deploy"]
+    app = scene.console()
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await scene.enter(app, pilot)
+        app.screen.query_one(TypedConfirmation).focus_input()
+        await until(pilot, lambda: "enter deploy, once the name is typed" in words_on(app))
+        sentence = app.screen.query_one("#sentence").region
+        before = [line.rstrip() for line in words_on(app).splitlines()[sentence.y :]]
+        assert "goes v2.14.1" in before[1]  # below the rule that parts it from the form
+        toast(app.screen, "long " * 60, title="somebody else's was taken over", severity="warning")
+        await until(pilot, lambda: "was taken over" in words_on(app))
+        assert [line.rstrip() for line in words_on(app).splitlines()[sentence.y :]] == before
