@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import signal
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from services.model.errors import ExitCode, Rejected
 
 if TYPE_CHECKING:
+    from services.cluster.inventory import Inventory
     from services.cluster.watched import RolloutWatch
 
 LOOK_SECONDS = 1.0
@@ -41,6 +43,7 @@ async def _watch(args: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
     async with Context.open(args) as context, inventories(context, context.settings.environments) as found:
         told: dict[str, tuple[object, ...]] = {}
+        begun = False
         while not leaving.is_set():
             watches = [
                 watch
@@ -57,6 +60,9 @@ async def _watch(args: argparse.Namespace) -> int:
                 if new and told.get(watch.rollout.id) != state:
                     told[watch.rollout.id] = state
                     _tell(args, watch)
+            if not (told or begun):
+                _tell_quiet(found)
+            begun = True
             if args.rollout and watches[0].rollout.phase.final:
                 return ExitCode.DONE
             waiting = [asyncio.create_task(inventory.changed(inventory.version)) for inventory in found.values()]
@@ -66,6 +72,18 @@ async def _watch(args: argparse.Namespace) -> int:
                 task.cancel()
             await asyncio.gather(*waiting, stop, return_exceptions=True)
         return ExitCode.INTERRUPTED if args.rollout else ExitCode.DONE
+
+
+def _tell_quiet(found: "Mapping[str, Inventory]") -> None:
+    """Silence is told from a command that hangs, and from a cluster that is not heard."""
+    from console import output
+
+    read = ", ".join(name for name, inventory in found.items() if inventory.synced)
+    unread = ", ".join(name for name, inventory in found.items() if not inventory.synced)
+    if unread:
+        output.note(f"Not read yet: {unread}.")
+    if read:
+        output.note(f"No rollout is live in {read}. The next is told as it begins; ctrl+c ends this.")
 
 
 def _tell(args: argparse.Namespace, watch: "RolloutWatch") -> None:

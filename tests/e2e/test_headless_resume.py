@@ -1,6 +1,7 @@
 """Killed, stopped, interrupted, cut off: the rollout goes on, is resumed, or is rolled back, and no step takes effect twice."""
 
 import os
+import select
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -96,6 +97,22 @@ def test_the_command_may_leave_and_the_rollout_goes_on(sandbox: Sandbox) -> None
     watched = sandbox.run("watch", rollout.id)
     assert watched.code == 0
     assert '"phase":"succeeded"' in watched.out.splitlines()[-1]
+
+
+def test_watching_where_nothing_is_live_says_so_and_tells_what_begins(sandbox: Sandbox) -> None:
+    watching = sandbox.start("watch")
+    assert watching.process.stderr is not None
+    said = watching.process.stderr.readline()
+    assert said.startswith("No rollout is live in canary, dev, production, staging. The next is told as it begins")
+    deploy = sandbox.start(*CONFIRMED)
+    rollout = sandbox.wait_for_rollout(carries(5), "5 %")
+    eventually("it has told", lambda: select.select([watching.process.stdout], [], [], 0)[0])
+    watching.process.terminate()
+    left = watching.ended(timeout=60)
+    assert left.code == 0
+    assert rollout.id in left.out
+    deploy.process.terminate()
+    deploy.ended(timeout=60)
 
 
 def test_a_cluster_that_is_away_for_a_while_is_waited_for(sandbox: Sandbox) -> None:
