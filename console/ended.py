@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from console.view import DriverEnd, RolloutCard
+from console.view import DriverEnd, RollbackAsked, RolloutCard
 from services.model.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Ended:
             watched=True,
             driver="",
             own=True,
-            asked=None if kept.over else rollout.created,
+            asked=None if kept.over else RollbackAsked(rollout.created),
             gave_up=self._words(kept),
             unstored=True,
         )

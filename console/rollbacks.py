@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.draft import Answer, Preview, answer_to
 from console.takeovers import ending_of
-from console.view import Picture, RolloutCard, phase_word
+from console.view import Picture, RollbackAsked, RolloutCard, phase_word
 from services.model.errors import Rejected
 from services.model.release import Target
 from services.model.rollout import Phase, Rollout
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SETTLING = 30.0
 """Wall seconds after a rollback to the revision before in which a service has no revision before."""
+VERIFIED_WITHIN = 10.0
+"""Wall seconds after the first accepted patch in which a checkpoint tells of it; else what the cluster shows stands."""
 _BY_KEY = "asked for with the rollback key"
 
 
@@ -43,20 +45,22 @@ class Rollbacks:
         """By environment and service: shown and not carried out yet, and the revision that was asked for."""
         self._restored: dict[tuple[str, str], float] = {}
         """When a service without a rollout was rolled back from here (monotonic)."""
-        self._asked: dict[str, tuple[datetime, Rollout]] = {}
-        """By rollout: its rollback was asked for from here at that moment, when it was as it is here, and no cluster has taken it
-        yet."""
+        self._asked: dict[str, tuple[RollbackAsked, Rollout]] = {}
+        """By rollout: its rollback was asked for from here, when it was as it is here, and no checkpoint tells of it yet."""
 
-    def unconfirmed(self, rollout: Rollout, ended: datetime | None = None) -> datetime | None:
-        """When a rollback was asked for from here that the cluster does not show yet. ``ended``: when its driver did, if so."""
-        at, before = self._asked.get(rollout.id, (None, rollout))
+    def unconfirmed(self, rollout: Rollout, ended: datetime | None = None) -> RollbackAsked | None:
+        """The rollback that was asked for from here and that no cluster shows yet. ``ended``: when its driver did, if so."""
+        asked, before = self._asked.get(rollout.id, (None, rollout))
+        if asked is None:
+            return None
         back = rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
         other = rollout.phase is not before.phase and (rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION)
-        given_up = at is not None and ended is not None and ended > at
-        if back or other or given_up or rollout.epoch > before.epoch:
+        given_up = ended is not None and ended > asked.at
+        unheard = asked.accepted and (self._context.clock.now() - asked.at).total_seconds() > VERIFIED_WITHIN
+        if back or other or given_up or unheard or rollout.epoch > before.epoch:
             self._asked.pop(rollout.id, None)
             return None
-        return at
+        return asked
 
     async def of_rollout(self, card: RolloutCard) -> Answer:
         """At once: the first restoring patch leaves from here, a driver does and verifies the rest."""
@@ -66,7 +70,7 @@ class Rollbacks:
         newest = self._picture().rollout(card.key) or card
         if newest.rollout.phase is Phase.ROLLED_BACK:
             raise Rejected("rollout", card.key, f"is {ending_of(newest)}. Nothing was done", "a look at what runs now")
-        self._asked.setdefault(card.key, (self._context.clock.now(), newest.rollout))
+        self._asked.setdefault(card.key, (RollbackAsked(self._context.clock.now()), newest.rollout))
         try:
             done = await rollback_now(self._context, inventory, newest.rollout, reason=_BY_KEY)
         except Exception:
@@ -175,7 +179,8 @@ class Rollbacks:
         if done.process is not None:
             self._started(done.process)
         if done.seconds is not None:
-            self._asked.pop(done.rollout.id, None)
+            _, before = self._asked.get(done.rollout.id, (None, done.rollout))
+            self._asked[done.rollout.id] = RollbackAsked(self._context.clock.now(), accepted=True), before
         return answer_to(done)
 
     def _target(self, environment: str, service: str) -> Target:

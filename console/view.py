@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from services.model.fleet import EnvironmentView, FleetView, ServiceFigures, ServiceView
 from services.model.rollout import Phase, Rollout
@@ -44,6 +44,13 @@ class DriverEnd:
     before: bool = False
 
 
+class RollbackAsked(NamedTuple):
+    """A rollback from here that no checkpoint tells of yet: asked for at that moment, or accepted then (its first patch)."""
+
+    at: datetime
+    accepted: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutCard:
     """A rollout beside what its Lease says. ``watched`` is ``None`` where no cluster has answered yet."""
@@ -62,8 +69,7 @@ class RolloutCard:
     """Why nobody is thought to watch it."""
     replaced: Replaced | None = None
     """Its driver of this home was replaced by another's."""
-    asked: datetime | None = None
-    """When its rollback was asked for from here, where the cluster has not taken it yet."""
+    asked: RollbackAsked | None = None
     gave_up: str = ""
     """How the driver of this home ended that was to roll it back and did not."""
     unstored: bool = False

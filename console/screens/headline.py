@@ -83,7 +83,9 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
         found.append((f"{words} T resumes it, R rolls it back.{last}", Tone.ALARM))
     if card.asked is not None:
         words = asked_words(card.asked)
-        found.append((f"{glyphs.current().aborted} {words[:1].upper()}{words[1:]}.", Tone.ALARM))
+        found.append(
+            (f"{glyphs.current().aborted} {words[:1].upper()}{words[1:]}.", Tone.WARN if card.asked.accepted else Tone.ALARM)
+        )
     problems = "; ".join(_problems(card, picture))
     if card.gave_up:
         found.append((f"The rollback from this home was given up: {problems or card.gave_up}", Tone.ALARM))

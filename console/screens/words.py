@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from console.screens.figures import errors_cell, latency_cell, reason_words
-from console.view import Picture, Replaced, RolloutCard, phase_word
+from console.view import Picture, Replaced, RollbackAsked, RolloutCard, phase_word
 from services.model.fleet import EnvironmentView, Health, ServiceFigures, ServiceView
 from services.model.rollout import Phase, Rollout, TriggerName, TriggerReading
 from widgets import glyphs, ink
@@ -67,7 +67,11 @@ def phase_words(card: RolloutCard) -> Span:
     if card.orphaned:
         return f"{signs.bad} NOBODY WATCHES", Tone.ALARM
     if card.asked is not None:
-        return f"{signs.aborted} rollback asked for", Tone.BAD
+        return (
+            (f"{signs.aborted} rolling back", Tone.WARN)
+            if card.asked.accepted
+            else (f"{signs.aborted} rollback asked for", Tone.BAD)
+        )
     if card.gave_up:
         return f"{signs.bad} rollback given up", Tone.ALARM
     sign, tone = {
@@ -82,9 +86,11 @@ def phase_words(card: RolloutCard) -> Span:
     return f"{sign} {phase_word(card.rollout.phase)}", tone
 
 
-def asked_words(asked: datetime) -> str:
-    """That a rollback was asked for from here and has not reached the cluster."""
-    return f"rollback asked for {asked:%H:%M:%S}Z, not accepted by the cluster yet"
+def asked_words(asked: RollbackAsked) -> str:
+    """How far a rollback has come that was asked for from here, and that no checkpoint tells of."""
+    if asked.accepted:
+        return f"rollback accepted {asked.at:%H:%M:%S}Z; its driver verifies it"
+    return f"rollback asked for {asked.at:%H:%M:%S}Z, not accepted by the cluster yet"
 
 
 def replaced_words(replaced: Replaced) -> str:
@@ -215,7 +221,7 @@ def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
             ("T resumes, R rolls back" if short else "nothing: its triggers are off. T resumes it, R rolls it back", Tone.BAD),
         )
     if card.asked is not None:
-        return ((asked_words(card.asked), Tone.BAD),)
+        return ((asked_words(card.asked), Tone.WARN if card.asked.accepted else Tone.BAD),)
     if card.gave_up:
         return (("R tries again" if short else "nothing by itself: R tries to roll it back again", Tone.BAD),)
     if card.live:

@@ -13,9 +13,9 @@ from support.consoles import FLEET, PACE, TestConsole, card, entry, picture, rol
 
 from console.attention import Kind, concerns
 from console.draft import Answer, answer_to
-from console.rollbacks import Rollbacks
+from console.rollbacks import VERIFIED_WITHIN, Rollbacks
 from console.session import Session
-from console.view import Picture
+from console.view import Picture, RollbackAsked
 from services.model.errors import Forbidden, Rejected, Unavailable
 from services.model.fleet import FleetView
 from services.model.rollout import Phase, Rollout
@@ -24,7 +24,7 @@ from services.rollout.immediate import Immediate
 from services.rollout.intents import Answer as Told
 from services.rollout.intents import Ask, IntentServer
 
-ASKED = datetime(2026, 1, 1, 0, 9, 30, tzinfo=UTC)
+ASKED = RollbackAsked(datetime(2026, 1, 1, 0, 9, 30, tzinfo=UTC))
 RUNNING = rollout(next="promote stable to v2.15.0 if healthy", next_at=PACE + 90)
 
 
@@ -81,7 +81,8 @@ class Pressing:
             return done
 
         monkeypatch.setattr(immediate, "rollback_now", rollback_now)
-        context: Any = SimpleNamespace(clock=ManualClock(), home=place)
+        self.clock = ManualClock()
+        context: Any = SimpleNamespace(clock=self.clock, home=place)
         watching: Any = SimpleNamespace(inventory_of=lambda _: None)
         self.rollbacks = Rollbacks(context, watching, Picture, lambda _: None)
 
@@ -101,10 +102,31 @@ async def test_it_counts_as_asked_for_until_the_checkpoint_says_so(tmp_path: Pat
     assert not on.unconfirmed(RUNNING), "an old picture after it does not bring it back"
 
 
-async def test_what_was_accepted_or_rejected_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    accepted = Pressing(tmp_path, monkeypatch, Immediate(RUNNING, object=RUNNING.plan.stable, seconds=0.01))
-    assert not (await accepted.press()).failed
-    assert not accepted.unconfirmed(RUNNING)
+async def test_what_was_accepted_is_said_to_roll_back_until_the_checkpoint_or_the_cluster_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = Pressing(tmp_path, monkeypatch, Immediate(RUNNING, object=RUNNING.plan.stable, seconds=0.01))
+    assert not (await on.press()).failed
+    asked = on.rollbacks.unconfirmed(RUNNING)
+    assert asked is not None
+    assert asked.accepted
+    drawn = picture(rollouts=(card(RUNNING, asked=asked),))
+    assert [(found.kind, found.words) for found in concerns(drawn)][:1] == [
+        (Kind.ROLLING_BACK, "payment-service in production rolls back")
+    ]
+    words = await shown(drawn)
+    assert words.count(f"ollback accepted {asked.at:%H:%M:%S}Z; its driver verifies it") == 2
+    assert "promote stable to v2.15.0 if healthy" not in words
+    assert "running" not in words.splitlines()[1]
+    assert not on.unconfirmed(msgspec.structs.replace(RUNNING, phase=Phase.ROLLING_BACK))
+    await on.press()
+    await on.clock.advance(VERIFIED_WITHIN - 1)
+    assert on.unconfirmed(RUNNING)
+    await on.clock.advance(2)
+    assert not on.unconfirmed(RUNNING), "no driver has told of it: what the cluster shows stands"
+
+
+async def test_what_was_rejected_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rejected = Pressing(tmp_path, monkeypatch, Rejected("rollout", "r-1", "is over", "another"))
     with pytest.raises(Rejected):
         await rejected.press()
