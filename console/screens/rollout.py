@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 from textual.app import ComposeResult
@@ -81,6 +82,8 @@ class RolloutScreen(ConsoleScreen):
         self._calls: list[object] = []
         self._read: tuple[str, tuple[TriggerReading, ...]] = ("", ())
         """What the triggers of a rollout showed last."""
+        self._seen: datetime | None = None
+        """When the newest picture that had the rollout was drawn."""
         self._elsewhere = False
         """Some of the calls were made from another home."""
 
@@ -171,9 +174,9 @@ class RolloutScreen(ConsoleScreen):
         self._name_panes()
         card = picture.rollout(self.key)
         if card is None:
-            unknown: Line = ((f"No cluster has shown the rollout {self.key} yet.", Tone.WARN),)
-            self.query_one("#headline", Headline).show(Head(title=unknown))
+            self._draw_unknown()
             return
+        self._seen = picture.now
         rollout, pace = self._with_readings(card), picture.pace_of(card.environment)
         self.query_one("#headline", Headline).show(head_of(card, picture))
         self.query_one("#stepper", Stepper).show(rollout, pace if card.live and not card.orphaned else None)
@@ -186,6 +189,16 @@ class RolloutScreen(ConsoleScreen):
         self.query_one("#next", Note).show(footline(card, picture))
         self.after_refresh(self.place_toasts)
         self._draw_calls(card, picture)
+
+    def _draw_unknown(self) -> None:
+        """No picture has it yet, or none any more: what is still in sight then must not pass for now, nor announce a step."""
+        if self._seen is None:
+            words = f"No cluster has shown the rollout {self.key} yet: its driver tells of it as it begins."
+        else:
+            words = f"No cluster shows the rollout {self.key} any more. All that is below is as it was at {self._seen:%H:%M:%S}Z."
+            self.query_one("#next", Note).show((("NEXT  ", Tone.MUTED), ("not known", Tone.BAD)))
+        title: Line = ((words, Tone.WARN if self._seen is None else Tone.ALARM),)
+        self.query_one("#headline", Headline).show(Head(title=title))
 
     def _with_readings(self, card: RolloutCard) -> Rollout:
         """A driver that has just begun has looked at nothing yet: until it has, what was read last stays, with its age."""

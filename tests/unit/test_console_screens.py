@@ -567,6 +567,18 @@ async def test_a_rollout_that_no_cluster_has_shown_yet_says_so(app):
         await until(pilot, lambda: "payment-service v2.14.1" in words_on(app))
 
 
+async def test_a_rollout_that_no_cluster_shows_any_more_announces_nothing(app):
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter")
+        await until(pilot, lambda: "NEXT  0" in words_on(app))
+        app.new_picture(picture(rollouts=(), now=NOW + timedelta(minutes=5)))
+        gone = "No cluster shows the rollout r-1 any more. All that is below is as it was at 00:10:00Z."
+        await until(pilot, lambda: gone in words_on(app))
+        assert "NEXT  not known" in words_on(app)
+        app.new_picture(picture(rollouts=(card(rollout()),)))
+        await until(pilot, lambda: "NEXT  0" in words_on(app) and gone not in words_on(app))
+
+
 async def test_a_rollout_that_only_restores_reads_as_a_rollback():
     plan = msgspec.structs.replace(PLAN, steps=(), previous_version="v2.6.3", rollback_seconds=0.0)
     back = rollout("r-9", plan=plan, version="v2.7.0", phase=Phase.ROLLING_BACK, rollback_started=1000.0)
