@@ -336,7 +336,7 @@ class ConsoleApp(Finding):
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette())
 
     def key_failed(self, error: Exception) -> None:
         self.trouble.tell(self, "A key", error)

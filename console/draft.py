@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.model.errors import Forbidden, QuarterdeckError
 from services.model.release import Release
+from services.model.rollout import Rollout
 from services.model.steps import Plan
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a rollback would restore, a line each. ``warning``: why that may not be what is wanted."""
+    """What a rollback would restore, a line each, and as it would be carried out. ``warning``: why that may not be what is
+    wanted. ``revision``: the one that was asked for, if one was."""
 
     title: str
     lines: tuple[str, ...]
+    rollout: Rollout
+    revision: str = ""
     warning: str = ""
 
 

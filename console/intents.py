@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events, work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input
 
 from console.actions import ACTIONS, Situation
@@ -127,10 +128,7 @@ class Intents(InOrder):
                 question = OldPictureScreen(self.clock, card, old, lambda: self.picture)
                 self._ask(question, lambda: self._roll_back_now(card, here))
             return
-        selection = situation.selection
-        if card is not None:
-            selection = Selection(card.environment, card.rollout.release.service, card.key)
-        self._look(selection)
+        self._look(_rolled_back_at(situation))
 
     @work(group="rollback", exit_on_error=False)
     async def _roll_back_now(self, card: RolloutCard, asked_on: Screen[Any]) -> None:
@@ -154,34 +152,18 @@ class Intents(InOrder):
         self._look(Selection(environment, service), revision)
 
     def _look(self, selection: Selection, revision: str = "") -> None:
-        """One look at a time: R pressed again before its answer is there opens no second question. Pressed on another service,
-        it is about that one: the look before asks nothing any more."""
+        """One look at a time: R pressed again before its answer is there asks once. Pressed on another service, it is about that
+        one: the look before asks nothing any more."""
         asked = (selection.environment, selection.service, revision)
         if asked != self._looking:
             self._looking = asked
-            asked_on = next(screen for screen in reversed(self.screen_stack) if isinstance(screen, ConsoleScreen))
-            self._show_rollback(asked, asked_on)
+            self._show_rollback(asked, self.screen.focused)
 
     @work(group="rollback", exit_on_error=False)
-    async def _show_rollback(self, asked: tuple[str, str, str], asked_on: Screen[Any]) -> None:
+    async def _show_rollback(self, asked: tuple[str, str, str], focused: Widget | None) -> None:
         environment, service, revision = asked
         try:
             preview = await self.session.rollbacks.preview(environment, service, revision)
-            if self._looking is not asked:
-                return
-            if self.screen is not asked_on:
-                # a question that comes up elsewhere would get the R that was meant for what is selected there
-                toast(
-                    self.screen,
-                    "You went on before the cluster had answered. R, pressed there again, shows what it would go back to.",
-                    title=f"{service} in {environment}: nothing was rolled back",
-                    severity="warning",
-                    seconds=15,
-                )
-                return
-            wanted = await self.push_screen_wait(
-                RestoreScreen(self.clock, preview, lambda: self.session.rollbacks.overtaken(environment, service))
-            )
         except QuarterdeckError as error:
             # what is not known is not said to be nothing
             unknown = isinstance(error, Unavailable)
@@ -189,12 +171,34 @@ class Intents(InOrder):
             toast(self.screen, str(error), title=title, severity="error" if unknown else "warning", seconds=15)
             return
         finally:
-            if self._looking is asked:
+            current = self._looking is asked
+            if current:
                 self._looking = None
-        if wanted:
-            key = await self._told("rollback", self.session.rollbacks.of_service(environment, service))
+        if not current:
+            return
+        asked_on = self.screen
+        if not self._still_at(environment, service, focused):
+            toast(
+                asked_on,
+                "You went on before the cluster had answered. R, pressed there again, shows what it would go back to.",
+                title=f"{service} in {environment}: nothing was rolled back",
+                severity="warning",
+                seconds=15,
+            )
+            return
+        question = RestoreScreen(self.clock, preview, lambda: self.session.rollbacks.overtaken(environment, service, preview))
+        if await self.push_screen_wait(question):
+            key = await self._told("rollback", self.session.rollbacks.of_service(environment, service, preview))
             if key:
                 self._show_what_came(key, asked_on)
+
+    def _still_at(self, environment: str, service: str, focused: Widget | None) -> bool:
+        """Whether the operator is where a rollback of the service was asked for, or where it would be asked for now. A question
+        that came up elsewhere would get the R that is meant for what is selected there, or the one in a word that is typed."""
+        here = self.screen
+        if not isinstance(here, ConsoleScreen) or (isinstance(here.focused, Input) and here.focused is not focused):
+            return False
+        return _rolled_back_at(here.situation()) == Selection(environment, service)
 
     def tell_replaced(self, picture: Picture) -> None:
         """Say, once and wherever the operator is, that a driver of this home was replaced by somebody else's."""
@@ -229,3 +233,10 @@ class Intents(InOrder):
         severity: Severity = "error" if answer.failed else "warning" if what in ("rollback", "abort") else "information"
         toast(self.screen, answer.text, title=what, severity=severity, seconds=20 if answer.failed else 8)
         return answer.key
+
+
+def _rolled_back_at(situation: Situation) -> Selection:
+    """Environment and service of what a rollback is about."""
+    if (card := situation.card) is not None:
+        return Selection(card.environment, card.rollout.release.service)
+    return Selection(situation.selection.environment, situation.selection.service)

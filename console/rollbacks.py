@@ -41,8 +41,6 @@ class Rollbacks:
         self._watching = watching
         self._picture = picture
         self._started = started
-        self._shown: dict[tuple[str, str], tuple[Rollout, str]] = {}
-        """By environment and service: shown and not carried out yet, and the revision that was asked for."""
         self._restored: dict[tuple[str, str], float] = {}
         """When a service without a rollout was rolled back from here (monotonic)."""
         self._asked: dict[str, tuple[RollbackAsked, Rollout]] = {}
@@ -78,12 +76,9 @@ class Rollbacks:
             raise
         return self._told(done)
 
-    def overtaken(self, environment: str, service: str) -> str:
+    def overtaken(self, environment: str, service: str, preview: Preview) -> str:
         """Why what :meth:`preview` showed is no longer to be done, if somebody else was quicker."""
-        asked = self._shown.get((environment, service))
-        if asked is None:
-            return ""
-        shown, _ = asked
+        shown = preview.rollout
         newest = self._picture().rollout(shown.id)
         if newest is not None and newest.rollout.phase is Phase.ROLLED_BACK:
             return f"it was rolled back meanwhile: {ending_of(newest)}"
@@ -114,19 +109,16 @@ class Rollbacks:
         gone = [number for number in sorted(wanted) if str(number) not in there]
         return f"revision {gone[0]} was deleted meanwhile" if gone else ""
 
-    async def of_service(self, environment: str, service: str) -> Answer:
-        """The same for a service whose rollback window is over, or that has no rollout: exactly what :meth:`preview` showed,
-        once. Raises ``Rejected`` where it was not shown, or is something else by now."""
+    async def of_service(self, environment: str, service: str, preview: Preview) -> Answer:
+        """The same for a service whose rollback window is over, or that has no rollout: exactly what ``preview`` showed. Raises
+        ``Rejected`` where it is something else by now."""
         from services.rollout.immediate import rollback_service_now
 
         target = self._target(environment, service)
         inventory = self._watching.inventory_of(target.context)
-        gone = self.overtaken(environment, service)
-        shown, revision = self._shown.pop((environment, service), (None, ""))
-        if gone:
+        shown, revision = preview.rollout, preview.revision
+        if gone := self.overtaken(environment, service, preview):
             raise Rejected("service", service, f"is not rolled back: {gone}. Nothing was done", "a look at it, then R again")
-        if shown is None:
-            raise Rejected("service", service, "is rolled back by one press only", "R again shows what it would restore now")
         if revision:
             self._none_under_way(environment, service, revision)
         card = self._last_change(environment, service)
@@ -160,9 +152,9 @@ class Rollbacks:
             shown = await restoring_revision(self._context, inventory, target, service)
             lines = revision_lines(shown)
         before = await taken_back_before(self._context, inventory, shown)
-        self._shown[environment, service] = (shown, revision)
         where = f"{environment} to revision {revision}" if revision else environment
-        return Preview(f"roll back {service} in {where}", lines, f"{before.words}." if before is not None else "")
+        warning = f"{before.words}." if before is not None else ""
+        return Preview(f"roll back {service} in {where}", lines, shown, revision, warning)
 
     def _none_under_way(self, environment: str, service: str, revision: str) -> None:
         """A rollout that is under way is rolled back first: its driver would go on over whatever was restored."""

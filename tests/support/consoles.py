@@ -446,17 +446,17 @@ class StubSession:
     async def of_rollout(self, card: RolloutCard) -> Answer:
         return self._answer("roll_back", card)
 
-    def overtaken(self, environment: str, service: str) -> str:
+    def overtaken(self, environment: str, service: str, preview: Preview) -> str:
         return self.gone
 
-    async def of_service(self, environment: str, service: str) -> Answer:
+    async def of_service(self, environment: str, service: str, preview: Preview) -> Answer:
         self.asked.append(("roll_back_service", environment, service))
         return Answer("rolling back", "r-1")
 
     async def preview(self, environment: str, service: str, revision: str = "") -> Preview:
         self.asked.append(("preview", environment, service, *([revision] if revision else [])))
         self._fail()
-        return Preview(f"roll back {service} in {environment}", ("image v2.15.0 back to v2.14.1", HOSTILE))
+        return Preview(f"roll back {service} in {environment}", ("image v2.15.0 back to v2.14.1", HOSTILE), rollout(), revision)
 
     def _answer(self, verb: str, card: RolloutCard) -> Answer:
         self.asked.append((verb, card.key))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -234,7 +234,7 @@ def _theirs() -> Picture:
 async def _restore(app: TestConsole, pilot: Any) -> None:
     lines = ("image v2.15.0 back to v2.14.1", "route: 25 % to canary becomes 0 %")
     preview = await app.session.preview("production", "payment-service")
-    app.push_screen(RestoreScreen(app.clock, type(preview)(preview.title, lines)))
+    app.push_screen(RestoreScreen(app.clock, replace(preview, lines=lines)))
     await pilot.pause()
 
 

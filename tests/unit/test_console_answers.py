@@ -1,14 +1,17 @@
 """An answer that takes its time does not move anybody who went on meanwhile; and what leaving says of rollouts."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from support.consoles import TestConsole, card, picture, rollout, until, words_on
 from support.scenes import SCENES
 from textual.command import CommandList
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from console.draft import Answer, Preview
+from console.mending import begin_anew
 from console.palette import Palette
 from console.screens.deploy import DeployScreen
 from console.screens.fleet import FleetScreen
@@ -92,6 +95,27 @@ def test_leaving_says_which_rollouts_go_on_and_which_nobody_watches(watched: tup
     assert leaving_title([card(rollout(f"r-{index}"), watched=each) for index, each in enumerate(watched)]) == title
 
 
+async def test_the_palette_opens_while_the_one_before_is_still_being_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = TestConsole()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, Palette))
+        first, going = app.screen, asyncio.Event()
+        leave = first._message_loop_exit
+
+        async def leaves() -> None:
+            await going.wait()  # as on a busy machine
+            await leave()
+
+        monkeypatch.setattr(first, "_message_loop_exit", leaves)
+        app.pop_screen()
+        app.action_command_palette()
+        await until(pilot, lambda: isinstance(app.screen, Palette))
+        assert app.screen is not first
+        going.set()
+        await until(pilot, lambda: "Search for commands" in words_on(app))
+
+
 async def test_the_question_before_leaving_an_orphan_has_that_title() -> None:
     app = TestConsole(picture(rollouts=(card(rollout(), watched=False),)))
     async with app.run_test(size=WIDE) as pilot:
@@ -126,6 +150,11 @@ async def test_what_the_palette_says_too_late_ends_nothing(monkeypatch: pytest.M
         await until(pilot, lambda: "SERVICES" in words_on(app))
 
 
+def questioned(app: TestConsole) -> bool:
+    """Whether the question is on the screen, so that its key begins to rest."""
+    return isinstance(app.screen, RestoreScreen) and "works when it has rested" in words_on(app)
+
+
 def slow_to_look() -> tuple[TestConsole, dict[str, asyncio.Event]]:
     """A console on clusters that say what a rollback of a service would restore once the event of the service is set."""
     app = TestConsole(picture(rollouts=()))
@@ -140,20 +169,110 @@ def slow_to_look() -> tuple[TestConsole, dict[str, asyncio.Event]]:
     return app, looked
 
 
-async def test_the_question_of_a_rollback_does_not_come_up_where_one_went_meanwhile() -> None:
+async def _to_another_screen(app: TestConsole, pilot: Pilot[object]) -> None:
+    await pilot.press("J")
+    await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+
+
+async def _to_another_row(app: TestConsole, pilot: Pilot[object]) -> None:
+    await pilot.press("down")
+
+
+async def _into_a_filter(app: TestConsole, pilot: Pilot[object]) -> None:
+    await pilot.press("slash", "a")
+    await until(pilot, lambda: isinstance(app.focused, Input))
+
+
+@pytest.mark.parametrize("go", [_to_another_screen, _to_another_row, _into_a_filter])
+async def test_the_question_of_a_rollback_does_not_come_up_where_one_went_meanwhile(
+    go: Callable[[TestConsole, Pilot[object]], Awaitable[None]],
+) -> None:
     app, looked = slow_to_look()
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await pilot.press("R")
         await until(pilot, lambda: app.session.asked == [("preview", "production", "accounts")])
-        await pilot.press("J")
-        await until(pilot, lambda: isinstance(app.screen, JournalScreen))
+        await go(app, pilot)
+        here = app.screen
         looked["accounts"].set()
         await until(pilot, lambda: "accounts in production: nothing was rolled back" in words_on(app))
-        assert isinstance(app.screen, JournalScreen)
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        assert app.screen is here
+        await pilot.press("escape", "home")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen) and app.screen.selection().service == "accounts")
         await pilot.press("R")
         await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+
+
+async def test_a_screen_of_services_that_is_shown_for_another_one_gets_no_question_of_the_one_before() -> None:
+    app, looked = slow_to_look()
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        for service in ("accounts", "payment-service"):
+            app.open_service("production", service)
+            await until(pilot, lambda: isinstance(app.screen, ServiceScreen) and app.screen.entered)
+            if service == "accounts":
+                await pilot.press("R")
+                await until(pilot, lambda: app.session.asked == [("preview", "production", "accounts")])
+                await pilot.press("escape")
+                await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        looked["accounts"].set()
+        await until(pilot, lambda: "accounts in production: nothing was rolled back" in words_on(app))
+        assert isinstance(app.screen, ServiceScreen)
+
+
+async def test_the_question_comes_up_on_another_screen_about_the_same_service() -> None:
+    app, looked = slow_to_look()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("R")
+        await until(pilot, lambda: app.session.asked == [("preview", "production", "accounts")])
+        app.open_service("production", "accounts")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen) and app.screen.entered)
+        await pilot.press("R")
+        looked["accounts"].set()
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        assert app.session.asked == [("preview", "production", "accounts")]
+
+
+async def test_a_question_that_was_taken_away_without_an_answer_can_be_asked_again() -> None:
+    app = TestConsole(picture(rollouts=()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+        await begin_anew(app)  # as after an unexpected error
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen) and app.screen.selection().service == "accounts")
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
+
+
+async def test_what_is_confirmed_is_carried_out_though_another_look_came_later() -> None:
+    app, looked = slow_to_look()
+    done: list[tuple[str, str, Preview]] = []
+    shown: dict[str, Preview] = {}
+    preview = app.session.rollbacks.preview
+
+    async def of_service(environment: str, service: str, confirmed: Preview) -> Answer:
+        done.append((environment, service, confirmed))
+        return Answer("rolling back", "")
+
+    async def slow(environment: str, service: str, revision: str = "") -> Preview:
+        shown[revision] = await preview(environment, service)
+        if revision == "3":
+            await looked["payment-service"].wait()
+        return shown[revision]
+
+    app.session.rollbacks.preview, app.session.rollbacks.of_service = slow, of_service  # type: ignore[method-assign]
+    looked["accounts"].set()
+    async with app.run_test(size=WIDE) as pilot:
+        app.open_service("production", "accounts")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen) and app.screen.entered)
+        app.roll_back_to("production", "accounts", "3")
+        await until(pilot, lambda: "3" in shown)
+        app.roll_back_to("production", "accounts", "5")
+        await until(pilot, lambda: questioned(app))
+        looked["payment-service"].set()
+        await pilot.pause()
+        await app.own_clock.advance(1)
+        await pilot.press("R")
+        await until(pilot, lambda: done)
+        assert done[0][2] is shown["5"]
 
 
 async def test_r_on_another_service_is_about_that_one_and_asks_once() -> None:
@@ -180,7 +299,7 @@ async def test_no_toast_lies_over_what_is_being_confirmed(size: tuple[int, int])
     app = TestConsole(picture(rollouts=()))
     lines = tuple(f"value {number} back to {number - 1}" for number in range(1, 60))
     async with app.run_test(size=size, notifications=True) as pilot:
-        app.push_screen(RestoreScreen(app.own_clock, Preview("roll back accounts in production", lines)))
+        app.push_screen(RestoreScreen(app.own_clock, Preview("roll back accounts in production", lines, rollout())))
         await until(pilot, lambda: "value 1 back to 0" in words_on(app))
         before = [line.rstrip() for line in words_on(app).rstrip().splitlines()]
         for word in ("one", "another", "the newest"):

@@ -295,7 +295,7 @@ async def test_the_way_back_to_a_version_that_was_taken_back_says_so_first(sessi
 async def test_a_revision_that_is_gone_is_said_and_nothing_is_done(session: Open, home: Path) -> None:
     with pytest.raises(Rejected, match="not among the revisions"):
         await session.rollbacks.preview("production", "search", "77")
-    await session.rollbacks.preview("production", "search", "1")
+    preview = await session.rollbacks.preview("production", "search", "1")
     remote = await Remote.open(home / "kubeconfig", "production")
     sets = "/apis/apps/v1/namespaces/production/replicasets"
     try:
@@ -305,7 +305,7 @@ async def test_a_revision_that_is_gone_is_said_and_nothing_is_done(session: Open
         before = await remote.call("GET", "/apis/apps/v1/namespaces/production/deployments/search")
         # whether the watch or the cluster's own answer is first to say so
         with pytest.raises(Rejected, match=r"not among the revisions|revision 1 was deleted meanwhile"):
-            await session.rollbacks.of_service("production", "search")
+            await session.rollbacks.of_service("production", "search", preview)
         after = await remote.call("GET", "/apis/apps/v1/namespaces/production/deployments/search")
     finally:
         await remote.close()
@@ -314,8 +314,8 @@ async def test_a_revision_that_is_gone_is_said_and_nothing_is_done(session: Open
 
 async def test_a_dialog_says_that_its_revision_was_deleted_meanwhile(session: Open, home: Path) -> None:
     preview = await session.rollbacks.preview("production", "catalog")
-    assert session.rollbacks.overtaken("production", "catalog") == ""
-    dialog = RestoreScreen(session.context.clock, preview, lambda: session.rollbacks.overtaken("production", "catalog"))
+    assert session.rollbacks.overtaken("production", "catalog", preview) == ""
+    dialog = RestoreScreen(session.context.clock, preview, lambda: session.rollbacks.overtaken("production", "catalog", preview))
     remote = await Remote.open(home / "kubeconfig", "production")
     sets = "/apis/apps/v1/namespaces/production/replicasets"
     try:
@@ -333,7 +333,7 @@ async def test_a_dialog_says_that_its_revision_was_deleted_meanwhile(session: Op
         await pilot.press("R")
         assert answers == []
     with pytest.raises(Rejected, match=r"revision 1 was deleted meanwhile\. Nothing was done"):
-        await session.rollbacks.of_service("production", "catalog")
+        await session.rollbacks.of_service("production", "catalog", preview)
 
 
 async def test_logs_of_all_pods_come_together_and_new_pods_join(session: Open, home: Path) -> None:
