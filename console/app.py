@@ -345,7 +345,7 @@ class ConsoleApp(Finding):
         """The last net: what gets here has ended the message loop of a widget, of a screen, or of the application."""
         failed = active_message_pump.get(None)
         if isinstance(error, (NoMatches, NoScreen)) and failed is not self and is_being_taken_apart(failed):
-            log.info("what %s still wanted to do had gone: it is being taken apart", type(failed).__name__)
+            log.info("%s is being taken apart, and what it still wanted has gone: %s", type(failed).__name__, error)
             return
         log.critical("a part of the console ended on an unexpected error", exc_info=error)
         if self.is_headless:

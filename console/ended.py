@@ -63,8 +63,9 @@ class Ended:
         )
 
     def moment_of(self, rollout_id: str) -> datetime | None:
-        """When the driver of a rollout ended, if it did."""
-        return next((kept.at for kept in self._kept if kept.rollout.id == rollout_id and kept.over), None)
+        """When the driver of a rollout ended, if it did. One that lost it to another, as a driver at work does to a rollback from
+        here, says nothing of what became of that."""
+        return next((kept.at for kept in self._kept if kept.rollout.id == rollout_id and kept.over and not kept.lost), None)
 
     def beside(self, cards: Iterable[RolloutCard]) -> list[RolloutCard]:
         """The ``cards`` that the clusters show, with what this home knows of them and they don't; and cards for what they don't

@@ -177,7 +177,7 @@ class Intents(InOrder):
         if not current:
             return
         asked_on = self.screen
-        if not self._still_at(environment, service, focused):
+        if not self._still_at(asked, focused):
             toast(
                 asked_on,
                 "You went on before the cluster had answered. R, pressed there again, shows what it would go back to.",
@@ -192,13 +192,16 @@ class Intents(InOrder):
             if key:
                 self._show_what_came(key, asked_on)
 
-    def _still_at(self, environment: str, service: str, focused: Widget | None) -> bool:
-        """Whether the operator is where a rollback of the service was asked for, or where it would be asked for now. A question
-        that came up elsewhere would get the R that is meant for what is selected there, or the one in a word that is typed."""
+    def _still_at(self, asked: tuple[str, str, str], focused: Widget | None) -> bool:
+        """Whether R would ask the same where the operator is now. A question that came up elsewhere would get the R that is meant
+        for what is selected there, or the one in a word that is typed."""
         here = self.screen
-        if not isinstance(here, ConsoleScreen) or (isinstance(here.focused, Input) and here.focused is not focused):
+        if not isinstance(here, ConsoleScreen) or not here.entered:
             return False
-        return _rolled_back_at(here.situation()) == Selection(environment, service)
+        if isinstance(here.focused, Input) and here.focused is not focused:
+            return False
+        about = _rolled_back_at(here.situation())
+        return asked == (about.environment, about.service, here.selection().revision)
 
     def tell_replaced(self, picture: Picture) -> None:
         """Say, once and wherever the operator is, that a driver of this home was replaced by somebody else's."""

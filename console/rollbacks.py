@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from console.draft import Answer, Preview, answer_to
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 SETTLING = 30.0
 """Wall seconds after a rollback to the revision before in which a service has no revision before."""
-VERIFIED_WITHIN = 10.0
-"""Wall seconds after the first accepted patch in which a checkpoint tells of it; else what the cluster shows stands."""
+HEARD_WITHIN = 20.0
+"""Wall seconds after the first accepted patch in which its driver's checkpoint tells of it; else it is said to be silent."""
 _BY_KEY = "asked for with the rollback key"
 
 
@@ -43,22 +44,22 @@ class Rollbacks:
         self._started = started
         self._restored: dict[tuple[str, str], float] = {}
         """When a service without a rollout was rolled back from here (monotonic)."""
-        self._asked: dict[str, tuple[RollbackAsked, Rollout]] = {}
-        """By rollout: its rollback was asked for from here, when it was as it is here, and no checkpoint tells of it yet."""
+        self._asked: dict[str, tuple[RollbackAsked, Rollout, float]] = {}
+        """By rollout: its rollback from here, of which no checkpoint tells yet, what it was as that was asked for, and when that
+        was asked for or accepted (monotonic)."""
 
     def unconfirmed(self, rollout: Rollout, ended: datetime | None = None) -> RollbackAsked | None:
         """The rollback that was asked for from here and that no cluster shows yet. ``ended``: when its driver did, if so."""
-        asked, before = self._asked.get(rollout.id, (None, rollout))
-        if asked is None:
+        if rollout.id not in self._asked:
             return None
+        asked, before, since = self._asked[rollout.id]
         back = rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
         other = rollout.phase is not before.phase and (rollout.phase.final or rollout.phase is Phase.NEEDS_ATTENTION)
         given_up = ended is not None and ended > asked.at
-        unheard = asked.accepted and (self._context.clock.now() - asked.at).total_seconds() > VERIFIED_WITHIN
-        if back or other or given_up or unheard or rollout.epoch > before.epoch:
+        if back or other or given_up or rollout.epoch > before.epoch:
             self._asked.pop(rollout.id, None)
             return None
-        return asked
+        return asked._replace(silent=asked.accepted and self._context.clock.monotonic() - since > HEARD_WITHIN)
 
     async def of_rollout(self, card: RolloutCard) -> Answer:
         """At once: the first restoring patch leaves from here, a driver does and verifies the rest."""
@@ -68,7 +69,8 @@ class Rollbacks:
         newest = self._picture().rollout(card.key) or card
         if newest.rollout.phase is Phase.ROLLED_BACK:
             raise Rejected("rollout", card.key, f"is {ending_of(newest)}. Nothing was done", "a look at what runs now")
-        self._asked.setdefault(card.key, (RollbackAsked(self._context.clock.now()), newest.rollout))
+        clock = self._context.clock
+        self._asked.setdefault(card.key, (RollbackAsked(clock.now()), newest.rollout, clock.monotonic()))
         try:
             done = await rollback_now(self._context, inventory, newest.rollout, reason=_BY_KEY)
         except Exception:
@@ -171,9 +173,15 @@ class Rollbacks:
         if done.process is not None:
             self._started(done.process)
         if done.seconds is not None:
-            _, before = self._asked.get(done.rollout.id, (None, done.rollout))
-            self._asked[done.rollout.id] = RollbackAsked(self._context.clock.now(), accepted=True), before
+            self._accepted(done.rollout, done.seconds)
         return answer_to(done)
+
+    def _accepted(self, rollout: Rollout, after: float) -> None:
+        """Its first patch was accepted so many wall seconds after it was asked for; what came behind that took its time too."""
+        clock = self._context.clock
+        now = RollbackAsked(clock.now()), rollout, clock.monotonic()
+        asked, before, _ = self._asked.get(rollout.id, now)
+        self._asked[rollout.id] = RollbackAsked(asked.at + timedelta(seconds=after), accepted=True), before, clock.monotonic()
 
     def _target(self, environment: str, service: str) -> Target:
         found = self._picture().service(environment, service)

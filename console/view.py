@@ -49,6 +49,13 @@ class RollbackAsked(NamedTuple):
 
     at: datetime
     accepted: bool = False
+    silent: bool = False
+    """It was accepted a while ago, and no driver has told of it since."""
+
+    @property
+    def going_on(self) -> bool:
+        """Whether it was accepted, and its driver is on its way."""
+        return self.accepted and not self.silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ class RolloutCard:
 
     @property
     def orphaned(self) -> bool:
+        if self.asked is not None and self.asked.going_on:
+            return False  # its next driver is on its way
         return self.watched is False and self.rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
 
     @property

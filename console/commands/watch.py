@@ -60,8 +60,8 @@ async def _watch(args: argparse.Namespace) -> int:
                 if new and told.get(watch.rollout.id) != state:
                     told[watch.rollout.id] = state
                     _tell(args, watch)
-            if not (told or begun):
-                _tell_quiet(found)
+            if not begun and not args.rollout:
+                _tell_beginning(found, quiet=not told)
             begun = True
             if args.rollout and watches[0].rollout.phase.final:
                 return ExitCode.DONE
@@ -74,16 +74,25 @@ async def _watch(args: argparse.Namespace) -> int:
         return ExitCode.INTERRUPTED if args.rollout else ExitCode.DONE
 
 
-def _tell_quiet(found: "Mapping[str, Inventory]") -> None:
+def _tell_beginning(found: "Mapping[str, Inventory]", *, quiet: bool) -> None:
     """Silence is told from a command that hangs, and from a cluster that is not heard."""
     from console import output
 
-    read = ", ".join(name for name, inventory in found.items() if inventory.synced)
-    unread = ", ".join(name for name, inventory in found.items() if not inventory.synced)
-    if unread:
-        output.note(f"Not read yet: {unread}.")
-    if read:
+    unread = {name: why for name, inventory in found.items() if (why := _unread(inventory))}
+    for name, why in unread.items():
+        output.note(f"What is live in {name} is not known: {why}")
+    read = ", ".join(name for name in found if name not in unread)
+    if quiet and read:
         output.note(f"No rollout is live in {read}. The next is told as it begins; ctrl+c ends this.")
+
+
+def _unread(inventory: "Inventory") -> str:
+    """Why not all checkpoints of a cluster are known; empty where they are."""
+    from services.cluster.watched import unreadable_checkpoints
+
+    if not inventory.synced or not all(inventory.can_read("ConfigMap", namespace) for namespace in inventory.namespaces):
+        return inventory.problem or "it has not answered."
+    return "; ".join(f"{name}: {problem}" for (_, name), problem in unreadable_checkpoints(inventory).items())
 
 
 def _tell(args: argparse.Namespace, watch: "RolloutWatch") -> None:

@@ -160,6 +160,7 @@ class ConsoleScreen(Worn, Screen[None]):
     def show_tour(self, step: Said | None) -> None:
         """Show a step of the tour, or none."""
         self.query_one(TourStrip).show(step)
+        self.after_refresh(self.place_toasts)
 
     @abstractmethod
     def draw(self, picture: Picture) -> None:
@@ -290,10 +291,11 @@ class ConsoleScreen(Worn, Screen[None]):
         return self.focused if isinstance(self.focused, Input) else None
 
     def place_toasts(self) -> None:
-        """Toasts are told above a text field in the lower half of the screen, never over what is being typed."""
+        """Toasts are told above a text field in the lower half of the screen, never over what is being typed; and above what has
+        to be seen with it, wherever that is."""
         field, height = self.typed_in(), self.size.height
         for rack in self.query_children(ToastRack):
-            if field is not None and field.region.y >= height // 2:
+            if field is not None and (field.region.y >= height // 2 or not isinstance(field, Input)):
                 rack.styles.margin = (0, 0, height - field.region.y, 0)
             else:
                 rack.styles.margin = None

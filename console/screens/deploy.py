@@ -219,6 +219,7 @@ class DeployScreen(ConsoleScreen):
         return Selection(self._environment(), self._field("service").value)
 
     def draw(self, picture: Picture) -> None:
+        self.after_refresh(self.place_toasts)  # what is below the sentence may have grown
         view = picture.environment(self._environment())
         choices = (
             tuple(found.name for found in picture.fleet.environments),

@@ -84,7 +84,7 @@ def _urgent(card: RolloutCard, picture: Picture) -> list[Span]:
     if card.asked is not None:
         words = asked_words(card.asked)
         found.append(
-            (f"{glyphs.current().aborted} {words[:1].upper()}{words[1:]}.", Tone.WARN if card.asked.accepted else Tone.ALARM)
+            (f"{glyphs.current().aborted} {words[:1].upper()}{words[1:]}.", Tone.WARN if card.asked.going_on else Tone.ALARM)
         )
     problems = "; ".join(_problems(card, picture))
     if card.gave_up:

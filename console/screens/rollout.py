@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from textual.app import ComposeResult
@@ -83,7 +83,7 @@ class RolloutScreen(ConsoleScreen):
         self._read: tuple[str, tuple[TriggerReading, ...]] = ("", ())
         """What the triggers of a rollout showed last."""
         self._seen: datetime | None = None
-        """When the newest picture that had the rollout was drawn."""
+        """Of when the newest figures of the rollout are."""
         self._elsewhere = False
         """Some of the calls were made from another home."""
 
@@ -176,7 +176,9 @@ class RolloutScreen(ConsoleScreen):
         if card is None:
             self._draw_unknown()
             return
-        self._seen = picture.now
+        environment = picture.environment(card.environment)
+        old = environment.age_seconds if environment is not None and not environment.reachable else None
+        self._seen = picture.now - timedelta(seconds=old or 0.0) if picture.now is not None else None
         rollout, pace = self._with_readings(card), picture.pace_of(card.environment)
         self.query_one("#headline", Headline).show(head_of(card, picture))
         self.query_one("#stepper", Stepper).show(rollout, pace if card.live and not card.orphaned else None)

@@ -67,11 +67,8 @@ def phase_words(card: RolloutCard) -> Span:
     if card.orphaned:
         return f"{signs.bad} NOBODY WATCHES", Tone.ALARM
     if card.asked is not None:
-        return (
-            (f"{signs.aborted} rolling back", Tone.WARN)
-            if card.asked.accepted
-            else (f"{signs.aborted} rollback asked for", Tone.BAD)
-        )
+        words = "rolling back" if card.asked.going_on else "rollback not heard of" if card.asked.silent else "rollback asked for"
+        return f"{signs.aborted} {words}", Tone.WARN if card.asked.going_on else Tone.BAD
     if card.gave_up:
         return f"{signs.bad} rollback given up", Tone.ALARM
     sign, tone = {
@@ -88,6 +85,8 @@ def phase_words(card: RolloutCard) -> Span:
 
 def asked_words(asked: RollbackAsked) -> str:
     """How far a rollback has come that was asked for from here, and that no checkpoint tells of."""
+    if asked.silent:
+        return f"rollback accepted {asked.at:%H:%M:%S}Z, and no driver has told of it since: R asks for it again"
     if asked.accepted:
         return f"rollback accepted {asked.at:%H:%M:%S}Z; its driver verifies it"
     return f"rollback asked for {asked.at:%H:%M:%S}Z, not accepted by the cluster yet"
@@ -221,7 +220,7 @@ def next_line(card: RolloutCard, pace: float, *, short: bool = False) -> Line:
             ("T resumes, R rolls back" if short else "nothing: its triggers are off. T resumes it, R rolls it back", Tone.BAD),
         )
     if card.asked is not None:
-        return ((asked_words(card.asked), Tone.WARN if card.asked.accepted else Tone.BAD),)
+        return ((asked_words(card.asked), Tone.WARN if card.asked.going_on else Tone.BAD),)
     if card.gave_up:
         return (("R tries again" if short else "nothing by itself: R tries to roll it back again", Tone.BAD),)
     if card.live:

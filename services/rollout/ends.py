@@ -44,11 +44,16 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return self.ended is not None or not self.living
 
     @property
+    def lost(self) -> bool:
+        """Whether its driver ended because another one has it."""
+        return self.ended is not None and self.ended.code == ExitCode.HELD_BY_ANOTHER
+
+    @property
     def failed(self) -> bool:
         """Whether its driver ended in a way that nobody wanted. Who lost it to somebody else is told of by whom."""
         if self.ended is None:
             return not self.living
-        return self.ended.code not in (*WELL, ExitCode.HELD_BY_ANOTHER)
+        return self.ended.code not in WELL and not self.lost
 
     @property
     def unsafe(self) -> bool:

@@ -101,9 +101,9 @@ def test_the_command_may_leave_and_the_rollout_goes_on(sandbox: Sandbox) -> None
 
 def test_watching_where_nothing_is_live_says_so_and_tells_what_begins(sandbox: Sandbox) -> None:
     watching = sandbox.start("watch")
+    eventually("it says how it is", lambda: select.select([watching.process.stderr], [], [], 0)[0])
     assert watching.process.stderr is not None
-    said = watching.process.stderr.readline()
-    assert said.startswith("No rollout is live in canary, dev, production, staging. The next is told as it begins")
+    assert watching.process.stderr.readline().startswith("No rollout is live in canary, dev, production, staging. The next is")
     deploy = sandbox.start(*CONFIRMED)
     rollout = sandbox.wait_for_rollout(carries(5), "5 %")
     eventually("it has told", lambda: select.select([watching.process.stdout], [], [], 0)[0])

@@ -20,6 +20,7 @@ from console.screens.leaving import leaving_title
 from console.screens.restore import RestoreScreen
 from console.screens.rollout import RolloutScreen
 from console.screens.service import ServiceScreen
+from console.screens.tour import Said
 from console.view import RolloutCard
 from widgets.confirm import TypedConfirmation
 from widgets.toast import toast
@@ -242,7 +243,23 @@ async def test_a_question_that_was_taken_away_without_an_answer_can_be_asked_aga
         await until(pilot, lambda: isinstance(app.screen, RestoreScreen))
 
 
-async def test_what_is_confirmed_is_carried_out_though_another_look_came_later() -> None:
+@pytest.mark.parametrize(("chosen", "comes"), [("3", True), ("5", False), ("", False)])
+async def test_the_question_about_a_revision_comes_up_where_that_is_still_the_one(
+    chosen: str, comes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, looked = slow_to_look()
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        app.open_service("production", "accounts")
+        await until(pilot, lambda: isinstance(app.screen, ServiceScreen) and app.screen.entered)
+        app.roll_back_to("production", "accounts", "3")
+        await until(pilot, lambda: app.session.asked == [("preview", "production", "accounts", "3")])
+        monkeypatch.setattr(app.screen, "_revision", lambda: chosen)  # the cursor went there meanwhile
+        looked["accounts"].set()
+        await until(pilot, lambda: "nothing was rolled back" in words_on(app) or isinstance(app.screen, RestoreScreen))
+        assert isinstance(app.screen, RestoreScreen) is comes
+
+
+async def test_what_is_confirmed_is_carried_out_though_another_look_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
     app, looked = slow_to_look()
     done: list[tuple[str, str, Preview]] = []
     shown: dict[str, Preview] = {}
@@ -265,6 +282,7 @@ async def test_what_is_confirmed_is_carried_out_though_another_look_came_later()
         await until(pilot, lambda: isinstance(app.screen, ServiceScreen) and app.screen.entered)
         app.roll_back_to("production", "accounts", "3")
         await until(pilot, lambda: "3" in shown)
+        monkeypatch.setattr(app.screen, "_revision", lambda: "5")
         app.roll_back_to("production", "accounts", "5")
         await until(pilot, lambda: questioned(app))
         looked["payment-service"].set()
@@ -309,14 +327,18 @@ async def test_no_toast_lies_over_what_is_being_confirmed(size: tuple[int, int])
         assert "works when it has rested" in before[-1]
 
 
+@pytest.mark.parametrize("tour", [False, True])
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-async def test_no_toast_lies_over_the_deploy_that_is_being_confirmed(size: tuple[int, int]) -> None:
+async def test_no_toast_lies_over_the_deploy_that_is_being_confirmed(size: tuple[int, int], tour: bool) -> None:
     scene = SCENES["deploy"]
     app = scene.console()
     async with app.run_test(size=size, notifications=True) as pilot:
         await scene.enter(app, pilot)
         app.screen.query_one(TypedConfirmation).focus_input()
         await until(pilot, lambda: "enter deploy, once the name is typed" in words_on(app))
+        if tour:
+            app.screen.show_tour(Said("tour 2/6", "enter", "confirms it, once the name of the environment is typed there; " * 4))
+            await until(pilot, lambda: "tour 2/6" in words_on(app))
         sentence = app.screen.query_one("#sentence").region
         before = [line.rstrip() for line in words_on(app).splitlines()[sentence.y :]]
         assert "goes v2.14.1" in before[1]  # below the rule that parts it from the form

@@ -1,7 +1,7 @@
 """A rollback that was asked for and that no cluster has taken: what goes on meanwhile is never announced as if nothing were."""
 
 from argparse import Namespace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +13,15 @@ from support.consoles import FLEET, PACE, TestConsole, card, entry, picture, rol
 
 from console.attention import Kind, concerns
 from console.draft import Answer, answer_to
-from console.rollbacks import VERIFIED_WITHIN, Rollbacks
+from console.ended import Ended
+from console.rollbacks import HEARD_WITHIN, Rollbacks
 from console.session import Session
 from console.view import Picture, RollbackAsked
-from services.model.errors import Forbidden, Rejected, Unavailable
+from services.model.errors import ExitCode, Forbidden, Rejected, Unavailable
 from services.model.fleet import FleetView
 from services.model.rollout import Phase, Rollout
-from services.rollout import immediate
+from services.rollout import home, immediate
+from services.rollout.ends import Kept
 from services.rollout.immediate import Immediate
 from services.rollout.intents import Answer as Told
 from services.rollout.intents import Ask, IntentServer
@@ -119,11 +121,45 @@ async def test_what_was_accepted_is_said_to_roll_back_until_the_checkpoint_or_th
     assert "promote stable to v2.15.0 if healthy" not in words
     assert "running" not in words.splitlines()[1]
     assert not on.unconfirmed(msgspec.structs.replace(RUNNING, phase=Phase.ROLLING_BACK))
+
+
+async def test_an_accepted_rollback_that_no_driver_tells_of_is_not_forgotten_but_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = Pressing(tmp_path, monkeypatch, Immediate(RUNNING, object=RUNNING.plan.stable, seconds=0.25))
+    began = on.clock.now()
     await on.press()
-    await on.clock.advance(VERIFIED_WITHIN - 1)
-    assert on.unconfirmed(RUNNING)
+    await on.clock.advance(HEARD_WITHIN - 1)
+    asked = on.rollbacks.unconfirmed(RUNNING)
+    assert asked == RollbackAsked(began + timedelta(seconds=0.25), accepted=True)
     await on.clock.advance(2)
-    assert not on.unconfirmed(RUNNING), "no driver has told of it: what the cluster shows stands"
+    silent = on.rollbacks.unconfirmed(RUNNING)
+    assert silent is not None
+    drawn = picture(rollouts=(card(RUNNING, asked=silent),))
+    assert concerns(drawn)[0].words == "payment-service in production: rollback not heard of"
+    words = await shown(drawn)
+    assert "no driver has told of it since: R asks for it again" in words
+    assert "promote stable to v2.15.0 if healthy" not in words
+    assert not on.unconfirmed(msgspec.structs.replace(RUNNING, phase=Phase.ROLLED_BACK))
+
+
+async def test_an_orphan_whose_rollback_was_accepted_is_not_to_be_resumed() -> None:
+    accepted = RollbackAsked(ASKED.at, accepted=True)
+    words = await shown(picture(rollouts=(card(RUNNING, asked=accepted, watched=False),)))
+    assert "its driver verifies it" in words
+    assert "NOBODY WATCHES" not in words
+    assert "resume" not in words.split("CALLS")[0]
+    silent = accepted._replace(silent=True)
+    assert "NOBODY WATCHES" in await shown(picture(rollouts=(card(RUNNING, asked=silent, watched=False),)))
+
+
+def test_the_end_of_the_driver_that_a_rollback_replaced_is_not_the_end_of_the_rollback(tmp_path: Path) -> None:
+    ended = Ended(SimpleNamespace(clock=ManualClock()), lambda: None)  # type: ignore[arg-type]
+    lost = Kept(rollout=RUNNING, at=ASKED.at, ended=home.Ended(code=ExitCode.HELD_BY_ANOTHER))
+    ended._kept = (lost,)
+    assert ended.moment_of(RUNNING.id) is None
+    ended._kept = (msgspec.structs.replace(lost, ended=home.Ended(code=ExitCode.FAILED, rollback=True)),)
+    assert ended.moment_of(RUNNING.id) == ASKED.at
 
 
 async def test_what_was_rejected_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
