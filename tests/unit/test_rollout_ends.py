@@ -12,6 +12,7 @@ from support.clock import ManualClock
 from support.consoles import card, rollout
 
 from console.ended import Ended as Beside
+from console.view import RollbackAsked
 from services.model.rollout import Phase, Rollout
 from services.redaction import Redactor
 from services.rollout import home as homes
@@ -92,7 +93,7 @@ def test_a_rollback_that_no_cluster_shows_is_a_card_of_its_own(tmp_path: Path) -
         (found,) = beside(tmp_path)
     finally:
         living.close()
-    assert (found.rollout.phase, found.gave_up, found.asked) == (Phase.ROLLING_BACK, "", ROLLING_BACK.created)
+    assert (found.rollout.phase, found.gave_up, found.asked) == (Phase.ROLLING_BACK, "", RollbackAsked(ROLLING_BACK.created))
     assert beside(tmp_path, card(ROLLING_BACK)) == [card(ROLLING_BACK)], "the cluster knows better"
 
 
