@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -62,9 +63,18 @@ def _end_of(journal: Journal, final: Rollout) -> Receipt | None:
     for found in reversed(journal.entries(rollout=final.id, limit=LOOKED_AT)):
         if found["event"] == "deployment.completed" and found["outcome"] == final.phase.value:
             return journal.receipt(found["seq"])
-        if found["event"] in ("deployment.executed", "deployment.rollback", "deployment.completed"):
+        if found["event"] in ("deployment.rollback", "deployment.completed") or _changed(final, found):
             return None
     return None
+
+
+def _changed(final: Rollout, found: Mapping[str, Any]) -> bool:
+    """Whether an entry is about a change of the service. Who takes a rollout over claims it first, and asks again what the step
+    asks that was under way: neither makes its end another one."""
+    if found["event"] != "deployment.executed":
+        return False
+    step = (found["data"] or {}).get("step")
+    return step is not None and not (0 <= step < len(final.plan.steps) and not final.plan.steps[step].changes)
 
 
 async def _written(run: Run, what: str, call: Callable[[], Awaitable[None]]) -> None:

@@ -10,13 +10,13 @@ from support.memory_cluster import memory_connection
 from support.rollouts import driver, rollout
 
 from services.actuator import Actuator
-from services.audit import Journal
+from services.audit import Event, Journal
 from services.clock import SystemClock
 from services.cluster.inventory import Inventory
 from services.coordination import Coordination
 from services.coordination.records import records
 from services.model.errors import ExitCode, HeldByAnother, Invalid, QuarterdeckError
-from services.model.objects import ObjectRef, value_at
+from services.model.objects import Json, ObjectRef, value_at
 from services.model.rollout import Phase, Rollout, StepState, UndoRecord
 from services.model.steps import EnsureWorkload, MeasureBaseline, SetTraffic
 from services.redaction import Redactor
@@ -121,6 +121,22 @@ async def test_bookkeeping_that_fails_does_not_turn_a_good_rollback_into_a_crash
 async def test_a_rollout_that_somebody_took_over_meanwhile_is_not_ours_to_answer_for(tmp_path: Path) -> None:
     with pytest.raises(HeldByAnother):
         await finishing(tmp_path, ended(*SHARES), broken="save", error=HeldByAnother("taken over"))
+
+
+@pytest.mark.parametrize(("step", "ends"), [(None, 1), (0, 1), (99, 2)], ids=["a claim", "smoke tests once more", "a change"])
+async def test_what_is_asked_again_makes_an_end_no_other_one_and_a_change_does(
+    tmp_path: Path, step: int | None, ends: int
+) -> None:
+    final = msgspec.structs.replace(ended(*SHARES), epoch=2)
+    await finishing(tmp_path, final, broken="save", error=REFUSED)
+    journal = Journal.open(tmp_path, redactor=Redactor(), clock=SystemClock())
+    facts: dict[str, Json] = {} if step is None else {"step": step}
+    await journal.append(Event(event="deployment.executed", user="jane", rollout=final.id, outcome="ok", data=facts))
+    journal.close()
+    await finishing(tmp_path, final, broken="save", error=REFUSED)
+    journal = Journal.open(tmp_path, redactor=Redactor(), clock=SystemClock())
+    assert len(journal.entries(rollout=final.id, event="deployment.completed")) == ends
+    journal.close()
 
 
 async def test_an_end_that_a_killed_driver_told_already_is_told_once(tmp_path: Path) -> None:
