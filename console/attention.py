@@ -152,16 +152,19 @@ def _of_rollout(kind: Kind, card: RolloutCard, picture: Picture) -> Concern:
     began = rollout.rollback_started if kind is Kind.ROLLING_BACK else None
     if began is not None and picture.now is not None:
         since = picture.now - timedelta(seconds=max(0.0, picture.pace - began) / picture.speed)
-    back = "rolls back"
-    if card.asked is not None and not card.asked.going_on:
-        back = "rollback not heard of" if card.asked.silent else "rollback not accepted yet"
     words = {
         Kind.ORPHANED: f"nobody watches {name}",
         Kind.NEEDS_PERSON: f"{name}: its rollback was given up" if card.gave_up else f"{name} needs a person",
-        Kind.ROLLING_BACK: f"{name} {back}" if back == "rolls back" else f"{name}: {back}",
+        Kind.ROLLING_BACK: _rolls_back(card, name),
         Kind.PAUSED: f"{name} paused",
     }[kind]
     return _concern(kind, words, Selection(card.environment, rollout.release.service, rollout.id), since)
+
+
+def _rolls_back(card: RolloutCard, name: str) -> str:
+    if card.asked is None or card.asked.going_on:
+        return f"{name} rolls back"
+    return f"{name}: {'rollback not heard of' if card.asked.silent else 'rollback not accepted yet'}"
 
 
 def _of_environment(view: EnvironmentView, picture: Picture) -> Iterator[Concern]:

@@ -48,7 +48,7 @@ class Intents(InOrder):
         super().__init__()
         self.clock = clock
         self._looking: tuple[str, str, str] | None = None
-        """Environment, service and revision of which is being looked up, or shown, what a rollback would restore."""
+        """Environment, service and revision of which is being looked up what a rollback would restore."""
         self._ended: set[tuple[str, datetime]] = set()
         """The ends of drivers that the operator was told of."""
         self._replaced: dict[str, str] = {}

@@ -77,6 +77,7 @@ class RolloutCard:
     replaced: Replaced | None = None
     """Its driver of this home was replaced by another's."""
     asked: RollbackAsked | None = None
+    """Its rollback that was asked for from here, where no checkpoint tells of it yet."""
     gave_up: str = ""
     """How the driver of this home ended that was to roll it back and did not."""
     unstored: bool = False
@@ -88,8 +89,9 @@ class RolloutCard:
 
     @property
     def orphaned(self) -> bool:
+        """Nobody is at work on it, nor on the way to it, though somebody should be."""
         if self.asked is not None and self.asked.going_on:
-            return False  # its next driver is on its way
+            return False
         return self.watched is False and self.rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.ROLLING_BACK)
 
     @property

@@ -12,7 +12,7 @@ from services.audit import Journal, Receipt
 from services.model.errors import ExitCode, HeldByAnother, QuarterdeckError
 from services.model.objects import Json
 from services.model.rollout import Phase, Record, Rollout
-from services.model.steps import SetTraffic
+from services.model.steps import SetTraffic, SmokeTest
 from services.rollout import state
 from services.rollout.events import entry
 from services.rollout.run import Run
@@ -69,12 +69,11 @@ def _end_of(journal: Journal, final: Rollout) -> Receipt | None:
 
 
 def _changed(final: Rollout, found: Mapping[str, Any]) -> bool:
-    """Whether an entry is about a change of the service. Who takes a rollout over claims it first, and asks again what the step
-    asks that was under way: neither makes its end another one."""
-    if found["event"] != "deployment.executed":
-        return False
-    step = (found["data"] or {}).get("step")
-    return step is not None and not (0 <= step < len(final.plan.steps) and not final.plan.steps[step].changes)
+    """Whether an entry is about a change of the service. Who takes a rollout over claims it first, and asks its smoke tests again
+    where they were under way: neither makes its end another one."""
+    asking = {index for index, step in enumerate(final.plan.steps) if isinstance(step, SmokeTest)}
+    facts = found["data"] or {}
+    return found["event"] == "deployment.executed" and facts.get("step_name") != "claim" and facts.get("step") not in asking
 
 
 async def _written(run: Run, what: str, call: Callable[[], Awaitable[None]]) -> None:

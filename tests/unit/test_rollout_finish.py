@@ -18,7 +18,7 @@ from services.coordination.records import records
 from services.model.errors import ExitCode, HeldByAnother, Invalid, QuarterdeckError
 from services.model.objects import Json, ObjectRef, value_at
 from services.model.rollout import Phase, Rollout, StepState, UndoRecord
-from services.model.steps import EnsureWorkload, MeasureBaseline, SetTraffic
+from services.model.steps import EnsureWorkload, MeasureBaseline, SetTraffic, SmokeTest
 from services.redaction import Redactor
 from services.rollout.finish import finish, highest_weight, restored_values
 from services.rollout.run import Run
@@ -123,14 +123,19 @@ async def test_a_rollout_that_somebody_took_over_meanwhile_is_not_ours_to_answer
         await finishing(tmp_path, ended(*SHARES), broken="save", error=HeldByAnother("taken over"))
 
 
-@pytest.mark.parametrize(("step", "ends"), [(None, 1), (0, 1), (99, 2)], ids=["a claim", "smoke tests once more", "a change"])
+@pytest.mark.parametrize(
+    ("facts", "ends"),
+    [({"step_name": "claim"}, 1), ({"step": 5}, 1), ({"step": 4}, 2), ({"step_name": "rollback"}, 2)],
+    ids=["a claim", "smoke tests once more", "a share", "a restored value"],
+)
 async def test_what_is_asked_again_makes_an_end_no_other_one_and_a_change_does(
-    tmp_path: Path, step: int | None, ends: int
+    tmp_path: Path, facts: dict[str, Json], ends: int
 ) -> None:
     final = msgspec.structs.replace(ended(*SHARES), epoch=2)
+    smoke = SmokeTest(name="smoke tests", checks=())
+    final = msgspec.structs.replace(final, plan=msgspec.structs.replace(final.plan, steps=(*final.plan.steps, smoke)))
     await finishing(tmp_path, final, broken="save", error=REFUSED)
     journal = Journal.open(tmp_path, redactor=Redactor(), clock=SystemClock())
-    facts: dict[str, Json] = {} if step is None else {"step": step}
     await journal.append(Event(event="deployment.executed", user="jane", rollout=final.id, outcome="ok", data=facts))
     journal.close()
     await finishing(tmp_path, final, broken="save", error=REFUSED)
