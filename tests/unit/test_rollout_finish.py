@@ -37,6 +37,7 @@ def ended(*undo: UndoRecord, phase: Phase = Phase.ROLLED_BACK) -> Rollout:
         SetTraffic(name="5 %", router="istio", route=ROUTE, weight=5),
         SetTraffic(name="25 %", router="istio", route=ROUTE, weight=25),
         SetTraffic(name="50 %", router="istio", route=ROUTE, weight=50),
+        SmokeTest(name="smoke tests", checks=()),
     )
     plan = msgspec.structs.replace(found.plan, steps=steps)
     states = tuple(StepState() for _ in steps)
@@ -132,8 +133,6 @@ async def test_what_is_asked_again_makes_an_end_no_other_one_and_a_change_does(
     tmp_path: Path, facts: dict[str, Json], ends: int
 ) -> None:
     final = msgspec.structs.replace(ended(*SHARES), epoch=2)
-    smoke = SmokeTest(name="smoke tests", checks=())
-    final = msgspec.structs.replace(final, plan=msgspec.structs.replace(final.plan, steps=(*final.plan.steps, smoke)))
     await finishing(tmp_path, final, broken="save", error=REFUSED)
     journal = Journal.open(tmp_path, redactor=Redactor(), clock=SystemClock())
     await journal.append(Event(event="deployment.executed", user="jane", rollout=final.id, outcome="ok", data=facts))
