@@ -69,8 +69,9 @@ class Rollbacks:
         newest = self._picture().rollout(card.key) or card
         if newest.rollout.phase is Phase.ROLLED_BACK:
             raise Rejected("rollout", card.key, f"is {ending_of(newest)}. Nothing was done", "a look at what runs now")
-        clock = self._context.clock
-        self._asked.setdefault(card.key, (RollbackAsked(clock.now()), newest.rollout, clock.monotonic()))
+        asked, clock = self.unconfirmed(newest.rollout), self._context.clock
+        if asked is None or asked.silent:  # else it is the one that is on its way already
+            self._asked[card.key] = RollbackAsked(clock.now()), newest.rollout, clock.monotonic()
         try:
             done = await rollback_now(self._context, inventory, newest.rollout, reason=_BY_KEY)
         except Exception:

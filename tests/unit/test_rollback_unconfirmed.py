@@ -140,6 +140,9 @@ async def test_an_accepted_rollback_that_no_driver_tells_of_is_not_forgotten_but
     words = await shown(drawn)
     assert "no driver has told of it since: R asks for it again" in words
     assert "promote stable to v2.15.0 if healthy" not in words
+    again = on.clock.now()
+    await on.press()
+    assert on.rollbacks.unconfirmed(RUNNING) == RollbackAsked(again + timedelta(seconds=0.25), accepted=True)
     assert not on.unconfirmed(msgspec.structs.replace(RUNNING, phase=Phase.ROLLED_BACK))
 
 
