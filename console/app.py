@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events, on, work
 from textual._context import active_message_pump
-from textual.css.query import NoMatches
-from textual.dom import NoScreen
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -31,7 +29,7 @@ from console.finding import Finding
 from console.guards import Situation
 from console.mending import Mending, begin_anew
 from console.palette import Actions, Palette
-from console.parting import is_being_taken_apart
+from console.parting import lost_by_parting
 from console.screens.base import ConsoleScreen
 from console.screens.fleet import FleetScreen
 from console.session import Session
@@ -344,7 +342,7 @@ class ConsoleApp(Finding):
     def _handle_exception(self, error: Exception) -> None:
         """The last net: what gets here has ended the message loop of a widget, of a screen, or of the application."""
         failed = active_message_pump.get(None)
-        if isinstance(error, (NoMatches, NoScreen)) and failed is not self and is_being_taken_apart(failed):
+        if failed is not self and lost_by_parting(failed, error):
             log.info("%s is being taken apart, and what it still wanted has gone: %s", type(failed).__name__, error)
             return
         log.critical("a part of the console ended on an unexpected error", exc_info=error)

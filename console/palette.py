@@ -11,7 +11,7 @@ from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits
 from textual.css.query import NoMatches
 
 from console.actions import Action, Situation, actions_on, label_for
-from console.parting import is_being_taken_apart
+from console.parting import lost_by_parting
 from widgets.text import sanitize
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Palette(CommandPalette):
         # what it still gathers then finds no list any more (textual 8.2.8: NoMatches in _watch__list_visible)
         try:
             await unwrap(CommandPalette._gather_commands)(self, search_value)
-        except NoMatches:
-            if self.is_current and not is_being_taken_apart(self):
+        except NoMatches as error:
+            if self.is_current and not lost_by_parting(self, error):
                 raise
 
     def dismiss(self, result: None = None) -> AwaitComplete:

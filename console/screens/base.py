@@ -19,6 +19,7 @@ from textual.widgets._toast import ToastRack
 from textual.worker import Worker, WorkerState
 
 from console.actions import BY_ID, Action, Situation, actions_on, label_for, typed, whole_label_for
+from console.parting import lost_by_parting
 from console.screens.arming import LASTING, Arming
 from console.screens.status import status_parts, unseen
 from console.screens.tour import Said, TourStrip
@@ -270,7 +271,7 @@ class ConsoleScreen(Worn, Screen[None]):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
-            if isinstance(error, NoMatches) and not (self.display and self.app.is_running):
+            if lost_by_parting(self, error) or (isinstance(error, NoMatches) and not self.display):
                 return  # it is being taken away, and what the message was about has gone before the message came
             self.console.trouble.tell(self.console, f"The {self.where} screen", error)
 

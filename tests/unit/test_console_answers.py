@@ -1,6 +1,7 @@
 """An answer that takes its time does not move anybody who went on meanwhile; and what leaving says of rollouts."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -95,6 +96,14 @@ async def test_who_types_meanwhile_goes_on_typing() -> None:
 )
 def test_leaving_says_which_rollouts_go_on_and_which_nobody_watches(watched: tuple[bool, ...], title: str) -> None:
     assert leaving_title([card(rollout(f"r-{index}"), watched=each) for index, each in enumerate(watched)]) == title
+
+
+async def test_a_screen_that_is_put_together_while_the_console_is_left_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    app = TestConsole()
+    async with app.run_test(size=WIDE):
+        app.exit()
+        await app._get_screen(JournalScreen())[1]  # as it is ahead of its time; it gets no children any more
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_the_palette_opens_while_the_one_before_is_still_being_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
