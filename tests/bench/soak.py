@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from place import sandbox
+from textual.widget import Widget
 
 HOURS, SPEED = 8.0, 60.0
 SAMPLES = 96
@@ -145,9 +146,12 @@ async def _inside(config: str, place: Path, seconds: float) -> int:
 
 
 def _what(task: "asyncio.Task[Any]") -> str:
-    """What a task is about: its name without numbers, and what it runs."""
+    """What a task is about: its name without numbers, what it runs, and, of a widget's, what that is in."""
     name = "".join(" " if sign.isdigit() else sign for sign in task.get_name()).split("(")[0]
-    return f"{' '.join(name.split())} {getattr(task.get_coro(), '__qualname__', '')}"
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    widget = frame.f_locals.get("self") if frame is not None else None
+    within = [type(each).__name__ for each in widget.ancestors] if isinstance(widget, Widget) else []
+    return " ".join([*name.split(), getattr(task.get_coro(), "__qualname__", ""), *within])
 
 
 def _connections_and_files() -> tuple[int, int]:
